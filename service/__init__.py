@@ -1,0 +1,1 @@
+"""glyphserve's serving half: HTTP, models and jobs around the networks of `training`."""

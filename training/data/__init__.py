@@ -1,0 +1,7 @@
+"""Where examples come from: MNIST's IDX files, sets like it, folders of images, `.npz`, the bundled starter set."""
+
+from training.data.dataset import Dataset, Source
+from training.data.sources import open_source
+from training.data.splits import stratified_split
+
+__all__ = ["Dataset", "Source", "open_source", "stratified_split"]

@@ -1,0 +1,73 @@
+"""A data set: pictures in MNIST's form, and what is on them."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from training.arrays import Labels, Pixels
+from training.errors import DataError
+from training.preprocess import SIDE
+
+DIGITS = tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pictures (n, 28, 28) with their class numbers (n,). Raises DataError when the two do not fit."""
+
+    name: str
+    images: Pixels
+    labels: Labels
+    classes: tuple[str, ...] = DIGITS
+    """What each class number stands for."""
+
+    def __post_init__(self) -> None:
+        """Check shapes and labels."""
+        if self.images.dtype != np.uint8 or self.images.ndim != 3 or self.images.shape[1:] != (SIDE, SIDE):
+            found = f"{self.images.dtype} {self.images.shape}"
+            raise DataError(f"{self.name}: expected images of uint8 (n, {SIDE}, {SIDE}), got {found}")
+        if self.labels.shape != (len(self.images),):
+            raise DataError(f"{self.name}: {len(self.images)} images but labels of shape {self.labels.shape}")
+        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
+            raise DataError(f"{self.name}: labels must be 0 to {len(self.classes) - 1}, found {int(self.labels.max())}")
+
+    def __len__(self) -> int:
+        """Count the examples."""
+        return len(self.labels)
+
+    def take(self, rows: Labels) -> "Dataset":
+        """Keep only these rows, in this order."""
+        return replace(self, images=self.images[rows], labels=self.labels[rows])
+
+    def only(self, classes: Sequence[int]) -> "Dataset":
+        """Keep only the examples of these classes, numbered anew in the order given."""
+        if not classes or not all(0 <= label < len(self.classes) for label in classes):
+            raise DataError(f"{self.name} has the classes 0 to {len(self.classes) - 1}, not all of {list(classes)}")
+        number = np.full(len(self.classes), -1)
+        number[list(classes)] = np.arange(len(classes))
+        rows = np.flatnonzero(number[self.labels] >= 0)
+        names = tuple(self.classes[label] for label in classes)
+        return Dataset(self.name, self.images[rows], number[self.labels[rows]], names)
+
+    def joined(self, other: "Dataset") -> "Dataset":
+        """Put another set of the same classes behind this one."""
+        if other.classes != self.classes:
+            raise DataError(f"{self.name} and {other.name} have different classes")
+        images, labels = np.concatenate([self.images, other.images]), np.concatenate([self.labels, other.labels])
+        return replace(self, images=images, labels=labels)
+
+    def fingerprint(self) -> str:
+        """Name the content: 16 hex digits of SHA-256 over pictures and labels."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels.astype("<i8")).data)
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a source gives: examples to learn from, and, where it has its own, examples to test on."""
+
+    train: Dataset
+    test: Dataset | None = None

@@ -1,0 +1,59 @@
+"""The IDX format of LeCun's MNIST page: a magic number, the sizes, then the bytes.
+
+Magic: two zero bytes, the element type (0x08 is unsigned byte), the number of dimensions; sizes are big-endian 32-bit.
+"""
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from training.errors import DataError
+
+UNSIGNED_BYTE = 8
+MAX_BYTES = 2**31
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file, unpacked when its name ends in `.gz`. Raises DataError that names the file."""
+    try:
+        if path.suffix != ".gz":
+            return path.read_bytes()
+        with gzip.open(path, "rb") as packed:
+            content = packed.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if len(content) > MAX_BYTES:
+        raise DataError(f"{path} unpacks to more than {MAX_BYTES:,} bytes")
+    return content
+
+
+def parse(content: bytes, *, dimensions: int, name: str) -> np.ndarray:
+    """Turn the bytes of an IDX file into a uint8 array of so many dimensions.
+
+    Raises DataError, with `name` in it, when magic number, sizes and length do not agree.
+    """
+    header = 4 + 4 * dimensions
+    if len(content) < header:
+        raise DataError(f"{name} is truncated: {len(content)} bytes, not even a header of {header}")
+    zeros, kind, found = struct.unpack(">HBB", content[:4])
+    if zeros != 0 or kind != UNSIGNED_BYTE or found != dimensions:
+        raise DataError(
+            f"{name} is not an IDX file of unsigned bytes in {dimensions} dimensions: "
+            f"it starts with {content[:4].hex()}"
+        )
+    shape = struct.unpack(f">{dimensions}I", content[4:header])
+    expected = header + math.prod(shape)
+    if len(content) != expected:
+        raise DataError(f"{name} has {len(content):,} bytes, but its header {shape} promises {expected:,}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
+    """Read an IDX file, plain or `.gz`. Raises DataError that names the file and what was expected."""
+    return parse(read_bytes(path), dimensions=dimensions, name=str(path))

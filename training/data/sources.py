@@ -1,0 +1,46 @@
+"""The one way to name a source of examples: `starter`, a published set, or a path."""
+
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from training.data.dataset import DIGITS, Dataset, Source
+from training.data.download import Progress
+from training.data.mnist import PUBLISHED, open_published, read_folder
+from training.errors import DataError
+
+
+def open_source(name: str, progress: Progress | None = None) -> Source:
+    """Open `starter`, `mnist`, `fashion`, a folder of four IDX files, or an `.npz` of `images` and `labels`.
+
+    Raises DataError that says what was expected where.
+    """
+    if name == "starter":
+        return Source(starter())
+    if name in PUBLISHED:
+        return open_published(PUBLISHED[name], progress)
+    path = Path(name)
+    if path.suffix == ".npz" and path.is_file():
+        return Source(read_npz(path))
+    if path.is_dir():
+        return read_folder(path)
+    known = ", ".join(["starter", *PUBLISHED])
+    raise DataError(f"there is no data set {name!r}: it is none of {known}, and no such folder or .npz file exists")
+
+
+def starter() -> Dataset:
+    """Read the bundled starter set: 5,000 images of MNIST's training set, 500 of each digit, in a mixed order."""
+    with resources.as_file(resources.files("training.data") / "starter.npz") as path:
+        return read_npz(path)
+
+
+def read_npz(path: Path) -> Dataset:
+    """Read a set from an `.npz` with `images` uint8 (n, 28, 28), `labels` (n,) and perhaps `classes` (k,) of text."""
+    try:
+        with np.load(path, allow_pickle=False) as members:
+            images, labels = members["images"], members["labels"].astype(np.int64)
+            classes = tuple(map(str, members["classes"])) if "classes" in members else DIGITS
+    except Exception as error:  # zipfile, zlib and NumPy raise six different types for a broken file
+        raise DataError(f"{path} is not an .npz with `images` and `labels`: {error}") from error
+    return Dataset(path.stem, images, labels, classes)

@@ -1,0 +1,123 @@
+"""Examples in the form in which a network learns from them, checked before the first step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.arrays import Floats, Labels, Targets
+from training.data.splits import stratified_split
+from training.errors import ConfigError, DataError
+from training.fit_config import FitConfig
+from training.losses import LOSSES, Loss
+from training.network import MLP
+
+Given = tuple[Floats, Targets]
+"""x (n, features) and y: class numbers (n,), or numbers (n,) or (n, k)."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Inputs, targets as the loss wants them, and how to count what is right."""
+
+    x: Floats
+    targets: Targets
+    weights: Floats | None
+    loss: Loss
+    right: Callable[[Floats, Targets], float] | None
+    """(what the loss saw, targets) → how many rows are right; None where right and wrong mean nothing."""
+
+
+def prepare(
+    network: MLP, given: Given, config: FitConfig, sample_weights: Floats | None = None, *, smooth: bool = True
+) -> Examples:
+    """Check examples against the network and turn labels into targets.
+
+    Raises ConfigError when loss and network do not fit, DataError when the examples do not fit them.
+    """
+    x, y = np.asarray(given[0]), np.asarray(given[1])
+    loss = LOSSES[config.loss]
+    if loss.output_activations and network.config.output not in loss.output_activations:
+        wanted = " or ".join(loss.output_activations)
+        raise ConfigError(
+            f"the loss {config.loss} wants the output {wanted}, not {network.config.output}", field="loss"
+        )
+    _check_inputs(network, x, y)
+    classes = network.config.layers[-1]
+    are_labels = y.ndim == 1 and y.dtype.kind in "iub" and (classes > 1 or config.loss == "binary_cross_entropy")
+    if are_labels:
+        _check_labels(y, max(classes, 2))
+        targets = _targets(y.astype(np.int64), classes, config, x.dtype, smooth=smooth)
+    else:
+        targets = y.astype(x.dtype).reshape(len(y), -1)
+        if targets.shape[1] != classes or not np.isfinite(targets).all():
+            raise DataError(f"expected finite targets of shape (n, {classes}), got {y.shape}")
+    weights = _weights(y if are_labels else None, sample_weights, len(x), config, x.dtype)
+    right = _counter(config.loss, loss, classes) if are_labels or "cross_entropy" in config.loss else None
+    return Examples(x, targets, weights, loss, right)
+
+
+def hold_out(given: Given, sample_weights: Floats | None, config: FitConfig) -> tuple[Given, Floats | None, Given]:
+    """Split off the validation share, stratified when y is class numbers; answer (kept, their weights, held out)."""
+    x, y = np.asarray(given[0]), np.asarray(given[1])
+    strata = y if y.ndim == 1 and y.dtype.kind in "iub" else np.zeros(len(y), np.int64)
+    kept, held = stratified_split(strata, config.validation_share, np.random.default_rng(config.seed))
+    weights = None if sample_weights is None else np.asarray(sample_weights)[kept]
+    return (x[kept], y[kept]), weights, (x[held], y[held])
+
+
+def _check_inputs(network: MLP, x: Floats, y: Targets) -> None:
+    features = network.config.layers[0]
+    if x.ndim != 2 or x.shape[1] != features or not len(x):
+        raise DataError(f"expected x of shape (n, {features}) with n ≥ 1, got {x.shape}; flatten images first")
+    if x.dtype != network.parameters.dtype:
+        raise DataError(f"x is {x.dtype}, the network {network.parameters.dtype}: convert one of them")
+    if len(y) != len(x):
+        raise DataError(f"x has {len(x)} rows, y has {len(y)}")
+    # Row blocks, so that the check of a large array needs no second one.
+    if not all(np.isfinite(x[start : start + 4096]).all() for start in range(0, len(x), 4096)):
+        raise DataError("x has numbers that are not finite (NaN or infinity)")
+
+
+def _check_labels(labels: Labels, classes: int) -> None:
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise DataError(f"labels go from {low} to {high}, but the network knows the classes 0 to {classes - 1}")
+
+
+def _targets(labels: Labels, classes: int, config: FitConfig, dtype: np.dtype, *, smooth: bool) -> Targets:
+    if classes == 1:
+        return labels.astype(dtype)[:, np.newaxis]
+    smoothing = config.label_smoothing if smooth else 0.0
+    if config.loss == "cross_entropy" and not smoothing:
+        return labels
+    row = np.eye(classes, dtype=dtype) * (1 - smoothing) + smoothing / classes
+    return row.astype(dtype)[labels]
+
+
+def _weights(
+    labels: Labels | None, sample_weights: Floats | None, count: int, config: FitConfig, dtype: np.dtype
+) -> Floats | None:
+    if sample_weights is None and not config.class_weights:
+        return None
+    weights = np.ones(count, dtype) if sample_weights is None else np.array(sample_weights, dtype)
+    if weights.shape != (count,) or not np.isfinite(weights).all() or (weights < 0).any():
+        raise DataError(f"sample weights must be {count} finite numbers of at least 0")
+    if config.class_weights:
+        if labels is None:
+            raise ConfigError("class_weights need class numbers as y", field="class_weights")
+        for label, weight in config.class_weights.items():
+            weights[labels == int(label)] *= weight
+    return weights
+
+
+def _counter(name: str, loss: Loss, classes: int) -> Callable[[Floats, Targets], float]:
+    if name == "binary_cross_entropy" or classes == 1:
+        threshold = 0.0 if loss.sees == "logits" else 0.5
+        return lambda seen, targets: float(((seen > threshold) == (targets > 0.5)).mean()) * len(seen)
+
+    def right(seen: Floats, targets: Targets) -> float:
+        labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
+        return float(np.count_nonzero(seen.argmax(axis=1) == labels))
+
+    return right

@@ -1,0 +1,141 @@
+"""A recipe carried out: data in, a network and its manifest out."""
+
+import json
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.callbacks import Epoch, best_epoch
+from training.data import Dataset, open_source, stratified_split
+from training.data.download import Progress
+from training.errors import ConfigError
+from training.evaluation import Evaluation, evaluate
+from training.export import to_bytes, write_atomically
+from training.fit import OnStep, Run, train
+from training.network import MLP
+from training.preprocess import fingerprint
+from training.recipes import Recipe
+
+MANIFEST_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The examples of a recipe, by what they are for."""
+
+    train: Dataset
+    validation: Dataset | None
+    test: Dataset | None
+
+    @property
+    def held_out(self) -> Dataset:
+        """What the result is judged on: the test examples, else the validation examples, else what was learned."""
+        return self.test or self.validation or self.train
+
+
+def split(recipe: Recipe, progress: Progress | None = None) -> Splits:
+    """Open a recipe's source and divide it; the same recipe always divides alike.
+
+    Raises DataError when the source is missing or damaged, ConfigError when its classes do not fit the network.
+    """
+    source = open_source(recipe.data.data, progress)
+    learned, test = source.train, source.test
+    if recipe.data.classes:
+        learned, test = learned.only(recipe.data.classes), test and test.only(recipe.data.classes)
+    outputs = recipe.network.layers[-1]
+    if len(learned.classes) != outputs and (len(learned.classes), outputs) != (2, 1):
+        raise ConfigError(
+            f"{learned.name} has {len(learned.classes)} classes, but the last of layers is {outputs}", field="layers"
+        )
+    rng = np.random.default_rng(recipe.data.split_seed)
+    if recipe.data.pool and test:
+        learned, test = learned.joined(test), None
+    if recipe.data.test_share and test is None:
+        kept, drawn = stratified_split(learned.labels, recipe.data.test_share, rng)
+        learned, test = learned.take(kept), learned.take(drawn)
+    if not recipe.fit.validation_share:
+        return Splits(learned, None, test)
+    kept, drawn = stratified_split(learned.labels, recipe.fit.validation_share, rng)
+    return Splits(learned.take(kept), learned.take(drawn), test)
+
+
+class Experiment:
+    """One run of a recipe: opened with its data, trained epoch by epoch, kept at the end."""
+
+    def __init__(self, recipe: Recipe, progress: Progress | None = None) -> None:
+        """Open the data and draw the first weights. Raises what `split` raises."""
+        self.recipe = recipe
+        self.splits = split(recipe, progress)
+        self.network = MLP(recipe.network, np.random.default_rng(recipe.fit.seed))
+        self.run = Run.start(self.network, recipe.fit)
+        self._started = time.perf_counter()
+
+    def epochs(self, on_step: OnStep | None = None) -> Iterator[Epoch]:
+        """Train, yielding each epoch. Raises what `train` raises."""
+        features = self.network.config.input.features
+        learned, held_out = self.splits.train, self.splits.validation
+        yield from train(
+            self.run,
+            (features(learned.images), learned.labels),
+            self.recipe.fit,
+            validation=(features(held_out.images), held_out.labels) if held_out else None,
+            on_step=on_step,
+        )
+
+    def evaluation(self) -> Evaluation:
+        """Judge the network on what it was not shown, as far as the recipe holds anything out."""
+        return evaluate(self.network, self.splits.held_out)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write `weights.npz` and `manifest.json` into a folder and answer the manifest."""
+        content = to_bytes(self.network)
+        manifest = self._manifest() | {"weights_sha256": sha256(content).hexdigest()}
+        write_atomically(folder / "weights.npz", content)
+        write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+        return manifest
+
+    def _manifest(self) -> dict[str, Any]:
+        splits, history = self.splits, self.run.history
+        best = best_epoch(history) if self.recipe.fit.keep_best else None
+        last = best or (history[-1] if history else None)
+        metrics: dict[str, Any] = {"epochs": len(history), "seconds": round(time.perf_counter() - self._started, 3)}
+        if last:
+            metrics |= {name: value for name, value in last.to_dict().items() if name.endswith(("_loss", "_accuracy"))}
+        evaluation = self.evaluation()
+        part = "test" if splits.test else "validation" if splits.validation else "train"
+        metrics |= {f"{part}_accuracy": evaluation.accuracy, f"{part}_examples": evaluation.examples}
+        metrics |= {"calibration_error": evaluation.calibration_error}
+        return {
+            "format": MANIFEST_FORMAT,
+            "labels": list(splits.train.classes),
+            "recipe": self.recipe.name,
+            "settings": self.recipe.settings(),
+            "seed": self.recipe.fit.seed,
+            "data": {
+                "name": splits.train.name,
+                "fingerprint": splits.train.fingerprint(),
+                "train_examples": len(splits.train),
+                "validation_examples": len(splits.validation or ()),
+                "test_examples": len(splits.test or ()),
+            },
+            "metrics": metrics,
+            "preprocessing": fingerprint(self.network.config.input),
+            "temperature": 1.0,
+            "libraries": {"glyphserve": _own_version(), "numpy": np.__version__, "python": platform.python_version()},
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def _own_version() -> str:
+    try:
+        return version("glyphserve")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "source"

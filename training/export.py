@@ -1,0 +1,152 @@
+"""Networks as files: an `.npz` that NumPy can open, written the same byte for byte and read with distrust.
+
+Members: `header.npy`, UTF-8 JSON as bytes with the format's version and the network's config, and one array for
+each name of `MLP.arrays()`, float32 or float16, little-endian, uncompressed.
+"""
+
+import io
+import json
+import os
+import zipfile
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from training.arrays import Floats
+from training.errors import TrainingError, WeightsError
+from training.network import MLP, MLPConfig, parameter_count
+from training.preprocess import InputForm, fingerprint
+
+FORMAT = "glyphserve-mlp"
+VERSION = 1
+HEADER = "header"
+MAX_HEADER_BYTES = 64 * 1024
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's oldest date, so that the same weights make the same bytes
+
+
+def save(network: MLP, path: Path | str) -> bytes:
+    """Write a network to a file, all of it or nothing, and answer the bytes written."""
+    content = to_bytes(network)
+    write_atomically(Path(path), content)
+    return content
+
+
+def load(source: Path | str | bytes) -> MLP:
+    """Read a network from a file or its bytes. Raises WeightsError for anything but a whole and sane one."""
+    content = source if isinstance(source, bytes) else _read_file(Path(source))
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return _read(archive)
+    except TrainingError as error:
+        raise WeightsError(str(error)) from error
+    except Exception as error:  # a broken zip raises a dozen types, from struct.error to NotImplementedError
+        raise WeightsError(f"not a weights file: {error}") from error
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def to_bytes(network: MLP, dtype: type = np.float32) -> bytes:
+    """Give the content of a weights file; `dtype` float16 halves it."""
+    config = asdict(network.config)
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": config,
+        "preprocessing": fingerprint(network.config.input),
+    }
+    text = np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8)
+    members = {HEADER: text} | {
+        name: array.astype(f"<f{np.dtype(dtype).itemsize}") for name, array in network.arrays().items()
+    }
+    content = io.BytesIO()
+    write_npz(content, members)
+    return content.getvalue()
+
+
+def write_npz(file: BinaryIO, members: dict[str, np.ndarray]) -> None:
+    """Write arrays by name as NumPy's `savez` does, but with no time of day in it."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in members.items():
+            packed = io.BytesIO()
+            np.lib.format.write_array(packed, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), packed.getvalue())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file in one step: a reader sees the old content or the new, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(archive: zipfile.ZipFile) -> MLP:
+    infos = archive.infolist()
+    sizes = {info.filename: info.file_size for info in infos}
+    if len(sizes) != len(infos) or f"{HEADER}.npy" not in sizes:
+        raise WeightsError("expected one header and no member twice")
+    if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
+        raise WeightsError("expected uncompressed members")
+    config = _config(_array(archive, HEADER, sizes, MAX_HEADER_BYTES))
+    limit = 4 * parameter_count(config) + 16 * sum(config.layers) + 1024 * len(infos)
+    if sum(sizes.values()) > limit + MAX_HEADER_BYTES:
+        raise WeightsError(f"its members claim {sum(sizes.values()):,} bytes, more than such a network can have")
+    network = MLP(config.replace(initializer="zeros"))
+    network.config = config
+    expected = network.arrays()
+    if set(sizes) != {f"{HEADER}.npy"} | {f"{name}.npy" for name in expected}:
+        raise WeightsError(f"expected the arrays {', '.join(expected)}, found {', '.join(sorted(sizes))}")
+    for name, place in expected.items():
+        place[:] = _checked(name, _array(archive, name, sizes, limit), place)
+    return network
+
+
+def _array(archive: zipfile.ZipFile, name: str, sizes: dict[str, int], limit: int) -> np.ndarray:
+    if sizes[f"{name}.npy"] > limit:
+        raise WeightsError(f"{name} claims {sizes[f'{name}.npy']:,} bytes, more than it can have")
+    content = io.BytesIO(archive.read(f"{name}.npy"))
+    array = np.lib.format.read_array(content, allow_pickle=False)
+    if content.read(1):
+        raise WeightsError(f"{name} has bytes behind its end")
+    return array
+
+
+def _checked(name: str, array: np.ndarray, place: Floats) -> np.ndarray:
+    if array.dtype.str not in ("<f4", "<f2") or array.shape != place.shape:
+        raise WeightsError(f"{name} should be float32 or float16 {place.shape}, is {array.dtype} {array.shape}")
+    if not np.isfinite(array).all():
+        raise WeightsError(f"{name} has values that are not finite")
+    if name.endswith("variance") and (array < 0).any():
+        raise WeightsError(f"{name} has negative values")
+    return array
+
+
+def _config(text: np.ndarray) -> MLPConfig:
+    if text.dtype != np.uint8 or text.ndim != 1:
+        raise WeightsError("the header is not text")
+    header: dict[str, Any] = json.loads(text.tobytes())
+    if header.get("format") != FORMAT or header.get("version") != VERSION:
+        raise WeightsError(
+            f"expected format {FORMAT} version {VERSION}, found {header.get('format')} version {header.get('version')}"
+        )
+    config = dict(header["config"])
+    known = {field.name for field in fields(MLPConfig)}
+    if set(config) != known:
+        raise WeightsError(f"the config should have {', '.join(sorted(known))}")
+    config["input"] = InputForm(**config["input"])
+    if header.get("preprocessing") != fingerprint(config["input"]):
+        raise WeightsError("it was trained with a preprocessing that this version does not have")
+    return MLPConfig(**config)

@@ -1,0 +1,186 @@
+"""A multilayer perceptron: layers one after the other, and one flat vector that holds all they learn.
+
+The flat vector lets an optimizer move everything in a few passes, and a checkpoint be one array. Weights stand at its
+front, biases and the like at its back, so that weight decay is a slice.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from training.activations import ACTIVATIONS, Backward
+from training.arrays import Floats, Targets
+from training.errors import ConfigError, DataError
+from training.initializers import BIASES, INITIALIZERS
+from training.layers import Activate, BatchNorm, Dense, Dropout, Layer, Residual, chain, numbered
+from training.losses import Loss
+from training.preprocess import SIDE, InputForm
+
+CHUNK = 512
+"""Rows that `predict` takes at a time: a chunk's activations stay in the CPU's cache."""
+
+MAX_PARAMETERS = 100_000_000
+
+
+@dataclass(frozen=True)
+class MLPConfig:
+    """Everything that makes a network but its weights. Raises ConfigError for what cannot be built."""
+
+    layers: tuple[int, ...] = (784, 128, 64, 10)
+    """Units from input to output."""
+    activation: str = "relu"
+    """What bends the hidden layers; a name in ACTIVATIONS."""
+    output: str = "softmax"
+    """The activation of the last layer."""
+    initializer: str = "he"
+    """How the weights start; a name in INITIALIZERS."""
+    bias: bool = True
+    """Whether layers have biases."""
+    batch_norm: bool = False
+    """Whether to normalise each hidden layer over the batch, before its activation."""
+    dropout: float = 0.0
+    """Share of the units of each hidden layer to silence while learning."""
+    residual: bool = False
+    """Whether hidden layers of equal width add their input to their output."""
+    input: InputForm = field(default_factory=InputForm)
+    """How pictures become the first layer's input."""
+
+    def __post_init__(self) -> None:
+        """Accept any sequence of sizes; refuse what cannot be built."""
+        object.__setattr__(self, "layers", _sizes(self.layers))
+        if isinstance(self.input, dict):
+            object.__setattr__(self, "input", InputForm(**self.input))
+        _named("activation", self.activation, ACTIVATIONS)
+        _named("output", self.output, ACTIVATIONS)
+        _named("initializer", self.initializer, INITIALIZERS)
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout must be at least 0 and below 1, not {self.dropout}", field="dropout")
+        if not (1 <= self.input.side <= SIDE and (SIDE - self.input.side) % 2 == 0):
+            raise ConfigError(f"the input's side must be an even number of pixels up to {SIDE}", field="input")
+        if parameter_count(self) > MAX_PARAMETERS:
+            raise ConfigError(f"layers {self.layers} make more than {MAX_PARAMETERS:,} parameters", field="layers")
+
+    def replace(self, **changes: Any) -> "MLPConfig":
+        """Copy with changes, checked like a new one."""
+        return replace(self, **changes)
+
+
+def _sizes(layers: Any) -> tuple[int, ...]:
+    valid = isinstance(layers, list | tuple) and len(layers) >= 2
+    if not (valid and all(isinstance(size, int) and size >= 1 for size in layers)):
+        raise ConfigError(
+            f"layers must be two or more positive whole numbers, input first, such as 784,128,10; got {layers!r}",
+            field="layers",
+        )
+    return tuple(layers)
+
+
+def _named(what: str, name: str, table: dict[str, Any]) -> None:
+    if name not in table:
+        raise ConfigError(f"unknown {what} {name!r}; choose one of {', '.join(table)}", field=what)
+
+
+def weight_count(config: MLPConfig) -> int:
+    """Count the entries of all weight matrices."""
+    return sum(fan_in * fan_out for fan_in, fan_out in zip(config.layers, config.layers[1:], strict=False))
+
+
+def parameter_count(config: MLPConfig) -> int:
+    """Count what training changes: weights, biases, batch normalisation's scales and shifts."""
+    hidden, output = sum(config.layers[1:-1]), config.layers[-1]
+    biases = (0 if config.batch_norm else hidden) + output if config.bias else 0
+    return weight_count(config) + biases + (2 * hidden if config.batch_norm else 0)
+
+
+class MLP:
+    """A network: its layers over one flat vector of parameters and one of gradients, both of shape (p,)."""
+
+    def __init__(self, config: MLPConfig, rng: np.random.Generator | int = 0, dtype: type = np.float32) -> None:
+        """Build the layers and draw the weights from `rng`, or from a seed."""
+        self.config = config
+        self.weight_count = weight_count(config)
+        self.parameters: Floats = np.zeros(parameter_count(config), dtype)
+        self.gradients: Floats = np.zeros_like(self.parameters)
+        self.layers = self._build()
+        self._initialize(np.random.default_rng(rng))
+        self._output = ACTIVATIONS[config.output]
+
+    def _build(self) -> list[Layer]:
+        ends = [0, len(self.parameters)]  # weights are taken from the front, everything else from the back
+
+        def take_weight(shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+            start, ends[0] = ends[0], ends[0] + int(np.prod(shape))
+            place = slice(start, ends[0])
+            return self.parameters[place].reshape(shape), self.gradients[place].reshape(shape)
+
+        def take_other(shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+            stop, ends[1] = ends[1], ends[1] - int(np.prod(shape))
+            place = slice(ends[1], stop)
+            return self.parameters[place].reshape(shape), self.gradients[place].reshape(shape)
+
+        config, layers = self.config, list[Layer]()
+        for place, (fan_in, fan_out) in enumerate(zip(config.layers, config.layers[1:], strict=False)):
+            last = place == len(config.layers) - 2
+            normed = config.batch_norm and not last
+            bias = take_other((fan_out,)) if config.bias and not normed else None
+            block: list[Layer] = [Dense(take_weight((fan_in, fan_out)), bias, input_gradient=place > 0)]
+            if normed:
+                block.append(BatchNorm(take_other((fan_out,)), take_other((fan_out,))))
+            if not last:
+                block.append(Activate(ACTIVATIONS[config.activation]))
+                block += [Dropout(config.dropout)] if config.dropout else []
+            layers += [Residual(block)] if config.residual and not last and fan_in == fan_out else block
+        return layers
+
+    def _initialize(self, rng: np.random.Generator) -> None:
+        draw = INITIALIZERS[self.config.initializer]
+        draw_bias = BIASES.get(self.config.initializer)
+        for name, array in self.arrays().items():
+            if name.endswith("weight"):
+                array[:] = draw(rng, *array.shape)
+            elif name.endswith("bias") and draw_bias:
+                array[:] = draw_bias(rng, 1, *array.shape)[0]
+
+    def arrays(self) -> dict[str, Floats]:
+        """Name all that must be saved: views of the parameters, and running statistics where there are some."""
+        return numbered(self.layers)
+
+    def forward(self, x: Floats, rng: np.random.Generator | None = None) -> tuple[Floats, Backward]:
+        """Answer (logits, backward) for rows x, shape (n, layers[0]); learning when a generator is given."""
+        return chain(self.layers, x, rng)
+
+    def outputs(self, x: Floats) -> Floats:
+        """Answer what stands after the output activation, all rows at once."""
+        logits, _ = chain(self.layers, x)
+        return self._output(logits)[0]
+
+    def predict(self, x: Floats) -> Floats:
+        """Answer the outputs (n, layers[-1]) for rows x (n, layers[0]), in chunks; safe from many threads at once.
+
+        Raises DataError when the rows have the wrong width.
+        """
+        if x.ndim != 2 or x.shape[1] != self.config.layers[0]:
+            raise DataError(f"this network takes rows of {self.config.layers[0]} numbers, got shape {x.shape}")
+        if len(x) <= CHUNK:
+            return self.outputs(x)
+        return np.concatenate([self.outputs(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)])
+
+    def backpropagate(
+        self,
+        loss: Loss,
+        x: Floats,
+        targets: Targets,
+        weights: Floats | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> tuple[float, Floats]:
+        """Fill `gradients` with those of the loss over a batch; answer (loss, what the loss saw)."""
+        seen, backward = chain(self.layers, x, rng)
+        if loss.sees == "outputs":
+            seen, through_output = self._output(seen)
+            value, gradient = loss.function(seen, targets, weights)
+            backward(through_output(gradient))
+        else:
+            value, gradient = loss.function(seen, targets, weights)
+            backward(gradient)
+        return value, seen

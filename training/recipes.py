@@ -1,0 +1,133 @@
+"""Recipes: everything that makes a training run, as data. A recipe can be named, changed setting by setting, and kept.
+
+Its settings are one flat dictionary, because that is how a command line, an HTTP body and a search speak of them;
+`Recipe.replace` knows which of the three configs each belongs to.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from training.errors import ConfigError
+from training.fit_config import FitConfig
+from training.network import MLPConfig
+from training.preprocess import SIDE, InputForm
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which examples a recipe learns from, and which it is judged on."""
+
+    data: str = "starter"
+    """A source: starter, mnist, fashion, a folder or an `.npz`."""
+    pool: bool = False
+    """Whether the source's own test examples are mixed into the training examples first."""
+    test_share: float = 0.0
+    """Share drawn for testing where the source has no test examples of its own, or they were pooled."""
+    classes: tuple[int, ...] | None = None
+    """Keep only these classes, numbered anew; None for all."""
+    split_seed: int = 42
+    """Of the draws into training, validation and test: fixed, so that runs of any seed are judged alike."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the data."""
+        if not isinstance(self.data, str) or not self.data:
+            raise ConfigError(f"data must name a source, not {self.data!r}", field="data")
+        if not isinstance(self.test_share, int | float) or not 0 <= self.test_share <= 0.9:
+            raise ConfigError(f"test_share must be from 0 to 0.9, not {self.test_share!r}", field="test_share")
+        if self.classes is not None:
+            object.__setattr__(self, "classes", tuple(self.classes))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named training run."""
+
+    name: str
+    description: str
+    network: MLPConfig = field(default_factory=MLPConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+
+    def __post_init__(self) -> None:
+        """Check that the three fit each other, as far as that can be told without data."""
+        pixels = self.network.input.side**2
+        if self.network.layers[0] != pixels:
+            raise ConfigError(
+                f"the first of layers must be {pixels}, one for each pixel that the network sees, "
+                f"not {self.network.layers[0]}",
+                field="layers",
+            )
+
+    def replace(self, **settings: Any) -> "Recipe":
+        """Copy with changed settings. Raises ConfigError, naming the field, for unknown and impossible ones."""
+        changes: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+        for name, value in settings.items():
+            part = _PART_OF.get(name)
+            if part is None:
+                raise ConfigError(f"unknown setting {name!r}; there are {', '.join(_PART_OF)}", field=name)
+            changes[part][name] = _read(name, value)
+        parts = {}
+        for part, changed in changes.items():
+            try:
+                parts[part] = replace(getattr(self, part), **changed)
+            except TypeError as error:
+                name = next(iter(changed), part)
+                raise ConfigError(f"a setting is of the wrong type: {error}", field=name) from error
+        return replace(self, **parts)
+
+    def settings(self) -> dict[str, Any]:
+        """Give all settings as one flat dictionary of JSON values; `replace` takes it back."""
+        return {name: value for part in _PARTS for name, value in asdict(getattr(self, part)).items()}
+
+
+_PARTS = {"network": MLPConfig, "fit": FitConfig, "data": DataConfig}
+_PART_OF = {f.name: part for part, config in _PARTS.items() for f in fields(config)}
+_BOOLEANS = {f.name for config in _PARTS.values() for f in fields(config) if f.type in (bool, "bool")}
+
+
+def _read(name: str, value: Any) -> Any:
+    """Read a setting as JSON gives it: lists become tuples, the input form an InputForm."""
+    if name in _BOOLEANS and not isinstance(value, bool):
+        raise ConfigError(f"{name} must be true or false, not {value!r}", field=name)
+    if name == "input" and isinstance(value, Mapping):
+        try:
+            return InputForm(**value)
+        except TypeError:
+            raise ConfigError("input takes side, low and high", field="input") from None
+    return tuple(value) if isinstance(value, list) else value
+
+
+def get(name: str) -> Recipe:
+    """Find a recipe by name. Raises ConfigError that lists them all."""
+    if name not in RECIPES:
+        raise ConfigError(f"unknown recipe {name!r}; choose one of {', '.join(RECIPES)}", field="recipe")
+    return RECIPES[name]
+
+
+_PIXELS = SIDE * SIDE
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            "starter",
+            "The classic 784-128-64-10 network on the bundled 5,000 digits: seconds, about 95 %.",
+            fit=FitConfig(epochs=12, batch_size=64, validation_share=0.2, schedule="cosine", keep_best=True),
+        ),
+        Recipe(
+            "mnist",
+            "The same network on all of MNIST with dropout and a one-cycle rate: half a minute, above 98 %.",
+            network=MLPConfig(layers=(_PIXELS, 256, 128, 10), dropout=0.2),
+            fit=FitConfig(
+                epochs=30,
+                learning_rate=0.003,
+                schedule="one_cycle",
+                weight_decay=0.01,
+                validation_share=0.1,
+                keep_best=True,
+            ),
+            data=DataConfig(data="mnist"),
+        ),
+    )
+}

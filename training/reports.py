@@ -1,0 +1,165 @@
+"""What a run tells whoever watches: a progress bar, one line an epoch, one JSON object an event, or nothing.
+
+A report is a context manager with `start`, `step`, `epoch` and `finish`; the table at the end names them.
+"""
+
+import json
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from training.callbacks import Epoch
+from training.experiment import Experiment
+
+
+class Silent:
+    """Say nothing."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End, also after an error."""
+
+    def start(self, experiment: Experiment) -> None:
+        """The data is there and the network is built."""
+
+    def step(self, step: int, steps: int, loss: float) -> None:
+        """Another step is made within an epoch."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Another epoch is done."""
+
+    def finish(self, manifest: dict[str, Any], folder: str) -> None:
+        """All is done and saved in `folder`."""
+
+
+class JsonLines(Silent):
+    """Print one JSON object a line for programs to read."""
+
+    def _print(self, event: str, **figures: Any) -> None:
+        sys.stdout.write(json.dumps({"event": event} | figures) + "\n")
+        sys.stdout.flush()
+
+    def start(self, experiment: Experiment) -> None:
+        """See Silent."""
+        splits = experiment.splits
+        self._print(
+            "start",
+            recipe=experiment.recipe.name,
+            epochs=experiment.recipe.fit.epochs,
+            train_examples=len(splits.train),
+            validation_examples=len(splits.validation or ()),
+            parameters=len(experiment.network.parameters),
+        )
+
+    def epoch(self, epoch: Epoch) -> None:
+        """See Silent."""
+        self._print("epoch", epoch=epoch.number, **{k: v for k, v in epoch.to_dict().items() if k != "number"})
+
+    def finish(self, manifest: dict[str, Any], folder: str) -> None:
+        """See Silent."""
+        metrics = manifest["metrics"]
+        paths = {"weights": f"{folder}/weights.npz", "manifest": f"{folder}/manifest.json"}
+        self._print("finished", seconds=metrics["seconds"], metrics=metrics, **paths)
+
+
+class Lines(Silent):
+    """Print one line an epoch, and a last one."""
+
+    def __init__(self) -> None:
+        """Print to standard output."""
+        self.console = Console(highlight=False)
+
+    def start(self, experiment: Experiment) -> None:
+        """See Silent."""
+        splits, layers = experiment.splits, "-".join(map(str, experiment.recipe.network.layers))
+        held = f", {len(splits.validation):,} to validate" if splits.validation else ""
+        held += f", {len(splits.test):,} to test" if splits.test else ""
+        self.console.print(f"{experiment.recipe.name}: {layers}, {len(splits.train):,} examples to learn from{held}")
+
+    def epoch(self, epoch: Epoch) -> None:
+        """See Silent."""
+        self.console.print(epoch_line(epoch), soft_wrap=True)
+
+    def finish(self, manifest: dict[str, Any], folder: str) -> None:
+        """See Silent."""
+        metrics = manifest["metrics"]
+        part = next(part for part in ("test", "validation", "train") if f"{part}_examples" in metrics)
+        self.console.print(
+            f"[bold]{metrics[f'{part}_accuracy']:.2%}[/] of {metrics[f'{part}_examples']:,} {part} examples "
+            f"in {metrics['seconds']:.1f} s → {folder}",
+            soft_wrap=True,
+        )
+
+
+class Bar(Lines):
+    """Show a live bar with loss, speed and time left, and a line an epoch above it."""
+
+    def __init__(self) -> None:
+        """Draw on the terminal, or print plain lines where there is none."""
+        super().__init__()
+        columns = (
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[speed]:,.0f} images/s"),
+            TimeRemainingColumn(),
+        )
+        self.progress = Progress(*columns, console=self.console, transient=True)
+
+    def __enter__(self) -> Self:
+        """See Silent."""
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """See Silent."""
+        self.progress.stop()
+
+    def start(self, experiment: Experiment) -> None:
+        """See Silent."""
+        super().start(experiment)
+        fit = experiment.recipe.fit
+        self.steps_before, self.batch_size = 0, fit.batch_size
+        self.task = self.progress.add_task("", total=None, epoch=1, epochs=fit.epochs, loss=float("nan"), speed=0)
+
+    def step(self, step: int, steps: int, loss: float) -> None:
+        """See Silent."""
+        task = self.progress.tasks[self.task]
+        self.progress.update(
+            self.task,
+            total=steps * task.fields["epochs"],
+            completed=self.steps_before + step,
+            loss=loss,
+            speed=(task.speed or 0) * self.batch_size,
+        )
+
+    def epoch(self, epoch: Epoch) -> None:
+        """See Silent."""
+        super().epoch(epoch)
+        self.steps_before = epoch.step
+        self.progress.update(self.task, epoch=min(epoch.number + 1, epoch.epochs))
+
+
+def epoch_line(epoch: Epoch) -> str:
+    """Say what an epoch did, in one line."""
+    parts = [f"epoch {epoch.number:>{len(str(epoch.epochs))}}/{epoch.epochs}", f"loss {epoch.train.loss:.4f}"]
+    if epoch.train.accuracy is not None:
+        parts.append(f"accuracy {epoch.train.accuracy:.2%}")
+    if epoch.validation:
+        parts.append(f"validation loss {epoch.validation.loss:.4f}")
+        if epoch.validation.accuracy is not None:
+            parts.append(f"validation accuracy {epoch.validation.accuracy:.2%}")
+    return "  ".join([*parts, f"{epoch.images_per_second:,.0f} images/s"])
+
+
+REPORTS: dict[str, type[Silent]] = {"bar": Bar, "lines": Lines, "jsonl": JsonLines, "none": Silent}

@@ -1,0 +1,86 @@
+"""Schedules say how large the next step is: a function `step → rate`, steps counted from 0 over the whole run.
+
+The table's entries build one from the peak `rate`, the `steps` of the whole run and the options that they name.
+"""
+
+import math
+from collections.abc import Callable
+
+Schedule = Callable[[int], float]
+
+
+def constant(rate: float, steps: int) -> Schedule:  # noqa: ARG001 -- one type for the room
+    """The same rate for ever."""
+    return lambda step: rate  # noqa: ARG005 -- likewise
+
+
+def step_decay(rate: float, steps: int, *, drops: int = 3, factor: float = 0.1) -> Schedule:
+    """Multiply the rate by `factor` at the end of each of `drops` + 1 equal parts of the run."""
+    return lambda step: rate * factor ** min(drops, step * (drops + 1) // max(steps, 1))
+
+
+def exponential(rate: float, steps: int, *, final: float = 0.01) -> Schedule:
+    """Fall by the same factor each step, to `final` times the rate at the end of the run."""
+    return lambda step: rate * final ** min(1.0, step / max(steps, 1))
+
+
+def cosine(rate: float, steps: int, *, final: float = 0.0, warm_up: float = 0.0) -> Schedule:
+    """Rise linearly over the share `warm_up` of the run, then fall along half a cosine to `final` times the rate.
+
+    Loshchilov and Hutter 2017 (SGDR), one cycle without restarts; warm-up after Goyal et al. 2017.
+    """
+    rising = round(warm_up * steps)
+
+    def at(step: int) -> float:
+        if step < rising:
+            return rate * (step + 1) / rising
+        progress = min(1.0, (step - rising) / max(steps - rising, 1))
+        return rate * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    return at
+
+
+def warm_up(rate: float, steps: int, *, share: float = 0.1) -> Schedule:
+    """Rise linearly over the first `share` of the run, then stay (Goyal et al. 2017)."""
+    rising = max(round(share * steps), 1)
+    return lambda step: rate * min(1.0, (step + 1) / rising)
+
+
+def one_cycle(rate: float, steps: int, *, rise: float = 0.3, start: float = 0.04, final: float = 1e-4) -> Schedule:
+    """Rise from `start`·rate to the peak over the share `rise` of the run, then to `final`·rate, both along cosines.
+
+    Smith and Topin 2018 (super-convergence), in the form of PyTorch's OneCycleLR.
+    """
+    peak = max(rise * steps - 1, 1.0)
+
+    def between(low: float, high: float, progress: float) -> float:
+        return low + (high - low) * 0.5 * (1 - math.cos(math.pi * progress))
+
+    def at(step: int) -> float:
+        if step <= peak:
+            return rate * between(start, 1.0, step / peak)
+        return rate * between(1.0, final, min(1.0, (step - peak) / max(steps - 1 - peak, 1.0)))
+
+    return at
+
+
+def triangular(rate: float, steps: int, *, cycles: int = 2, low: float = 0.1) -> Schedule:
+    """Go up and down in straight lines between `low`·rate and rate, `cycles` times (Smith 2017, cyclical rates)."""
+    half = max(steps / (2 * cycles), 1.0)
+
+    def at(step: int) -> float:
+        position = abs((step / half) % 2 - 1)
+        return rate * (1 - (1 - low) * position)
+
+    return at
+
+
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    "constant": constant,
+    "step_decay": step_decay,
+    "exponential": exponential,
+    "cosine": cosine,
+    "warm_up": warm_up,
+    "one_cycle": one_cycle,
+    "triangular": triangular,
+}
