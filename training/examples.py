@@ -107,7 +107,7 @@ def _weights(
         if labels is None:
             raise ConfigError("class_weights need class numbers as y", field="class_weights")
         for label, weight in config.class_weights.items():
-            weights[labels == int(label)] *= weight
+            weights[labels == label] *= weight
     return weights
 
 

@@ -81,6 +81,8 @@ class FitConfig:
             value = getattr(self, name)
             if value is not None and not isinstance(value, int):
                 raise ConfigError(f"{name} must be a whole number, not {value!r}", field=name)
+        if self.class_weights is not None:
+            object.__setattr__(self, "class_weights", _class_weights(self.class_weights))
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ConfigError("label_smoothing goes with the loss cross_entropy", field="label_smoothing")
         self._check_options("optimizer", OPTIMIZERS[self.optimizer])
@@ -109,6 +111,19 @@ class FitConfig:
     def make_schedule(self, steps: int) -> Schedule:
         """Build the schedule for a run of so many steps."""
         return SCHEDULES[self.schedule](self.learning_rate, steps, **self.schedule_options)
+
+
+def _class_weights(weights: Any) -> dict[int, float]:
+    """Read class weights; JSON's keys are text."""
+    try:
+        read = {int(label): float(weight) for label, weight in weights.items()}
+    except (AttributeError, TypeError, ValueError):
+        read = {-1: 0.0}
+    if not all(label >= 0 and 0 <= weight < 1e6 for label, weight in read.items()):
+        raise ConfigError(
+            f"class_weights must name class numbers and weights of at least 0, not {weights!r}", field="class_weights"
+        )
+    return read
 
 
 def _is_number(value: object) -> bool:

@@ -20,7 +20,7 @@ BOX = 20
 VERSION = 1
 """Counts changes of what `to_glyph` answers for any picture; part of every model's fingerprint."""
 
-_INK_THRESHOLD = 0.15  # of the picture's contrast; keeps JPEG noise and paper texture out of the ink's box
+_INK_THRESHOLD = 0.06  # of the picture's contrast; keeps JPEG noise and paper texture out of the ink's box
 
 
 @dataclass(frozen=True)
