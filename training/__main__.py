@@ -130,7 +130,8 @@ def _value(text: str) -> Any:
 
 
 def _print_evaluation(result: Evaluation, classes: tuple[str, ...]) -> None:
-    console, report = Console(), result.report
+    report = result.report
+    console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(
         f"[bold]{result.accuracy:.2%}[/] right ({len(result.wrong)} of {result.examples:,} wrong), "
         f"{result.top_3_accuracy:.2%} in the first three, calibration error {result.calibration_error:.4f}"
@@ -144,7 +145,8 @@ def _print_evaluation(result: Evaluation, classes: tuple[str, ...]) -> None:
 
 
 def _interrupt_at_end_of_input() -> None:
-    while sys.stdin.buffer.read(4096):
+    # Not through sys.stdin: its lock, held by this thread, would abort the interpreter on its way out.
+    while os.read(sys.stdin.fileno(), 4096):
         pass
     os.kill(os.getpid(), signal.SIGINT)
 

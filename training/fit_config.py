@@ -71,7 +71,7 @@ class FitConfig:
         """Check everything that can be checked without data."""
         for name, table in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             value = getattr(self, name)
-            if value not in table:
+            if not isinstance(value, str) or value not in table:
                 raise ConfigError(f"unknown {name} {value!r}; choose one of {', '.join(table)}", field=name)
         for name, low, high, rule in _LIMITS:
             value = getattr(self, name)
@@ -90,6 +90,8 @@ class FitConfig:
 
     def _check_options(self, name: str, builder: Callable[..., Any]) -> None:
         options = getattr(self, f"{name}_options")
+        if not isinstance(options, Mapping):
+            raise ConfigError(f"{name}_options must map names to values", field=f"{name}_options")
         known = [p.name for p in inspect.signature(builder).parameters.values() if p.kind is p.KEYWORD_ONLY]
         for option, value in options.items():
             if option not in known:

@@ -54,7 +54,7 @@ class MLPConfig:
         _named("activation", self.activation, ACTIVATIONS)
         _named("output", self.output, ACTIVATIONS)
         _named("initializer", self.initializer, INITIALIZERS)
-        if not 0 <= self.dropout < 1:
+        if isinstance(self.dropout, bool | str) or not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must be at least 0 and below 1, not {self.dropout}", field="dropout")
         if not (1 <= self.input.side <= SIDE and (SIDE - self.input.side) % 2 == 0):
             raise ConfigError(f"the input's side must be an even number of pixels up to {SIDE}", field="input")
@@ -76,8 +76,8 @@ def _sizes(layers: Any) -> tuple[int, ...]:
     return tuple(layers)
 
 
-def _named(what: str, name: str, table: dict[str, Any]) -> None:
-    if name not in table:
+def _named(what: str, name: Any, table: dict[str, Any]) -> None:
+    if not isinstance(name, str) or name not in table:
         raise ConfigError(f"unknown {what} {name!r}; choose one of {', '.join(table)}", field=what)
 
 

@@ -107,13 +107,13 @@ def _averaging(before: int, after: int) -> NDArray[np.float32]:
 
 
 def _centred(ink: Floats) -> Pixels:
-    """Place the box in 28×28 so that its centre of mass is in the middle, as far as it stays inside."""
+    """Place the box in 28×28 so that its centre of mass is as near as can be to pixel (14, 14), as all of MNIST is."""
     height, width = ink.shape
     total = float(ink.sum())
     row = float(ink.sum(axis=1) @ np.arange(height)) / total
     column = float(ink.sum(axis=0) @ np.arange(width)) / total
-    top = min(max(round((SIDE - 1) / 2 - row), 0), SIDE - height)
-    left = min(max(round((SIDE - 1) / 2 - column), 0), SIDE - width)
+    top = min(max(round(SIDE / 2 - row), 0), SIDE - height)
+    left = min(max(round(SIDE / 2 - column), 0), SIDE - width)
     glyph = np.zeros((SIDE, SIDE), dtype=np.uint8)
     glyph[top : top + height, left : left + width] = np.rint(np.clip(ink, 0, 255)).astype(np.uint8)
     return glyph

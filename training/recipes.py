@@ -36,6 +36,8 @@ class DataConfig:
         if not isinstance(self.test_share, int | float) or not 0 <= self.test_share <= 0.9:
             raise ConfigError(f"test_share must be from 0 to 0.9, not {self.test_share!r}", field="test_share")
         if self.classes is not None:
+            if not isinstance(self.classes, list | tuple) or not all(isinstance(c, int) for c in self.classes):
+                raise ConfigError(f"classes must be a list of class numbers, not {self.classes!r}", field="classes")
             object.__setattr__(self, "classes", tuple(self.classes))
 
 
@@ -78,7 +80,8 @@ class Recipe:
 
     def settings(self) -> dict[str, Any]:
         """Give all settings as one flat dictionary of JSON values; `replace` takes it back."""
-        return {name: value for part in _PARTS for name, value in asdict(getattr(self, part)).items()}
+        settings = {name: value for part in _PARTS for name, value in asdict(getattr(self, part)).items()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 
 
 _PARTS = {"network": MLPConfig, "fit": FitConfig, "data": DataConfig}

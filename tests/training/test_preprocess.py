@@ -14,12 +14,15 @@ def test_a_picture_in_mnist_form_passes_bit_for_bit() -> None:
 
 
 def test_a_larger_picture_of_a_digit_comes_back_to_the_digit() -> None:
-    """Nearest-neighbour enlargement with a wide border, dark on light as well: close to the original everywhere."""
+    """Enlarged five times, with a wide border, dark on light as well: most come back pixel for pixel."""
+    exact = 0
     for digit in DIGITS:
         large = np.pad(digit.repeat(5, axis=0).repeat(5, axis=1), 40)
         for picture in (large, 255 - large):
-            glyph = to_glyph(picture)
-            assert np.abs(glyph.astype(int) - digit.astype(int)).mean() < 12
+            difference = np.abs(to_glyph(picture).astype(int) - digit.astype(int))
+            assert difference.mean() < 4  # of 255
+            exact += not difference.any()
+    assert exact > 0.8 * 2 * len(DIGITS)
 
 
 def test_polarity_does_not_matter() -> None:

@@ -66,15 +66,19 @@ def open_published(published: Published, progress: Progress | None = None) -> So
 
     Raises DataError that says which file is wrong, or what to do when there is neither a file nor a network.
     """
-    given = os.environ.get("GLYPHSERVE_DATA_DIR")
+    if folder := find_folder(published):
+        return read_folder(folder, published)
     cache = cache_directory() / published.name
-    folders = ([Path(given) / published.name, Path(given)] if given else []) + [cache]
-    for folder in folders:
-        if _find(folder, FILES[0]):
-            return read_folder(folder, published)
     for name in FILES:
         download([f"{mirror}{name}.gz" for mirror in published.mirrors], cache / f"{name}.gz", progress)
     return read_folder(cache, published)
+
+
+def find_folder(published: Published) -> Path | None:
+    """Find the folder that has the files already, given or cached."""
+    given = os.environ.get("GLYPHSERVE_DATA_DIR")
+    folders = [Path(given) / published.name, Path(given)] if given else []
+    return next((f for f in [*folders, cache_directory() / published.name] if _find(f, FILES[0])), None)
 
 
 def read_folder(folder: Path, published: Published | None = None) -> Source:

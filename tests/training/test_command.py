@@ -1,0 +1,94 @@
+"""`python -m training` as a real process."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+QUICK = ["--set", "epochs=2", "--set", "layers=784,32,10"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "training", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_fit_saves_a_network_that_evaluate_can_judge(tmp_path: Path) -> None:
+    fitted = run("fit", *QUICK, "--out", str(tmp_path))
+    assert fitted.returncode == 0, fitted.stderr
+    assert "epoch 2/2" in fitted.stdout
+    assert "1,000 validation examples" in fitted.stdout
+    judged = run("evaluate", str(tmp_path / "weights.npz"), "--data", "starter", "--json")
+    assert judged.returncode == 0, judged.stderr
+    assert json.loads(judged.stdout)["accuracy"] > 0.8
+    table = run("evaluate", str(tmp_path / "weights.npz"), "--data", "starter")
+    assert "precision" in table.stdout
+
+
+def test_json_lines_tell_the_start_every_epoch_and_the_end(tmp_path: Path) -> None:
+    fitted = run("fit", *QUICK, "--progress", "jsonl", "--seed", "7", "--out", str(tmp_path))
+    events = [json.loads(line) for line in fitted.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["start", "epoch", "epoch", "finished"]
+    assert [event["epoch"] for event in events[1:3]] == [1, 2]
+    assert Path(events[-1]["weights"]).is_file()
+    assert json.loads(Path(events[-1]["manifest"]).read_text())["seed"] == 7
+    assert fitted.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--recipe", "nothing"], 2, "unknown recipe"),
+        (["--set", "epochs=0"], 2, "epochs must be"),
+        (["--set", "epochs"], 2, "NAME=VALUE"),
+        (["--settings", "{"], 2, "not JSON"),
+        (["--settings", "[]"], 2, "JSON object"),
+        (["--data", "/nowhere"], 1, "no data set"),
+        (["--progress", "loud"], 2, "--progress"),
+        (["--set", "learning_rate=1000", "--set", "optimizer=sgd", "--set", "activation=linear"], 1, "diverged"),
+    ],
+)
+def test_what_cannot_work_ends_with_a_reason_and_a_code(
+    arguments: list[str], code: int, says: str, tmp_path: Path
+) -> None:
+    failed = run("fit", *arguments, "--out", str(tmp_path))
+    assert failed.returncode == code
+    assert says in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_is_an_event_for_programs(tmp_path: Path) -> None:
+    failed = run("fit", "--settings", '{"epochs": -1}', "--progress", "jsonl", "--out", str(tmp_path))
+    event = json.loads(failed.stdout)
+    assert failed.returncode == 2
+    assert (event["event"], event["field"]) == ("failed", "epochs")
+
+
+@pytest.mark.parametrize("way", ["terminate", "interrupt", "close"])
+def test_a_run_ends_at_once_when_told_to_or_when_its_starter_is_gone(way: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training", "fit", "--set", "epochs=100000", "--progress", "jsonl"]
+    with subprocess.Popen(
+        [*command, "--stop-when-stdin-closes", "--out", str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert b"start" in process.stdout.readline()
+        assert b"epoch" in process.stdout.readline()
+        if way == "close":
+            process.stdin.close()
+        else:
+            process.send_signal(signal.SIGTERM if way == "terminate" else signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(timeout=10) == 130
+
+
+def test_recipes_are_listed() -> None:
+    assert "starter" in run("recipes").stdout
