@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 from starlette.staticfiles import StaticFiles
 
 from service.dependencies import Parts
@@ -70,13 +71,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.parts = parts
     limits = (("/predict", settings.max_body_bytes), ("", settings.max_json_bytes))
     app.add_middleware(Edge, metrics=metrics, body_limits=limits)
-    for routes in (predict, train, models, health):
-        app.include_router(routes.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     _answer_errors(app)
     _serve_docs(app)
     return app
 
 
+_ROUTERS = (predict.router, train.router, models.router, health.router)
 _PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
@@ -114,9 +116,17 @@ def _answer_errors(app: FastAPI) -> None:
             return answer(request, error.__cause__)
         kind = _HTTP_ERRORS.get(error.status_code, ServiceError)
         detail = {404: "there is nothing at this address", 405: "not with this method"}
-        return answer(
-            request, kind(detail.get(error.status_code, "the request is malformed")), dict(error.headers or {})
-        )
+        headers = {"Allow": _allowed(request)} if error.status_code == 405 else dict(error.headers or {})
+        return answer(request, kind(detail.get(error.status_code, "the request is malformed")), headers)
+
+
+def _allowed(request: Request) -> str:
+    """List the methods of an address; Starlette names those of the first route that fits alone."""
+    routes = [
+        route for router in (request.app.router, *_ROUTERS) for route in router.routes if isinstance(route, Route)
+    ]
+    fitting = [route for route in routes if route.matches(dict(request.scope))[0] != Match.NONE]
+    return ", ".join(sorted({method for route in fitting for method in route.methods or ()}))
 
 
 def _serve_docs(app: FastAPI) -> None:

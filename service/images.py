@@ -16,6 +16,8 @@ from training.preprocess import to_glyph
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF")
+
 Image.MAX_IMAGE_PIXELS = None  # our own caps are lower, and raise our own error
 
 
@@ -47,7 +49,9 @@ def decode(content: bytes, limits: ImageLimits) -> NDArray[np.uint8]:
         raise PayloadTooLarge(f"the image has {len(content):,} bytes; at most {limits.max_bytes:,} are taken")
     try:
         image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
-    except UnidentifiedImageError:
+    except UnidentifiedImageError as error:
+        if content.startswith(_SIGNATURES):
+            raise _undecodable(error) from error
         raise UnsupportedMediaType(f"this is no image of the kinds {', '.join(FORMATS)}") from None
     except Exception as error:  # decoders raise a dozen types for damaged headers
         raise _undecodable(error) from error

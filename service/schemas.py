@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MAX_VERSION = 2**31 - 1
+
 
 class Body(BaseModel):
     """A request body: what it does not know, it refuses."""
@@ -110,7 +112,7 @@ class Models(Answer):
 class PromoteBody(Body):
     """Which version the alias shall mean."""
 
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=MAX_VERSION)
     reason: str = Field(default="by request", max_length=200)
 
 

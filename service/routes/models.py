@@ -8,11 +8,11 @@ from fastapi import APIRouter, Header, Path, Response
 from service.dependencies import PartsDep
 from service.errors import InvalidInput
 from service.registry import AliasState, Manifest
-from service.schemas import AliasInfo, ModelInfo, Models, PromoteBody, VersionInfo
+from service.schemas import MAX_VERSION, AliasInfo, ModelInfo, Models, PromoteBody, VersionInfo
 
 router = APIRouter(prefix="/models", tags=["models"])
 
-VersionPath = Annotated[int, Path(ge=1)]
+VersionPath = Annotated[int, Path(ge=1, le=MAX_VERSION)]
 
 
 @router.get("")

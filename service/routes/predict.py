@@ -27,7 +27,7 @@ from service.errors import (
 )
 from service.images import read_glyph
 from service.predictor import Snapshot
-from service.schemas import BatchPrediction, SinglePrediction
+from service.schemas import MAX_VERSION, BatchPrediction, SinglePrediction
 from training.arrays import Floats, Pixels
 from training.errors import DataError
 from training.preprocess import SIDE, to_glyph
@@ -85,7 +85,7 @@ async def predict(
     parts: PartsDep,
     request_id: RequestIdDep,
     model: Annotated[str | None, Query(description="Another model than the serving one.")] = None,
-    version: Annotated[int | None, Query(ge=1, description="A version of it.")] = None,
+    version: Annotated[int | None, Query(ge=1, le=MAX_VERSION, description="A version of it.")] = None,
     alias: Annotated[str | None, Query(description="An alias of it.")] = None,
     top_k: Annotated[int | None, Query(ge=1, description="Only so many of the most probable labels.")] = None,
 ) -> Response:
