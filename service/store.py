@@ -1,20 +1,28 @@
 """Objects by key, on a local directory or on S3: written whole, and when it matters only once.
 
-obstore writes a local object under a temporary name and links it into place, so a reader never sees half of one;
-what it leaves out is fsync, without which a power cut could undo an acknowledged write.
+obstore links or renames a local object into place, so a reader never sees half of one; what it leaves out is fsync.
+Without it a power cut could undo an acknowledged write, or leave an empty file under a name that can be taken only
+once. So a local object is staged under another name, synced, and only then linked to its own.
 """
 
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
+
+from service.errors import Unavailable
+
+_STAGING = ".staging"
 
 
 class Store:
-    """A place for objects."""
+    """A place for objects. Raises Unavailable when the disk or the network fails."""
 
     def __init__(self, backend: Any, root: Path | None) -> None:
         """Keep the backend, and its folder when it is a local one."""
@@ -22,42 +30,48 @@ class Store:
 
     def get(self, key: str) -> bytes:
         """Read an object. Raises FileNotFoundError."""
-        return bytes(obstore.get(self._backend, key).bytes())
+        with _told("read"):
+            return bytes(obstore.get(self._backend, key).bytes())
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object in one step, over an older one if there is one."""
-        obstore.put(self._backend, key, content, mode="overwrite", use_multipart=False)
-        self._sync(key)
+        with _told("written"):
+            if self._root is None:
+                obstore.put(self._backend, key, content, mode="overwrite", use_multipart=False)
+            else:
+                self._link(self._root, key, content, overwrite=True)
 
     def create(self, key: str, content: bytes) -> None:
         """Write an object that must not exist yet; of two who try at once one wins. Raises FileExistsError."""
-        try:
-            obstore.put(self._backend, key, content, mode="create", use_multipart=False)
-        except AlreadyExistsError:
-            raise FileExistsError(key) from None
-        self._sync(key)
+        with _told("written"):
+            if self._root is None:
+                obstore.put(self._backend, key, content, mode="create", use_multipart=False)
+            else:
+                self._link(self._root, key, content, overwrite=False)
 
     def list(self, prefix: str) -> list[str]:
         """List the keys below a folder, in order."""
-        return sorted(entry["path"] for batch in obstore.list(self._backend, prefix=prefix) for entry in batch)
+        with _told("listed"):
+            return sorted(entry["path"] for batch in obstore.list(self._backend, prefix=prefix) for entry in batch)
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens when there is none."""
         try:
-            obstore.delete(self._backend, key)
+            with _told("changed"):
+                obstore.delete(self._backend, key)
         except FileNotFoundError:
             return
 
-    def _sync(self, key: str) -> None:
-        if self._root is None:
-            return
-        path = self._root / key
-        for place in (path, *path.relative_to(self._root).parents):
-            descriptor = os.open(self._root / place, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    def _link(self, root: Path, key: str, content: bytes, *, overwrite: bool) -> None:
+        staged = f"{_STAGING}/{secrets.token_hex(8)}"
+        try:
+            obstore.put(self._backend, staged, content, use_multipart=False)
+            _sync(root / staged)
+            obstore.copy(self._backend, staged, key, overwrite=overwrite)  # a hard link: the synced bytes themselves
+        finally:
+            (root / staged).unlink(missing_ok=True)
+        for parent in Path(key).parents:  # the name, and the folders that may be new with it
+            _sync(root / parent)
 
 
 def open_store(location: str) -> Store:
@@ -67,3 +81,24 @@ def open_store(location: str) -> Store:
     root = Path(location).absolute()
     root.mkdir(parents=True, exist_ok=True)
     return Store(LocalStore(root), root)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Tell failures of the disk or the network from the answers that a caller expects."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except AlreadyExistsError:
+        raise FileExistsError from None
+    except (BaseError, OSError) as error:
+        raise Unavailable(f"the store cannot be {what} now", retry_after_seconds=1) from error

@@ -1,8 +1,12 @@
+import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from service.errors import Unavailable
 from service.store import Store, open_store
 
 
@@ -46,3 +50,35 @@ def test_keys_cannot_leave_the_store(store: Store, tmp_path: Path) -> None:
     with pytest.raises(Exception, match="path"):
         store.put("../outside", b"x")
     assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to see system calls")
+def test_an_object_is_on_disk_before_its_name_is_and_its_name_before_the_write_is_acknowledged(tmp_path: Path) -> None:
+    program = "import sys; from service.store import open_store; open_store(sys.argv[1]).create('a/b', b'x')"
+    calls = tmp_path / "calls"
+    trace = ["strace", "-f", "-y", "-e", "trace=fsync,link,linkat,rename,renameat", "-o", str(calls)]
+    subprocess.run([*trace, sys.executable, "-c", program, str(tmp_path / "store")], check=True)
+    lines = [line for line in calls.read_text().splitlines() if str(tmp_path / "store") in line]
+    content = next(place for place, line in enumerate(lines) if "fsync" in line)
+    named = max(place for place, line in enumerate(lines) if "link" in line)
+    assert "/.staging/" in lines[content]
+    assert content < named
+    assert [line.partition("<")[2].partition(">")[0] for line in lines[named + 1 :]] == [
+        str(tmp_path / "store" / "a"),
+        str(tmp_path / "store"),
+    ]
+
+
+def test_nothing_is_left_of_a_write_that_failed(store: Store, tmp_path: Path) -> None:
+    store.create("taken", b"x")
+    with pytest.raises(FileExistsError):
+        store.create("taken", b"y")
+    assert list((tmp_path / "store" / ".staging").iterdir()) == []
+
+
+def test_a_disk_that_fails_is_told_as_unavailable(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "store" / "models").write_bytes(b"a file where a folder should be")
+    with pytest.raises(Unavailable):
+        store.create("models/a", b"x")
+    with pytest.raises(Unavailable):
+        store.get("models/a")
