@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.errors import CorruptModel, ServiceError, Unavailable
-from service.registry import LoadedModel, Registry
+from service.manifest import LoadedModel
+from service.registry import Registry
 from training import MLP
 from training.arrays import Floats, Pixels
 from training.evaluation import class_probabilities

@@ -2,7 +2,7 @@
 
     models/<name>/<version>/weights.npz      written first
     models/<name>/<version>/manifest.json    written last: a version without it does not exist
-    models/<name>/jobs/<job id>.json         which version a job made: publishing twice is impossible
+    models/<name>/jobs/<job id>.json         the manifest of what a job made, decided once: it cannot publish twice
     models/<name>/aliases/<alias>/<generation>.json
 
 Everything but the weights is written create-only, so that two replicas that promote at once cannot both win, and
@@ -19,35 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound, PreconditionFailed
+from service.manifest import LoadedModel, Manifest, open_network
 from service.store import Store
-from training import MLP, WeightsError, load
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _PROMOTE_TRIES = 20
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What is known of a version."""
-
-    name: str
-    version: int
-    details: dict[str, Any]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """What each class number stands for."""
-        return tuple(self.details["labels"])
-
-    @property
-    def weights_sha256(self) -> str:
-        """The hash that the weights must have."""
-        return str(self.details["weights_sha256"])
-
-    @property
-    def job_id(self) -> str | None:
-        """The job that made it, if any did."""
-        return self.details.get("job_id")
 
 
 @dataclass(frozen=True)
@@ -59,14 +35,6 @@ class AliasState:
     generation: int
     since: str
     reason: str
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A version whose weights passed every check."""
-
-    manifest: Manifest
-    network: MLP
 
 
 class Registry:
@@ -82,11 +50,10 @@ class Registry:
         return sorted({parts[1] for parts in keys if len(parts) == 4 and parts[3] == "manifest.json"})
 
     def versions(self, name: str) -> list[Manifest]:
-        """List a model's versions, oldest first. Raises NotFound for an unknown model."""
-        numbers = self._numbers(name, "manifest.json")
-        if not numbers:
+        """List a model's versions, oldest first, without damaged manifests. Raises NotFound for an unknown model."""
+        if not self._numbers(name, "manifest.json"):
             raise NotFound("there is no model of that name")
-        return [self.manifest(name, number) for number in numbers]
+        return self._readable_versions(name)
 
     def manifest(self, name: str, version: int) -> Manifest:
         """Read a version's manifest. Raises NotFound, or CorruptModel when it cannot be read."""
@@ -114,7 +81,7 @@ class Registry:
     def load(self, name: str, version: int) -> LoadedModel:
         """Load a version, verified. Raises NotFound or CorruptModel."""
         manifest = self.manifest(name, version)
-        return LoadedModel(manifest, _network(self.weights(manifest), manifest))
+        return LoadedModel(manifest, open_network(self.weights(manifest), manifest))
 
     def publish(self, name: str, weights: bytes, details: dict[str, Any], *, job_id: str | None = None) -> Manifest:
         """Add a version: checked first, read back, its manifest written last.
@@ -123,17 +90,18 @@ class Registry:
         weights do not pass their checks.
         """
         _checked(name)
-        if job_id and (number := self._made_by(name, job_id)):
-            return self._finish(name, number, weights, details, job_id)
-        _network(weights, Manifest(name, 0, details))
+        if job_id and (decided := self._decided(name, job_id)):
+            return self._finish(decided, weights)
+        open_network(weights, Manifest(name, 0, details))
         number = self._reserve(name, weights)
+        manifest = Manifest(name, number, details | {"name": name, "version": number, "job_id": job_id})
         if job_id:
             try:
-                self._store.create(f"models/{name}/jobs/{job_id}.json", json.dumps({"version": number}).encode())
+                self._store.create(f"models/{name}/jobs/{job_id}.json", manifest.to_bytes())
             except FileExistsError:  # the same job, published by another worker in this moment
                 self._store.delete(f"models/{name}/{number}/weights.npz")
-                number = self._made_by(name, job_id) or number
-        return self._finish(name, number, weights, details, job_id)
+                manifest = self._decided(name, job_id) or manifest
+        return self._finish(manifest, weights)
 
     def _reserve(self, name: str, weights: bytes) -> int:
         number = max([0, *self._numbers(name, "weights.npz"), *self._numbers(name, "manifest.json")])
@@ -145,20 +113,20 @@ class Registry:
                 continue
             return number
 
-    def _finish(self, name: str, number: int, weights: bytes, details: dict[str, Any], job_id: str | None) -> Manifest:
-        """Write the manifest, unless an earlier try did."""
-        key = f"models/{name}/{number}"
+    def _finish(self, manifest: Manifest, weights: bytes) -> Manifest:
+        """Read back the weights in place, and write the manifest unless an earlier try did."""
+        key = f"models/{manifest.name}/{manifest.version}"
         try:
-            return self.manifest(name, number)
-        except NotFound:
-            complete = details | {"name": name, "version": number, "job_id": job_id}
-        if self._store.get(f"{key}/weights.npz") != weights:
-            self._store.put(f"{key}/weights.npz", weights)  # no manifest yet: nobody has read what was there
+            self.weights(manifest)
+        except CorruptModel:
+            if sha256(weights).hexdigest() != manifest.weights_sha256:
+                raise
+            self._store.put(f"{key}/weights.npz", weights)  # the very bytes that were decided on
         try:
-            self._store.create(f"{key}/manifest.json", (json.dumps(complete, indent=2) + "\n").encode())
+            self._store.create(f"{key}/manifest.json", manifest.to_bytes())
         except FileExistsError:
-            return self.manifest(name, number)
-        return Manifest(name, number, complete)
+            return self.manifest(manifest.name, manifest.version)
+        return manifest
 
     def alias(self, name: str, alias: str) -> AliasState:
         """Say what an alias means now. Raises NotFound."""
@@ -173,8 +141,12 @@ class Registry:
         generations = sorted((int(Path(key).stem) for key in keys if Path(key).stem.isdigit()), reverse=True)
         states = []
         for generation in generations[:most]:
-            entry = json.loads(self._store.get(_alias_key(name, alias, generation)))
-            states.append(AliasState(alias, entry["version"], generation, entry["since"], entry["reason"]))
+            content = self._store.get(_alias_key(name, alias, generation))
+            try:
+                entry = json.loads(content)
+                states.append(AliasState(alias, entry["version"], generation, entry["since"], entry["reason"]))
+            except (ValueError, KeyError, TypeError):
+                raise CorruptModel(f"generation {generation} of the alias is damaged") from None
         return states
 
     def aliases(self, name: str) -> list[AliasState]:
@@ -231,11 +203,14 @@ class Registry:
                 continue
         return readable
 
-    def _made_by(self, name: str, job_id: str) -> int | None:
+    def _decided(self, name: str, job_id: str) -> Manifest | None:
         try:
-            return int(json.loads(self._store.get(f"models/{name}/jobs/{job_id}.json"))["version"])
+            details = json.loads(self._store.get(f"models/{name}/jobs/{job_id}.json"))
+            return Manifest(name, int(details["version"]), details)
         except FileNotFoundError:
             return None
+        except (ValueError, KeyError, TypeError):
+            raise CorruptModel("what the job has published before is damaged") from None
 
     def _numbers(self, name: str, member: str) -> list[int]:
         """List the numbers of versions that have a member."""
@@ -251,17 +226,3 @@ def _checked(name: str) -> str:
     if not NAME.fullmatch(name):
         raise InvalidInput("names are lower-case letters, digits, - and _, at most 63", field="name")
     return name
-
-
-def _network(weights: bytes, manifest: Manifest) -> MLP:
-    """Load weights and hold them against their manifest. Raises CorruptModel."""
-    if sha256(weights).hexdigest() != manifest.weights_sha256:
-        raise CorruptModel(f"the weights of {manifest.name} version {manifest.version} are damaged")
-    try:
-        network = load(weights)
-    except WeightsError as error:
-        raise CorruptModel(f"the weights of {manifest.name} version {manifest.version} are unusable: {error}") from None
-    outputs = network.config.layers[-1]
-    if len(manifest.labels) != outputs and (len(manifest.labels), outputs) != (2, 1):
-        raise CorruptModel(f"{manifest.name} version {manifest.version} has {outputs} outputs for other labels")
-    return network

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Header, Path, Response
 
 from service.dependencies import PartsDep
 from service.errors import InvalidInput
-from service.registry import AliasState, Manifest
+from service.manifest import Manifest
+from service.registry import AliasState
 from service.schemas import MAX_VERSION, AliasInfo, ModelInfo, Models, PromoteBody, VersionInfo
 
 router = APIRouter(prefix="/models", tags=["models"])

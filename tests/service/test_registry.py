@@ -54,13 +54,22 @@ def test_a_publish_cut_off_before_its_manifest_leaves_no_version_and_is_finished
     registry: Registry, store: Store
 ) -> None:
     weights, details = half_trained()
-    store.create("models/odd/1/weights.npz", weights[:100])
-    store.create("models/odd/jobs/job-1.json", b'{"version": 1}')
+    registry.publish("odd", weights, details, job_id="job-1")
+    store.delete("models/odd/1/manifest.json")
     with pytest.raises(NotFound):
         registry.versions("odd")
     assert registry.publish("odd", weights, details, job_id="job-1").version == 1
     assert registry.load("odd", 1)
     assert registry.publish("odd", *half_trained(seed=3)).version == 2
+
+
+def test_a_job_that_was_trained_twice_publishes_what_came_first(registry: Registry, store: Store) -> None:
+    first, details = half_trained(seed=1)
+    registry.publish("odd", first, details, job_id="job-1")
+    store.delete("models/odd/1/manifest.json")  # cut off here; the second training stopped at another epoch
+    made = registry.publish("odd", *half_trained(seed=2), job_id="job-1")
+    assert (made.version, made.weights_sha256) == (1, details["weights_sha256"])
+    assert registry.weights(registry.manifest("odd", 1)) == first
 
 
 def test_an_alias_is_a_log_of_promotions(registry: Registry) -> None:
@@ -126,6 +135,23 @@ def test_a_damaged_manifest_is_told_as_such(content: bytes, registry: Registry, 
     (tmp_path / "store" / "models" / "odd" / "1" / "manifest.json").write_bytes(content)
     with pytest.raises(CorruptModel):
         registry.manifest("odd", 1)
+
+
+def test_a_damaged_manifest_does_not_hide_the_other_versions(registry: Registry, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        registry.publish("odd", *half_trained(seed=seed))
+    (tmp_path / "store" / "models" / "odd" / "1" / "manifest.json").write_bytes(b"{")
+    assert [manifest.version for manifest in registry.versions("odd")] == [2]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"version": 1}'])
+def test_a_damaged_entry_of_an_alias_is_told_as_such(content: bytes, registry: Registry, tmp_path: Path) -> None:
+    registry.publish("odd", *half_trained())
+    registry.promote("odd", "production", 1)
+    (entry,) = (tmp_path / "store" / "models" / "odd" / "aliases" / "production").iterdir()
+    entry.write_bytes(content)
+    with pytest.raises(CorruptModel, match="generation 1"):
+        registry.alias("odd", "production")
 
 
 def test_weights_that_do_not_fit_their_manifest_are_not_published(registry: Registry) -> None:
