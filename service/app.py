@@ -48,11 +48,12 @@ def create_app(settings: Settings) -> FastAPI:
     predictor = Predictor(
         registry, settings.model, settings.alias, on_swap=lambda fresh: metrics.serve(fresh.model, fresh.version)
     )
+    metrics.trouble.set_function(lambda: float(predictor.trouble is not None))
     parts = Parts(settings, registry, predictor, Jobs(settings), metrics)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(registry.adopt, released_models(), log.info)
+        await asyncio.to_thread(_adopt, registry)
         await asyncio.to_thread(predictor.follow)
         following = asyncio.create_task(_follow(predictor, settings.alias_poll_seconds))
         yield
@@ -80,6 +81,13 @@ def create_app(settings: Settings) -> FastAPI:
 
 _ROUTERS = (predict.router, train.router, models.router, health.router)
 _PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def _adopt(registry: Registry) -> None:
+    try:
+        registry.adopt(released_models(), log.info)
+    except ServiceError as error:  # what the store has may still serve; readiness tells if it does not
+        log.error("the released models were not added: %s", error.detail)
 
 
 async def _follow(predictor: Predictor, seconds: float) -> None:

@@ -17,6 +17,17 @@ class Manifest:
     version: int
     details: dict[str, Any]
 
+    @classmethod
+    def read(cls, name: str, version: int, content: bytes) -> "Manifest":
+        """Parse a `manifest.json`. Raises CorruptModel."""
+        try:
+            details = json.loads(content)
+        except ValueError:
+            raise CorruptModel(f"the manifest of {name} version {version} is damaged") from None
+        if not _is_complete(details):
+            raise CorruptModel(f"the manifest of {name} version {version} is incomplete")
+        return cls(name, version, details)
+
     @property
     def labels(self) -> tuple[str, ...]:
         """What each class number stands for."""
@@ -26,6 +37,11 @@ class Manifest:
     def weights_sha256(self) -> str:
         """The hash that the weights must have."""
         return str(self.details["weights_sha256"])
+
+    @property
+    def temperature(self) -> float:
+        """What divides the logits, so that confidence means frequency."""
+        return float(self.details.get("temperature", 1.0))
 
     @property
     def job_id(self) -> str | None:
@@ -43,6 +59,19 @@ class LoadedModel:
 
     manifest: Manifest
     network: MLP
+
+
+def _is_complete(details: Any) -> bool:
+    if not isinstance(details, dict):
+        return False
+    labels, temperature = details.get("labels"), details.get("temperature", 1.0)
+    return (
+        isinstance(labels, list)
+        and all(isinstance(label, str) for label in labels)
+        and isinstance(details.get("weights_sha256"), str)
+        and isinstance(temperature, int | float)
+        and 0 < temperature < float("inf")
+    )
 
 
 def open_network(weights: bytes, manifest: Manifest) -> MLP:

@@ -36,6 +36,9 @@ class Metrics:
         self.serving = Gauge(
             "glyphserve_model_info", "1 for the version that serves.", ("model", "version"), registry=self._registry
         )
+        self.trouble = Gauge(
+            "glyphserve_model_trouble", "1 while the alias's version cannot be loaded.", registry=self._registry
+        )
         self.swaps = Counter("glyphserve_model_swaps", "Versions taken into service.", registry=self._registry)
 
     def serve(self, model: str, version: int) -> None:

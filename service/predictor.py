@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.errors import CorruptModel, ServiceError, Unavailable
+from service.errors import CorruptModel, NotFound, ServiceError, Unavailable
 from service.manifest import LoadedModel
 from service.registry import Registry
 from training import MLP
@@ -71,15 +71,33 @@ class Predictor:
             try:
                 state = self._registry.alias(self._model, self._alias)
                 if self._serving is None or state.generation != self._serving.generation:
-                    fresh = self._load(self._model, state.version, state.generation)
-                    self._serving = fresh
-                    self._on_swap(fresh)
-                    log.info("serving %s version %d", fresh.model, fresh.version)
+                    self._serve(self._load(self._model, state.version, state.generation))
                 self.trouble = None
             except ServiceError as error:
                 self._tell(error.detail)
-            except (OSError, ValueError, KeyError) as error:  # the store is out of reach, or an entry is damaged
-                self._tell(f"the alias cannot be followed: {type(error).__name__}")
+                self._fall_back()
+            except Exception as error:  # whatever it is, the old snapshot goes on serving and the next poll tries again
+                log.exception("following the alias failed")
+                self._tell(f"following the alias failed: {type(error).__name__}")
+
+    def _fall_back(self) -> None:
+        """With nothing to serve at all, serve the newest version that the alias meant before and that still loads."""
+        if self._serving is not None:
+            return
+        try:
+            for state in self._registry.history(self._model, self._alias):
+                try:
+                    self._serve(self._load(self._model, state.version, state.generation))
+                except (CorruptModel, NotFound):
+                    continue
+                return
+        except ServiceError:
+            return  # the store is out of reach; it will be asked again
+
+    def _serve(self, fresh: Snapshot) -> None:
+        self._serving = fresh
+        self._on_swap(fresh)
+        log.info("serving %s version %d", fresh.model, fresh.version)
 
     def snapshot(self, model: str | None = None, version: int | None = None, alias: str | None = None) -> Snapshot:
         """Find the snapshot for a request; loads it when it is not at hand, so it may block.
@@ -112,11 +130,10 @@ class Predictor:
 
     def _tell(self, trouble: str) -> None:
         if trouble != self.trouble:
-            log.error("keeping the old model: %s", trouble)
+            log.error("the alias cannot be followed: %s", trouble)
         self.trouble = trouble
 
 
 def _snapshot(loaded: LoadedModel, generation: int) -> Snapshot:
     manifest = loaded.manifest
-    temperature = float(manifest.details.get("temperature", 1.0))
-    return Snapshot(manifest.name, manifest.version, manifest.labels, loaded.network, temperature, generation)
+    return Snapshot(manifest.name, manifest.version, manifest.labels, loaded.network, manifest.temperature, generation)

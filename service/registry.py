@@ -59,14 +59,10 @@ class Registry:
         """Read a version's manifest. Raises NotFound, or CorruptModel when it cannot be read."""
         _checked(name)
         try:
-            details = json.loads(self._store.get(f"models/{name}/{version}/manifest.json"))
+            content = self._store.get(f"models/{name}/{version}/manifest.json")
         except FileNotFoundError:
             raise NotFound(f"model {name} has no version {version}") from None
-        except ValueError:
-            raise CorruptModel(f"the manifest of {name} version {version} is damaged") from None
-        if not isinstance(details, dict) or not {"labels", "weights_sha256"} <= set(details):
-            raise CorruptModel(f"the manifest of {name} version {version} is incomplete")
-        return Manifest(name, version, details)
+        return Manifest.read(name, version, content)
 
     def weights(self, manifest: Manifest) -> bytes:
         """Read a version's weights and check their hash. Raises CorruptModel."""
@@ -129,24 +125,20 @@ class Registry:
         return manifest
 
     def alias(self, name: str, alias: str) -> AliasState:
-        """Say what an alias means now. Raises NotFound."""
-        history = self.history(name, alias, most=1)
-        if not history:
+        """Say what an alias means now. Raises NotFound, or CorruptModel when its last entry cannot be read."""
+        generations = self._generations(name, alias)
+        if not generations:
             raise NotFound(f"model {name} has no alias of that name")
-        return history[0]
+        return self._entry(name, alias, generations[0])
 
     def history(self, name: str, alias: str, most: int | None = None) -> list[AliasState]:
-        """List what an alias has meant, newest first."""
-        keys = self._store.list(f"models/{_checked(name)}/aliases/{_checked(alias)}")
-        generations = sorted((int(Path(key).stem) for key in keys if Path(key).stem.isdigit()), reverse=True)
+        """List what an alias has meant, newest first, without damaged entries."""
         states = []
-        for generation in generations[:most]:
-            content = self._store.get(_alias_key(name, alias, generation))
+        for generation in self._generations(name, alias)[:most]:
             try:
-                entry = json.loads(content)
-                states.append(AliasState(alias, entry["version"], generation, entry["since"], entry["reason"]))
-            except (ValueError, KeyError, TypeError):
-                raise CorruptModel(f"generation {generation} of the alias is damaged") from None
+                states.append(self._entry(name, alias, generation))
+            except CorruptModel:
+                continue
         return states
 
     def aliases(self, name: str) -> list[AliasState]:
@@ -167,8 +159,7 @@ class Registry:
         since = datetime.now(UTC).isoformat(timespec="milliseconds")
         entry = json.dumps({"version": version, "since": since, "reason": reason}).encode()
         for _ in range(_PROMOTE_TRIES):
-            history = self.history(name, alias, most=1)
-            generation = history[0].generation if history else 0
+            generation = max(self._generations(name, alias), default=0)
             if expected_generation is not None and generation != expected_generation:
                 raise PreconditionFailed(f"the alias is at generation {generation}, not {expected_generation}")
             try:
@@ -191,7 +182,7 @@ class Registry:
                 job_id = f"release-{details['weights_sha256'][:16]}"
                 version = self.publish(name, (folder / "weights.npz").read_bytes(), details, job_id=job_id).version
                 log(f"added released model {name} version {version}")
-            if not self.history(name, "production", most=1):
+            if not self._generations(name, "production"):
                 self.promote(name, "production", version, reason="released with the service")
 
     def _readable_versions(self, name: str) -> list[Manifest]:
@@ -205,12 +196,24 @@ class Registry:
 
     def _decided(self, name: str, job_id: str) -> Manifest | None:
         try:
-            details = json.loads(self._store.get(f"models/{name}/jobs/{job_id}.json"))
-            return Manifest(name, int(details["version"]), details)
+            content = self._store.get(f"models/{name}/jobs/{job_id}.json")
+            return Manifest.read(name, int(json.loads(content)["version"]), content)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
             raise CorruptModel("what the job has published before is damaged") from None
+
+    def _generations(self, name: str, alias: str) -> list[int]:
+        """List the numbers of an alias's entries, newest first."""
+        keys = self._store.list(f"models/{_checked(name)}/aliases/{_checked(alias)}")
+        return sorted((int(Path(key).stem) for key in keys if Path(key).stem.isdigit()), reverse=True)
+
+    def _entry(self, name: str, alias: str, generation: int) -> AliasState:
+        try:
+            entry = json.loads(self._store.get(_alias_key(name, alias, generation)))
+            return AliasState(alias, entry["version"], generation, entry["since"], entry["reason"])
+        except (ValueError, KeyError, TypeError):
+            raise CorruptModel(f"generation {generation} of the alias is damaged") from None
 
     def _numbers(self, name: str, member: str) -> list[int]:
         """List the numbers of versions that have a member."""

@@ -6,9 +6,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from service.app import create_app
 from service.dependencies import Parts
 from service.predictor import Predictor
+from service.registry import Registry
+from service.released import released_models
 from service.settings import Settings
+from service.store import open_store
 from tests.service.conftest import half_trained
 from tests.service.test_predict import assert_problem
 from training import Dataset, load
@@ -110,9 +114,30 @@ async def test_a_version_that_went_bad_leaves_the_old_one_serving_and_is_told(
     assert (await client.get("/health/ready")).json()["trouble"] is None
 
 
-async def test_a_service_without_a_model_is_live_but_not_ready(tmp_path: Path) -> None:
-    from service.app import create_app
+@pytest.mark.parametrize("damaged", ["2/weights.npz", "2/manifest.json", "aliases/production/00000002.json"])
+async def test_a_service_that_starts_on_a_damaged_version_serves_the_one_before(
+    damaged: str, settings: Settings, digits: Dataset
+) -> None:
+    registry = Registry(open_store(settings.store_location))
+    registry.adopt(released_models())
+    registry.publish("mnist", *half_trained())
+    registry.promote("mnist", "production", 2)
+    Path(settings.store_location, "models", "mnist", damaged).write_bytes(b"rotten")
+    app = create_app(settings)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client,
+    ):
+        ready = await client.get("/health/ready")
+        assert (ready.status_code, ready.json()["version"]) == (200, 1)
+        assert "damaged" in ready.json()["trouble"]
+        assert "glyphserve_model_trouble 1.0" in (await client.get("/metrics")).text
+        assert (await client.post("/predict", json={"pixels": digits.images[0].tolist()})).json()["version"] == 1
+        await client.put("/models/mnist/aliases/production", json={"version": 1})
+        assert "glyphserve_model_trouble 0.0" in (await client.get("/metrics")).text
 
+
+async def test_a_service_without_a_model_is_live_but_not_ready(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, model="other")
     app = create_app(settings)
     async with (
