@@ -30,19 +30,55 @@ class ImageLimits:
     max_side: int
 
 
+@dataclass(frozen=True)
+class Picture:
+    """An image whose header was read and found acceptable; nothing is decoded yet."""
+
+    image: Image.Image
+
+    @property
+    def pixels(self) -> int:
+        """How much there is to decode."""
+        return self.image.width * self.image.height
+
+    def glyph(self) -> Pixels:
+        """Decode it and bring it into MNIST's form, uint8 (28, 28). Raises InvalidImage or BlankImage."""
+        try:
+            return to_glyph(self.gray())
+        except DataError as error:
+            raise BlankImage(str(error)) from None
+
+    def gray(self) -> NDArray[np.uint8]:
+        """Decode it to gray, uint8 (height, width), upright and over a background where it is transparent.
+
+        It lets go of what it decoded, so that many pictures take the memory of one; call it once.
+        """
+        image = self.image
+        try:
+            if image.format != "MPO" and getattr(image, "is_animated", False):  # phones write a preview into MPO
+                raise InvalidImage("the image is animated; send one frame")
+            image.load()
+            if image.getexif():
+                image = ImageOps.exif_transpose(image)
+            return _gray(image)
+        except InvalidImage:
+            raise
+        except Exception as error:  # SyntaxError, struct.error, OSError, ValueError, …
+            raise _undecodable(error) from error
+        finally:
+            self.image.close()
+
+
 def read_glyph(content: bytes, limits: ImageLimits) -> Pixels:
-    """Turn an encoded image into a glyph, uint8 (28, 28).
+    """Turn an encoded image into a glyph, uint8 (28, 28). Raises what `open_picture` and `Picture.glyph` raise."""
+    return open_picture(content, limits).glyph()
 
-    Raises PayloadTooLarge, UnsupportedMediaType, InvalidImage or BlankImage.
+
+def open_picture(content: bytes, limits: ImageLimits) -> Picture:
+    """Read an image's header: fast, however large the image is.
+
+    Raises PayloadTooLarge, UnsupportedMediaType or InvalidImage.
     """
-    try:
-        return to_glyph(decode(content, limits))
-    except DataError as error:
-        raise BlankImage(str(error)) from None
-
-
-def decode(content: bytes, limits: ImageLimits) -> NDArray[np.uint8]:
-    """Decode an image to gray, uint8 (height, width), upright and over a background where it is transparent."""
     if not content:
         raise InvalidImage("the image is empty")
     if len(content) > limits.max_bytes:
@@ -60,17 +96,7 @@ def decode(content: bytes, limits: ImageLimits) -> NDArray[np.uint8]:
             f"the image is {image.width}×{image.height}; at most {limits.max_pixels:,} pixels are taken, "
             f"and {limits.max_side} a side"
         )
-    try:
-        if getattr(image, "is_animated", False):
-            raise InvalidImage("the image is animated; send one frame")
-        image.load()
-        if image.getexif():
-            image = ImageOps.exif_transpose(image)
-        return _gray(image)
-    except InvalidImage:
-        raise
-    except Exception as error:  # as above: SyntaxError, struct.error, OSError, ValueError, …
-        raise _undecodable(error) from error
+    return Picture(image)
 
 
 def _undecodable(error: Exception) -> InvalidImage:
@@ -100,10 +126,16 @@ def _array(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _over_background(image: Image.Image) -> NDArray[np.uint8]:
-    """Put a transparent image over white where its ink is dark, over black where it is light."""
+    """Put a transparent image over what lies behind it.
+
+    An image that is mostly transparent is ink alone: it goes on paper that contrasts with it. One that is mostly
+    opaque has its own paper, and what is cut out of it, such as round corners, is filled with that.
+    """
     gray = np.asarray(image.convert("RGB").convert("L")).astype(np.float32)
     alpha = np.asarray(image.getchannel("A")).astype(np.float32) / 255
     opaque = float(alpha.sum())
-    dark_ink = opaque > 0 and float((gray * alpha).sum()) / opaque < 128
-    background = 255.0 if dark_ink and opaque < alpha.size else 0.0
+    if opaque > alpha.size / 2:
+        background = float(np.median(gray[alpha > 0.5]))
+    else:
+        background = 0.0 if float((gray * alpha).sum()) >= 128 * opaque else 255.0
     return np.rint(gray * alpha + background * (1 - alpha)).astype(np.uint8)

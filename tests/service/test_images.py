@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from service.errors import BlankImage, InvalidImage, InvalidInput, PayloadTooLarge, ServiceError, UnsupportedMediaType
-from service.images import ImageLimits, decode, read_glyph
+from service.images import ImageLimits, open_picture, read_glyph
 from training import Dataset
 from training.arrays import Pixels
 
@@ -68,12 +68,31 @@ def test_exif_orientation_is_undone(orientation: int, digits: Dataset) -> None:
 
 def test_a_jpeg_is_read_as_its_decoder_gives_it(digits: Dataset) -> None:
     content = encoded(Image.fromarray(digits.images[3]), "JPEG", quality=95)
-    np.testing.assert_array_equal(decode(content, LIMITS), np.asarray(Image.open(io.BytesIO(content))))
+    np.testing.assert_array_equal(open_picture(content, LIMITS).gray(), np.asarray(Image.open(io.BytesIO(content))))
 
 
 def test_sixteen_bits_keep_their_middle() -> None:
     wide = np.full((30, 30), 40_000, np.uint16)
-    assert decode(encoded(Image.fromarray(wide)), LIMITS).tolist() == [[156] * 30] * 30
+    assert open_picture(encoded(Image.fromarray(wide)), LIMITS).gray().tolist() == [[156] * 30] * 30
+
+
+def sheet(background: str = "white") -> Image.Image:
+    image = Image.new("RGBA", (60, 60), background)
+    ImageDraw.Draw(image).line((30, 8, 30, 50), fill="black", width=6)
+    return image
+
+
+def test_cut_corners_are_filled_with_the_paper_of_the_picture() -> None:
+    cut = sheet("#ffffff00")
+    ImageDraw.Draw(cut).rounded_rectangle((0, 0, 59, 59), 14, fill="white")
+    ImageDraw.Draw(cut).line((30, 8, 30, 50), fill="black", width=6)
+    np.testing.assert_array_equal(read_glyph(encoded(cut), LIMITS), read_glyph(encoded(sheet()), LIMITS))
+
+
+def test_a_photo_with_a_preview_inside_is_one_picture() -> None:
+    photo, preview = sheet().convert("RGB"), Image.new("RGB", (20, 20), "white")
+    content = encoded(photo, "MPO", save_all=True, append_images=[preview])
+    assert read_glyph(content, LIMITS).any()
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

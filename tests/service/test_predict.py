@@ -1,3 +1,4 @@
+import asyncio
 import base64
 from typing import Any
 
@@ -233,3 +234,23 @@ async def test_an_error_of_our_own_is_a_500_without_a_trace_and_the_service_goes
     assert "secret" not in answer.text
     assert body["request_id"] in caplog.text
     assert (await client.post("/predict", json={"pixels": digits.images[0].tolist()})).status_code == 200
+
+
+async def test_the_loop_goes_on_answering_while_large_images_are_decoded(client: httpx.AsyncClient) -> None:
+    large = np.zeros((2000, 2000), np.uint8)
+    large[500:1500, 900:1100] = 255
+    image = base64.b64encode(png(large)).decode()
+    batch = asyncio.create_task(client.post("/predict", json={"images": [image] * 8}))
+    answered = 0
+    while not batch.done():
+        assert (await client.get("/health/live")).status_code == 200
+        answered += 1
+        await asyncio.sleep(0)  # nothing in this request makes the loop turn
+    assert [answer["label"] for answer in (await batch).json()["predictions"]] == ["1"] * 8
+    assert answered >= 10
+
+
+async def test_a_long_or_deep_list_of_pixels_is_refused_at_once(client: httpx.AsyncClient) -> None:
+    row = [0] * 100_000
+    for pixels in ([row] * 28, [row], [[[row]]], [[[0] * 100] * 28] * 28, [True] * 784, [2**70] * 784, ["1"] * 784):
+        assert_problem(await client.post("/predict", json={"pixels": pixels}), 422, "invalid_input")
