@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
@@ -30,13 +29,11 @@ from service.jobs import Jobs
 from service.metrics import Metrics
 from service.predictor import Predictor
 from service.registry import Registry
-from service.released import released_models
+from service.released import adopt_released
 from service.routes import health, models, predict, train
 from service.schemas import Problem
 from service.settings import Settings
 from service.store import open_store
-
-log = logging.getLogger(__name__)
 
 _HTTP_ERRORS = {400: MalformedRequest, 404: NotFound, 405: MethodNotAllowed, 413: PayloadTooLarge, 503: Unavailable}
 
@@ -52,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(registry.adopt, released_models(), log.info)
+        await asyncio.to_thread(adopt_released, registry, settings.alias)
         await asyncio.to_thread(predictor.follow)
         following = asyncio.create_task(_follow(predictor, settings.alias_poll_seconds))
         yield

@@ -11,7 +11,6 @@ the log is the history. No database is needed to serve.
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -206,23 +205,8 @@ class Registry:
             return AliasState(alias, version, generation + 1, since, reason)
         raise Conflict("others keep promoting this alias; try again")
 
-    def adopt(self, released: Path, log: Callable[[str], None] = lambda _: None) -> None:
-        """Publish released models (`<released>/<name>/<version>/`) that the store does not have yet.
-
-        The newest release becomes `production` where that alias does not exist; what users have promoted stays.
-        """
-        for folder in sorted(released.glob("*/*"), key=lambda path: (path.parent.name, int(path.name))):
-            name, details = folder.parent.name, json.loads((folder / "manifest.json").read_text())
-            known = {m.weights_sha256: m.version for m in self._readable_versions(name)}
-            version = known.get(details["weights_sha256"])
-            if version is None:
-                job_id = f"release-{details['weights_sha256'][:16]}"
-                version = self.publish(name, (folder / "weights.npz").read_bytes(), details, job_id=job_id).version
-                log(f"added released model {name} version {version}")
-            if not self.history(name, "production", most=1):
-                self.promote(name, "production", version, reason="released with the service")
-
-    def _readable_versions(self, name: str) -> list[Manifest]:
+    def readable_versions(self, name: str) -> list[Manifest]:
+        """List the versions whose manifests can be read; none for an unknown model."""
         readable = []
         for number in self._numbers(name, "manifest.json"):
             try:
