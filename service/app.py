@@ -30,7 +30,7 @@ from service.jobs import Jobs
 from service.metrics import Metrics
 from service.predictor import Predictor
 from service.registry import Registry
-from service.released import released_models
+from service.released import adopt_released
 from service.routes import health, models, predict, train
 from service.schemas import Problem
 from service.settings import Settings
@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(_adopt, registry)
+        await asyncio.to_thread(_adopt, registry, settings.alias)
         await asyncio.to_thread(predictor.follow)
         following = asyncio.create_task(_follow(predictor, settings.alias_poll_seconds))
         yield
@@ -83,9 +83,9 @@ _ROUTERS = (predict.router, train.router, models.router, health.router)
 _PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
-def _adopt(registry: Registry) -> None:
+def _adopt(registry: Registry, alias: str) -> None:
     try:
-        registry.adopt(released_models(), log.info)
+        adopt_released(registry, alias)
     except ServiceError as error:  # what the store has may still serve; readiness tells if it does not
         log.error("the released models were not added: %s", error.detail)
 

@@ -11,7 +11,6 @@ the log is the history. No database is needed to serve.
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -53,7 +52,7 @@ class Registry:
         """List a model's versions, oldest first, without damaged manifests. Raises NotFound for an unknown model."""
         if not self._numbers(name, "manifest.json"):
             raise NotFound("there is no model of that name")
-        return self._readable_versions(name)
+        return self.readable_versions(name)
 
     def manifest(self, name: str, version: int) -> Manifest:
         """Read a version's manifest. Raises NotFound, or CorruptModel when it cannot be read."""
@@ -133,8 +132,10 @@ class Registry:
 
     def history(self, name: str, alias: str, most: int | None = None) -> list[AliasState]:
         """List what an alias has meant, newest first, without damaged entries."""
-        states = []
-        for generation in self._generations(name, alias)[:most]:
+        states: list[AliasState] = []
+        for generation in self._generations(name, alias):
+            if len(states) == most:
+                break
             try:
                 states.append(self._entry(name, alias, generation))
             except CorruptModel:
@@ -154,14 +155,12 @@ class Registry:
         With `expected_generation` (0: the alias must be new) it happens only if nobody else was faster; raises
         PreconditionFailed otherwise, NotFound for an unknown version, CorruptModel for a damaged one.
         """
-        _checked(alias)
+        self._expected(name, alias, expected_generation)
         self.load(name, version)
         since = datetime.now(UTC).isoformat(timespec="milliseconds")
         entry = json.dumps({"version": version, "since": since, "reason": reason}).encode()
         for _ in range(_PROMOTE_TRIES):
-            generation = max(self._generations(name, alias), default=0)
-            if expected_generation is not None and generation != expected_generation:
-                raise PreconditionFailed(f"the alias is at generation {generation}, not {expected_generation}")
+            generation = self._expected(name, alias, expected_generation)
             try:
                 self._store.create(_alias_key(name, alias, generation + 1), entry)
             except FileExistsError:
@@ -169,23 +168,8 @@ class Registry:
             return AliasState(alias, version, generation + 1, since, reason)
         raise Conflict("others keep promoting this alias; try again")
 
-    def adopt(self, released: Path, log: Callable[[str], None] = lambda _: None) -> None:
-        """Publish released models (`<released>/<name>/<version>/`) that the store does not have yet.
-
-        The newest release becomes `production` where that alias does not exist; what users have promoted stays.
-        """
-        for folder in sorted(released.glob("*/*"), key=lambda path: (path.parent.name, int(path.name))):
-            name, details = folder.parent.name, json.loads((folder / "manifest.json").read_text())
-            known = {m.weights_sha256: m.version for m in self._readable_versions(name)}
-            version = known.get(details["weights_sha256"])
-            if version is None:
-                job_id = f"release-{details['weights_sha256'][:16]}"
-                version = self.publish(name, (folder / "weights.npz").read_bytes(), details, job_id=job_id).version
-                log(f"added released model {name} version {version}")
-            if not self._generations(name, "production"):
-                self.promote(name, "production", version, reason="released with the service")
-
-    def _readable_versions(self, name: str) -> list[Manifest]:
+    def readable_versions(self, name: str) -> list[Manifest]:
+        """List the versions whose manifests can be read; none for an unknown model."""
         readable = []
         for number in self._numbers(name, "manifest.json"):
             try:
@@ -202,6 +186,12 @@ class Registry:
             return None
         except (ValueError, KeyError, TypeError):
             raise CorruptModel("what the job has published before is damaged") from None
+
+    def _expected(self, name: str, alias: str, expected_generation: int | None) -> int:
+        generation = max(self._generations(name, alias), default=0)
+        if expected_generation not in (None, generation):
+            raise PreconditionFailed(f"the alias is at generation {generation}, not {expected_generation}")
+        return generation
 
     def _generations(self, name: str, alias: str) -> list[int]:
         """List the numbers of an alias's entries, newest first."""

@@ -6,16 +6,15 @@ from pathlib import Path
 from rich.console import Console
 
 from service.registry import Registry
+from service.released import adopt_released
 from service.settings import Settings
 from service.store import open_store
 
 
 def open_registry(settings: Settings) -> Registry:
     """Open the store, with the released models in it."""
-    from service.released import released_models
-
     registry = Registry(open_store(settings.store_location))
-    registry.adopt(released_models())
+    adopt_released(registry, settings.alias)
     return registry
 
 

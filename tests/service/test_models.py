@@ -10,7 +10,7 @@ from service.app import create_app
 from service.dependencies import Parts
 from service.predictor import Predictor
 from service.registry import Registry
-from service.released import released_models
+from service.released import adopt_released
 from service.settings import Settings
 from service.store import open_store
 from tests.service.conftest import half_trained
@@ -119,7 +119,7 @@ async def test_a_service_that_starts_on_a_damaged_version_serves_the_one_before(
     damaged: str, settings: Settings, digits: Dataset
 ) -> None:
     registry = Registry(open_store(settings.store_location))
-    registry.adopt(released_models())
+    adopt_released(registry, "production")
     registry.publish("mnist", *half_trained())
     registry.promote("mnist", "production", 2)
     Path(settings.store_location, "models", "mnist", damaged).write_bytes(b"rotten")

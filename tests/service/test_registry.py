@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound, PreconditionFailed
 from service.registry import Registry
-from service.released import released_models
+from service.released import adopt_released, released_models
 from service.store import Store, open_store
 from tests.service.conftest import half_trained
 
@@ -176,13 +176,13 @@ def test_names_that_could_be_paths_are_refused(name: str, registry: Registry) ->
 
 
 def test_released_models_are_adopted_once_and_what_users_promoted_stays(registry: Registry) -> None:
-    registry.adopt(released_models())
+    adopt_released(registry, "production")
     released = registry.alias("mnist", "production")
     registry.publish("mnist", *half_trained())
     newest = registry.versions("mnist")[-1].version
     registry.promote("mnist", "production", newest)
     before = registry.versions("mnist")
-    registry.adopt(released_models())
+    adopt_released(registry, "production")
     assert registry.versions("mnist") == before
     assert registry.alias("mnist", "production").version == newest != released.version
 
