@@ -4,16 +4,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
-from starlette.staticfiles import StaticFiles
 
 from service.dependencies import Parts
 from service.edge import Edge, problem
@@ -31,8 +27,7 @@ from service.metrics import Metrics
 from service.predictor import Predictor
 from service.registry import Registry
 from service.released import adopt_released
-from service.routes import health, models, predict, train
-from service.schemas import Problem
+from service.routes import docs, health, models, predict, train
 from service.settings import Settings
 from service.store import open_store
 
@@ -67,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses={"default": {"model": Problem, "description": "Any error", "content": _PROBLEM_CONTENT}},
+        responses=docs.ERRORS,
     )
     app.state.parts = parts
     limits = (("/predict", settings.max_body_bytes), ("", settings.max_json_bytes))
@@ -75,12 +70,11 @@ def create_app(settings: Settings) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
     _answer_errors(app)
-    _serve_docs(app)
+    docs.serve(app)
     return app
 
 
 _ROUTERS = (predict.router, train.router, models.router, health.router)
-_PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 def _adopt(registry: Registry, alias: str) -> None:
@@ -135,22 +129,6 @@ def _allowed(request: Request) -> str:
     ]
     fitting = [route for route in routes if route.matches(dict(request.scope))[0] != Match.NONE]
     return ", ".join(sorted({method for route in fitting for method in route.methods or ()}))
-
-
-def _serve_docs(app: FastAPI) -> None:
-    """Serve Swagger UI from the files of a package instead of a CDN."""
-    files = Path(str(resources.files("fastapi_offline"))) / "static"
-    app.mount("/docs/static", StaticFiles(directory=files), name="docs-static")
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title="glyphserve",
-            swagger_js_url="/docs/static/swagger-ui-bundle.js",
-            swagger_css_url="/docs/static/swagger-ui.css",
-            swagger_favicon_url="data:,",
-        )
 
 
 def _version() -> str:

@@ -14,6 +14,7 @@ from service.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _DISCARDED_SECONDS = 10.0
 _MOST_CHARACTERS = 500
 
@@ -50,11 +51,13 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         limit = next(limit for prefix, limit in self._body_limits if scope["path"].startswith(prefix))
-        body = _LimitedBody(receive, limit)
+        declared = headers.get(b"content-length", b"")
+        body = _LimitedBody(receive, limit, int(declared) if declared.isdigit() else 0)
         status, started = 0, time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
@@ -76,18 +79,21 @@ class Edge:
         finally:
             self._metrics.in_flight.dec()
             route = getattr(scope.get("route"), "path", "unknown")
-            self._metrics.requests.labels(route, scope["method"], str(status)).inc()
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(route, method, str(status)).inc()
             self._metrics.latency.labels(route).observe(time.perf_counter() - started)
         await body.discard_rest()
 
 
 class _LimitedBody:
-    """A request's body that ends in an error when it grows too long, however it is sent."""
+    """A request's body that ends in an error when it grows too long, or at once when it is said to."""
 
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive, self._limit, self._seen, self._ended = receive, limit, 0, False
+    def __init__(self, receive: Receive, limit: int, declared: int) -> None:
+        self._receive, self._limit, self._declared, self._seen, self._ended = receive, limit, declared, 0, False
 
     async def receive(self) -> Message:
+        if self._declared > self._limit:
+            raise PayloadTooLarge(f"the body is larger than {self._limit:,} bytes")
         message = await self._receive()
         if message["type"] == "http.request":
             self._seen += len(message.get("body", b""))

@@ -1,7 +1,7 @@
 """The forms in which images come to `POST /predict`: a multipart form, the body itself, or JSON.
 
 Bodies are read by hand: FastAPI's own form and JSON handling cost more than reading the digit does. What the forms
-are is told to OpenAPI in `OPENAPI`.
+are is told to OpenAPI in `form_docs`.
 """
 
 import base64
@@ -33,45 +33,6 @@ Reader = Callable[[], Pixels | Picture]
 """Reads one image of a request as far as is quick; raises a ServiceError that concerns this image alone."""
 
 _MAX_FIELDS = 8
-_PIXELS_EXAMPLE = [[0] * SIDE for _ in range(SIDE)]
-
-OPENAPI: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
-                    },
-                }
-            },
-            **{
-                f"image/{kind}": {"schema": {"type": "string", "format": "binary"}}
-                for kind in ("png", "jpeg", "bmp", "gif", "webp")
-            },
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "description": "Exactly one of these. Pixels are 28×28 or 784 numbers, 0 is paper: whole numbers "
-                    "go from 0 to 255; if any has a decimal point, all go from 0 to 1.",
-                    "properties": {
-                        "image": {"type": "string", "description": "An encoded image in base64."},
-                        "pixels": {"type": "array", "items": {}},
-                        "images": {"type": "array", "minItems": 1, "items": {"type": "string"}},
-                        "instances": {"type": "array", "minItems": 1, "items": {"type": "array", "items": {}}},
-                    },
-                },
-                "examples": {
-                    "pixels": {"summary": "28×28 gray values", "value": {"pixels": _PIXELS_EXAMPLE}},
-                    "image": {"summary": "a PNG in base64", "value": {"image": "iVBORw0KGgo…"}},
-                },
-            },
-        },
-    }
-}
 
 
 async def readers_of(request: Request, parts: Parts) -> tuple[list[Reader], bool]:

@@ -15,7 +15,8 @@ from service.errors import (
 )
 from service.images import Picture
 from service.predictor import Snapshot
-from service.routes.forms import OPENAPI, Reader, readers_of
+from service.routes.form_docs import OPENAPI
+from service.routes.forms import Reader, readers_of
 from service.schemas import MAX_VERSION, BatchPrediction, SinglePrediction
 from training.arrays import Floats, Pixels
 

@@ -1,0 +1,71 @@
+"""`/docs` and `/openapi.json`: the interface described, with nothing from elsewhere and no script inside the page.
+
+The files of Swagger UI are those of the package fastapi-offline; its own page would start them by an inline script,
+which a strict Content-Security-Policy forbids.
+"""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.openapi.utils import get_openapi
+from starlette.staticfiles import StaticFiles
+
+from service.schemas import Problem
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "model": Problem,
+        "description": "Any error",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>glyphserve</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="./docs/static/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="./docs/static/swagger-ui-bundle.js"></script>
+<script src="./docs/start.js"></script>
+</body>
+</html>
+"""
+_START = 'SwaggerUIBundle({url: "./openapi.json", dom_id: "#swagger-ui", deepLinking: true});\n'
+
+
+def serve(app: FastAPI) -> None:
+    """Add the documentation to an application."""
+    files = Path(str(resources.files("fastapi_offline"))) / "static"
+    app.mount("/docs/static", StaticFiles(directory=files), name="docs-static")
+
+    @app.get("/docs", include_in_schema=False)
+    async def page() -> Response:
+        return Response(_PAGE, media_type="text/html")
+
+    @app.get("/docs/start.js", include_in_schema=False)
+    async def start() -> Response:
+        return Response(_START, media_type="text/javascript")
+
+    def describe() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _description(app)
+        return app.openapi_schema
+
+    app.openapi = describe  # type: ignore[method-assign]  # the way that FastAPI's documentation gives
+
+
+def _description(app: FastAPI) -> dict[str, Any]:
+    described = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    for operations in described["paths"].values():
+        for operation in operations.values():
+            # FastAPI lists a response's model as plain JSON too, whatever content is given with it.
+            operation["responses"]["default"]["content"].pop("application/json", None)
+    return described
