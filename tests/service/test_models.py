@@ -1,5 +1,6 @@
 """The registry over HTTP, and the predictor that follows it."""
 
+import re
 from pathlib import Path
 
 import httpx
@@ -175,6 +176,31 @@ async def test_the_docs_need_nothing_from_elsewhere(client: httpx.AsyncClient) -
         assert (await client.get(f"/docs/static/{name}")).status_code == 200
 
 
+async def test_the_docs_bear_a_strict_content_policy(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs")).text
+    assert re.findall(r"<script[^>]*>", page) == re.findall(r'<script src="[^"]+">', page) != []
+    assert " style=" not in page
+    assert " on" not in re.sub(r">[^<]*<", "><", page)
+    start = await client.get("/docs/start.js")
+    assert start.headers["content-type"].startswith("text/javascript")
+
+
+async def test_every_example_of_the_description_is_read_as_a_one(client: httpx.AsyncClient) -> None:
+    description = (await client.get("/openapi.json")).json()
+    examples = description["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    assert set(examples) == {"image", "pixels", "images", "instances"}
+    for example in examples.values():
+        answer = (await client.post("/predict", json=example["value"])).json()
+        assert {read["label"] for read in answer.get("predictions", [answer])} == {"1"}
+
+
+async def test_a_method_that_nobody_knows_is_counted_as_other(client: httpx.AsyncClient) -> None:
+    assert_problem(await client.request("BREW", "/predict"), 405)
+    text = (await client.get("/metrics")).text
+    assert 'method="other"' in text
+    assert "BREW" not in text
+
+
 async def test_the_description_tells_every_form_of_a_prediction_and_the_shape_of_errors(
     client: httpx.AsyncClient,
 ) -> None:
@@ -183,4 +209,4 @@ async def test_the_description_tells_every_form_of_a_prediction_and_the_shape_of
     assert {"multipart/form-data", "image/png", "image/jpeg", "application/json"} <= set(forms)
     for operations in description["paths"].values():
         for operation in operations.values():
-            assert "application/problem+json" in operation["responses"]["default"]["content"]
+            assert list(operation["responses"]["default"]["content"]) == ["application/problem+json"]
