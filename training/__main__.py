@@ -1,19 +1,19 @@
 """`python -m training`: train, judge and keep networks from the command line."""
 
-import contextlib
 import json
 import os
 import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from training import recipes
+from training.changes import read_changes
 from training.data import open_source
 from training.errors import ConfigError, TrainingError
 from training.evaluation import Evaluation, evaluate
@@ -57,7 +57,7 @@ def fit_command(
     if stop_when_stdin_closes:
         threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
     try:
-        chosen = recipes.get(recipe).replace(**_settings(settings, changes, data, seed))
+        chosen = recipes.get(recipe).replace(**read_changes(changes or [], settings, data=data, seed=seed))
         with REPORTS[progress]() as report:
             experiment = Experiment(chosen)
             report.start(experiment)
@@ -100,33 +100,6 @@ def recipes_command() -> None:
     for recipe in recipes.RECIPES.values():
         table.add_row(f"[bold]{recipe.name}[/]", recipe.description)
     Console().print(table)
-
-
-def _settings(text: str | None, changes: list[str] | None, data: str | None, seed: int | None) -> dict[str, Any]:
-    """Bring the three ways to say a setting together; the more particular one wins."""
-    settings: dict[str, Any] = {}
-    if text:
-        try:
-            settings = json.loads(text)
-        except ValueError as error:
-            raise ConfigError(f"--settings is not JSON: {error}", field="settings") from None
-        if not isinstance(settings, dict):
-            raise ConfigError("--settings must be a JSON object", field="settings")
-    for change in changes or []:
-        name, equals, value = change.partition("=")
-        if not equals:
-            raise ConfigError(f"--set takes NAME=VALUE, not {change!r}", field=name)
-        settings[name] = _value(value)
-    return settings | ({"data": data} if data else {}) | ({} if seed is None else {"seed": seed})
-
-
-def _value(text: str) -> Any:
-    """Read a value as people type it: JSON where it is JSON, a list where it has commas, else a word."""
-    with contextlib.suppress(ValueError):
-        return json.loads(text)
-    with contextlib.suppress(ValueError):
-        return json.loads(f"[{text}]") if "," in text else text
-    return text
 
 
 def _print_evaluation(result: Evaluation, classes: tuple[str, ...]) -> None:

@@ -1,0 +1,149 @@
+"""`create_app`: the only place where the parts meet. Importing this starts nothing."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
+from starlette.staticfiles import StaticFiles
+
+from service.dependencies import Parts
+from service.edge import Edge, problem
+from service.errors import (
+    InvalidInput,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    ServiceError,
+    Unavailable,
+)
+from service.jobs import Jobs
+from service.metrics import Metrics
+from service.predictor import Predictor
+from service.registry import Registry
+from service.released import adopt_released
+from service.routes import health, models, predict, train
+from service.schemas import Problem
+from service.settings import Settings
+from service.store import open_store
+
+_HTTP_ERRORS = {400: MalformedRequest, 404: NotFound, 405: MethodNotAllowed, 413: PayloadTooLarge, 503: Unavailable}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the application: it opens the store, adopts the released models, and answers by the alias's version."""
+    metrics = Metrics()
+    registry = Registry(open_store(settings.store_location))
+    predictor = Predictor(
+        registry, settings.model, settings.alias, on_swap=lambda fresh: metrics.serve(fresh.model, fresh.version)
+    )
+    parts = Parts(settings, registry, predictor, Jobs(settings), metrics)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(adopt_released, registry, settings.alias)
+        await asyncio.to_thread(predictor.follow)
+        following = asyncio.create_task(_follow(predictor, settings.alias_poll_seconds))
+        yield
+        following.cancel()
+        await asyncio.to_thread(parts.jobs.close)
+
+    app = FastAPI(
+        title="glyphserve",
+        version=_version(),
+        description="Recognises handwritten digits, and keeps learning while it serves.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses={"default": {"model": Problem, "description": "Any error", "content": _PROBLEM_CONTENT}},
+    )
+    app.state.parts = parts
+    limits = (("/predict", settings.max_body_bytes), ("", settings.max_json_bytes))
+    app.add_middleware(Edge, metrics=metrics, body_limits=limits)
+    for router in _ROUTERS:
+        app.include_router(router)
+    _answer_errors(app)
+    _serve_docs(app)
+    return app
+
+
+_ROUTERS = (predict.router, train.router, models.router, health.router)
+_PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+async def _follow(predictor: Predictor, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(predictor.follow)
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Give every error the one shape, whoever raised it."""
+
+    def answer(request: Request, error: ServiceError, headers: dict[str, str] | None = None) -> Response:
+        headers = dict(headers or {})
+        if error.retry_after_seconds is not None:
+            headers["Retry-After"] = str(error.retry_after_seconds)
+        content = problem(error, request.state.request_id)
+        return Response(content, error.status, headers, media_type="application/problem+json")
+
+    @app.exception_handler(ServiceError)
+    async def on_service_error(request: Request, error: ServiceError) -> Response:
+        return answer(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return answer(request, MalformedRequest("the body is not JSON"))
+        place = ".".join(str(part) for part in first["loc"][1:])
+        return answer(request, InvalidInput(f"{place or 'body'}: {first['msg']}", field=place or None))
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, ServiceError):  # FastAPI wraps what goes wrong while it reads a body
+            return answer(request, error.__cause__)
+        kind = _HTTP_ERRORS.get(error.status_code, ServiceError)
+        detail = {404: "there is nothing at this address", 405: "not with this method"}
+        headers = {"Allow": _allowed(request)} if error.status_code == 405 else dict(error.headers or {})
+        return answer(request, kind(detail.get(error.status_code, "the request is malformed")), headers)
+
+
+def _allowed(request: Request) -> str:
+    """List the methods of an address; Starlette names those of the first route that fits alone."""
+    routes = [
+        route for router in (request.app.router, *_ROUTERS) for route in router.routes if isinstance(route, Route)
+    ]
+    fitting = [route for route in routes if route.matches(dict(request.scope))[0] != Match.NONE]
+    return ", ".join(sorted({method for route in fitting for method in route.methods or ()}))
+
+
+def _serve_docs(app: FastAPI) -> None:
+    """Serve Swagger UI from the files of a package instead of a CDN."""
+    files = Path(str(resources.files("fastapi_offline"))) / "static"
+    app.mount("/docs/static", StaticFiles(directory=files), name="docs-static")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="glyphserve",
+            swagger_js_url="/docs/static/swagger-ui-bundle.js",
+            swagger_css_url="/docs/static/swagger-ui.css",
+            swagger_favicon_url="data:,",
+        )
+
+
+def _version() -> str:
+    try:
+        return version("glyphserve")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "source"

@@ -1,0 +1,67 @@
+"""The command `glyphserve`. What a command needs is imported when it runs, so that `--help` is quick."""
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+# One thread per process serves fastest and leaves the other cores free; it must be said before NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from service.cli import jobs, models, predict, serve, train
+
+app = typer.Typer(
+    name="glyphserve",
+    help="Recognise handwritten digits, and keep learning while serving.\n\n"
+    "Start with [bold]glyphserve serve[/], then open http://127.0.0.1:8000/docs.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+serve.add_to(app)
+predict.add_to(app)
+train.add_to(app)
+app.add_typer(models.app, name="models")
+app.add_typer(jobs.app, name="jobs")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"glyphserve {version('glyphserve')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # noqa: ARG001 -- its callback answers
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Set up what all commands share; the processes of the service log more, as their settings say."""
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+def main() -> None:
+    """Run the command; what the user can mend is one line, without a trace."""
+    from pydantic import ValidationError
+
+    from service.errors import ServiceError
+
+    try:
+        app(prog_name="glyphserve")
+    except ServiceError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(1)
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"])
+            sys.stderr.write(f"error: GLYPHSERVE_{name.upper()}: {problem['msg']}\n")
+        sys.exit(2)

@@ -1,0 +1,28 @@
+"""What the commands that work without a server stand on: the store of this host."""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from service.registry import Registry
+from service.released import adopt_released
+from service.settings import Settings
+from service.store import open_store
+
+
+def open_registry(settings: Settings) -> Registry:
+    """Open the store, with the released models in it."""
+    registry = Registry(open_store(settings.store_location))
+    adopt_released(registry, settings.alias)
+    return registry
+
+
+def console() -> Console:
+    """Draw tables as wide as the terminal, or wide enough where there is none."""
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def settings_for(home: Path | None) -> Settings:
+    """Read the settings; an option on the command line wins."""
+    return Settings(home=home) if home else Settings()

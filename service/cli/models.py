@@ -1,0 +1,74 @@
+"""`glyphserve models`: look at versions, promote, roll back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Look at models and versions; promote and roll back.", no_args_is_help=True)
+
+HomeOption = Annotated[Path | None, typer.Option(help="Folder of models and jobs.")]
+AliasOption = Annotated[str | None, typer.Option(help="Which alias; by default the serving one.")]
+
+
+@app.command("list", epilog="Example: glyphserve models list")
+def list_models(home: HomeOption = None) -> None:
+    """List all versions of all models."""
+    from rich.table import Table
+
+    from service.cli.local import console, open_registry, settings_for
+
+    registry = open_registry(settings_for(home))
+    table = Table("model", "version", "aliases", "layers", "accuracy", "recipe", "created", box=None)
+    for name in registry.models():
+        aliases = registry.aliases(name)
+        for manifest in registry.versions(name):
+            details = manifest.details
+            metrics = details.get("metrics", {})
+            accuracy = metrics.get("test_accuracy", metrics.get("validation_accuracy"))
+            table.add_row(
+                name,
+                str(manifest.version),
+                ", ".join(state.alias for state in aliases if state.version == manifest.version),
+                "-".join(map(str, details.get("settings", {}).get("layers", ()))),
+                f"{accuracy:.2%}" if accuracy is not None else "",
+                str(details.get("recipe", "")),
+                str(details.get("created", "")),
+            )
+    console().print(table)
+
+
+@app.command(epilog="Example: glyphserve models show mnist 1")
+def show(name: str, version: int, home: HomeOption = None) -> None:
+    """Show all that is known of a version, as JSON."""
+    import json
+
+    from service.cli.local import open_registry, settings_for
+
+    typer.echo(json.dumps(open_registry(settings_for(home)).manifest(name, version).details, indent=2))
+
+
+@app.command(epilog="Example: glyphserve models promote mnist 2")
+def promote(name: str, version: int, alias: AliasOption = None, home: HomeOption = None) -> None:
+    """Let a version take over; running servers follow within a second."""
+    from service.cli.local import open_registry, settings_for
+
+    settings = settings_for(home)
+    state = open_registry(settings).promote(name, alias or settings.alias, version, reason="by command")
+    typer.echo(f"{name} {state.alias} is version {state.version} (generation {state.generation})")
+
+
+@app.command(epilog="Example: glyphserve models rollback mnist")
+def rollback(name: str, alias: AliasOption = None, home: HomeOption = None) -> None:
+    """Go back to the version before the present one."""
+    from service.cli.local import open_registry, settings_for
+    from service.errors import Conflict
+
+    settings = settings_for(home)
+    registry = open_registry(settings)
+    history = registry.history(name, alias or settings.alias)
+    before = next((state for state in history if state.version != history[0].version), None)
+    if before is None:
+        raise Conflict("there is no earlier version to go back to")
+    state = registry.promote(name, alias or settings.alias, before.version, reason="rolled back by command")
+    typer.echo(f"{name} {state.alias} is version {state.version} again (generation {state.generation})")

@@ -1,0 +1,72 @@
+"""`glyphserve train`: train in the foreground and publish the version, without a server."""
+
+import json
+import sys
+import uuid
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: glyphserve train --recipe starter --set epochs=5 --promote never")(train)
+
+
+def train(
+    recipe: Annotated[str, typer.Option(help="Which recipe to follow: starter, mnist, …")] = "starter",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; may be repeated.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="starter, mnist, or a folder or file of one's own.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    promote: Annotated[str, typer.Option(help="always, if_better or never.")] = "if_better",
+    model: Annotated[str | None, typer.Option(help="The model that gets the new version.")] = None,
+    home: Annotated[Path | None, typer.Option(help="Folder of models and jobs.")] = None,
+) -> None:
+    """Train a new version; it takes over when it is at least as good as the serving one."""
+    from service.cli.local import open_registry, settings_for
+    from service.gate import judge
+    from service.jobs import JobRequest
+    from service.trainer import TrainingFailedError, train_and_publish
+    from training import ConfigError, recipes
+    from training.changes import read_changes
+
+    if promote not in ("always", "if_better", "never"):
+        raise typer.BadParameter("choose always, if_better or never", param_hint="--promote")
+    settings = settings_for(home)
+    registry = open_registry(settings)
+    try:
+        wanted = read_changes(changes or [], data=dataset, seed=seed)
+        recipes.get(recipe).replace(**wanted)
+    except ConfigError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise typer.Exit(2) from None
+    request = JobRequest(recipe, wanted, model or settings.model, promote)
+    try:
+        version = train_and_publish(registry, settings, request, f"local-{uuid.uuid4().hex[:12]}", _tell)
+    except TrainingFailedError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; nothing was published\n")
+        raise typer.Exit(130) from None
+    verdict = judge(registry, settings.alias, request, version)
+    typer.echo(f"published {request.model} version {version}")
+    if verdict.reason:
+        typer.echo(("promoted: " if verdict.promoted else "not promoted: ") + verdict.reason)
+    if not verdict.promoted:
+        typer.echo(f"promote it by hand: glyphserve models promote {request.model} {version}")
+
+
+def _tell(event: dict[str, Any]) -> None:
+    """Say what the training process reports, an epoch a line."""
+    if event["event"] == "start":
+        typer.echo(f"{event['recipe']}: {event['train_examples']:,} examples, {event['parameters']:,} parameters")
+    elif event["event"] == "epoch":
+        validation = event["validation_accuracy"]
+        shown = f"  validation accuracy {validation:.2%}" if validation is not None else ""
+        typer.echo(f"epoch {event['epoch']}/{event['epochs']}  loss {event['train_loss']:.4f}{shown}")
+    elif event["event"] == "finished":
+        typer.echo(json.dumps(event["metrics"]))

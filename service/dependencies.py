@@ -1,0 +1,42 @@
+"""What routes ask for by type: the parts that `create_app` put together."""
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from service.images import ImageLimits
+from service.jobs import Jobs
+from service.metrics import Metrics
+from service.predictor import Predictor
+from service.registry import Registry
+from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one application."""
+
+    settings: Settings
+    registry: Registry
+    predictor: Predictor
+    jobs: Jobs
+    metrics: Metrics
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What images must keep to."""
+        limits = self.settings
+        return ImageLimits(limits.max_image_bytes, limits.max_image_pixels, limits.max_image_side)
+
+
+def _parts(request: Request) -> Parts:
+    return cast(Parts, request.app.state.parts)
+
+
+def _request_id(request: Request) -> str:
+    return cast(str, request.state.request_id)
+
+
+PartsDep = Annotated[Parts, Depends(_parts)]
+RequestIdDep = Annotated[str, Depends(_request_id)]

@@ -1,0 +1,50 @@
+"""The gate: a new version takes over only by the rule that its job names."""
+
+from dataclasses import dataclass
+
+from service.errors import ServiceError
+from service.jobs import JobRequest
+from service.registry import Registry
+from training import TrainingError, evaluate, recipes
+from training.experiment import split
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a new version."""
+
+    promoted: bool
+    reason: str | None
+
+    def state(self, request: JobRequest) -> str:
+        """The job's final state: a version that was to be promoted and was not is rejected."""
+        return "succeeded" if self.promoted or request.promote == "never" else "rejected"
+
+
+def judge(registry: Registry, alias: str, request: JobRequest, version: int) -> Verdict:
+    """Promote the version if the rule allows; may be repeated. A version that cannot be compared is not promoted."""
+    if request.promote == "never":
+        return Verdict(promoted=False, reason=None)
+    try:
+        deserves, reason = True, "promoted without comparison"
+        if request.promote == "if_better":
+            deserves, reason = _compare(registry, alias, request, version)
+        if deserves:
+            registry.promote(request.model, alias, version, reason=reason)
+        return Verdict(deserves, reason)
+    except (ServiceError, TrainingError) as error:
+        return Verdict(promoted=False, reason=str(error))
+
+
+def _compare(registry: Registry, alias: str, request: JobRequest, version: int) -> tuple[bool, str]:
+    """Hold the new version and the serving one against the recipe's held-out examples."""
+    history = registry.history(request.model, alias, most=1)
+    if not history or history[0].version == version:
+        return True, "the first version of its model" if not history else history[0].reason
+    held_out = split(recipes.get(request.recipe).replace(**request.settings)).held_out
+    serving = history[0].version
+    mine = evaluate(registry.load(request.model, version).network, held_out)
+    theirs = evaluate(registry.load(request.model, serving).network, held_out)
+    better = mine.accuracy >= theirs.accuracy
+    figures = f"{mine.accuracy:.4f} against {theirs.accuracy:.4f} of version {serving} on {mine.examples:,} held out"
+    return better, ("at least as good: " if better else "not as good: ") + figures

@@ -1,0 +1,224 @@
+"""Training jobs: submit, look at, cancel. A small seam in front of DBOS, which keeps them in a database.
+
+DBOS takes a second to import, so it is imported when the first job is asked for, and serving starts without it.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs, Unavailable
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from dbos import DBOSClient, EnqueueOptions, WorkflowStatus
+
+log = logging.getLogger(__name__)
+
+WORKFLOW = "train"
+QUEUE = "training"
+APPLICATION_VERSION = "1"
+"""Of the workflow's steps. Pinned: a new release goes on with the jobs of the one before."""
+
+MAX_ATTEMPTS = 3
+
+_STATES = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "CANCELLED": "cancelled"}
+_LISTED = 200
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What to train; already checked."""
+
+    recipe: str
+    settings: dict[str, Any]
+    model: str
+    promote: str = "if_better"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is; its worker writes it after each epoch."""
+
+    epochs: int | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it stands."""
+
+    id: str
+    state: str
+    request: JobRequest
+    created: str
+    started: str | None
+    finished: str | None
+    attempts: int
+    progress: Progress
+    version: int | None = None
+    promoted: bool = False
+    detail: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state not in ("queued", "running")
+
+
+class Jobs:
+    """The queue of training jobs."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Touch nothing yet."""
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._opened: DBOSClient | None = None
+
+    def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Job:
+        """Queue a job; the same key again answers the job of the first time.
+
+        Raises TooManyJobs, NoDiskSpace, Conflict when the key was used for another request, Unavailable.
+        """
+        job_id = _job_id(idempotency_key)
+        if idempotency_key and (known := self._status(job_id)):
+            job = _job(known)
+            if job.request != request:
+                raise Conflict("this Idempotency-Key was used for another request")
+            return job
+        free = shutil.disk_usage(self._settings.home).free
+        if free < self._settings.min_free_bytes:
+            raise NoDiskSpace(f"{free // 2**20} MiB are free, training wants {self._settings.min_free_bytes // 2**20}")
+        options: EnqueueOptions = {
+            "workflow_name": WORKFLOW,
+            "queue_name": QUEUE,
+            "workflow_id": job_id,
+            "app_version": APPLICATION_VERSION,
+        }
+        with self._client() as client:
+            waiting = len(client.list_workflows(name=WORKFLOW, status=["ENQUEUED", "DELAYED"], load_input=False))
+            if waiting >= self._settings.max_queued_jobs:
+                raise TooManyJobs(f"{waiting} jobs are waiting already", retry_after_seconds=30)
+            client.enqueue(options, asdict(request))
+        return self.get(job_id)
+
+    def get(self, job_id: str) -> Job:
+        """Find a job. Raises NotFound."""
+        status = self._status(job_id)
+        if status is None:
+            raise NotFound("there is no job of that id")
+        return _job(status)
+
+    def list(self) -> list[Job]:
+        """List the jobs, newest first, at most 200."""
+        with self._client() as client:
+            return [_job(s) for s in client.list_workflows(name=WORKFLOW, sort_desc=True, limit=_LISTED)]
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job that has not ended. Raises NotFound, or Conflict when it has."""
+        job = self.get(job_id)
+        if job.is_final and job.state != "cancelled":
+            raise Conflict(f"the job has ended: {job.state}")
+        with self._client() as client:
+            client.cancel_workflow(job_id)
+        return self.get(job_id)
+
+    def report(self, job_id: str, progress: Progress) -> None:
+        """Write a job's progress; its worker does."""
+        with self._client() as client:
+            client.update_workflow_attributes(job_id, {"progress": json.dumps(asdict(progress))})
+
+    def _status(self, job_id: str) -> "WorkflowStatus | None":
+        with self._client() as client:
+            found = client.list_workflows(name=WORKFLOW, workflow_ids=[job_id])
+        return found[0] if found else None
+
+    @contextlib.contextmanager
+    def _client(self) -> "Iterator[DBOSClient]":
+        """Give the client, opened the first time; a database that does not answer is Unavailable."""
+        from dbos import DBOSClient
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with self._lock:
+                if self._opened is None:
+                    client = DBOSClient(
+                        system_database_url=self._settings.database_location,
+                        serializer=json_serializer(),
+                        retry_connection_errors=False,
+                    )
+                    client.list_workflows(name=WORKFLOW, limit=1)  # fails while no worker has made the tables
+                    self._opened = client
+            yield self._opened
+        except SQLAlchemyError as error:
+            log.warning("the jobs database does not answer: %s", type(error).__name__)
+            raise Unavailable("the jobs database is not ready", retry_after_seconds=2) from error
+
+    def close(self) -> None:
+        """Let go of the database."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.destroy()
+                self._opened = None
+
+
+def json_serializer() -> Any:
+    """DBOS pickles by default; what is in our database shall be readable, and never code."""
+    from dbos import Serializer
+
+    class JsonSerializer(Serializer):  # type: ignore[misc, unused-ignore]
+        def name(self) -> str:
+            return "json"
+
+        def serialize(self, data: Any) -> str:
+            return json.dumps(data, default=str)
+
+        def deserialize(self, serialized_data: str) -> Any:
+            return json.loads(serialized_data)
+
+    return JsonSerializer()
+
+
+def _job_id(idempotency_key: str | None) -> str:
+    if idempotency_key is None:
+        return f"job-{uuid.uuid4().hex[:20]}"
+    return f"job-{hashlib.sha256(idempotency_key.encode()).hexdigest()[:20]}"
+
+
+def _job(status: "WorkflowStatus") -> Job:
+    arguments: Any = status.input or {}
+    request = JobRequest(**arguments["args"][0])
+    progress = json.loads((status.attributes or {}).get("progress", "{}"))
+    outcome = status.output if isinstance(status.output, dict) else {}
+    state = _STATES.get(status.status) or outcome.get("state", "failed")
+    detail = outcome.get("detail")
+    if state == "failed" and not outcome:
+        gave_up = status.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
+        detail = f"its worker died {MAX_ATTEMPTS} times" if gave_up else f"the worker failed: {status.error}"
+    return Job(
+        id=status.workflow_id,
+        state=state,
+        request=request,
+        created=_time(status.created_at) or "",
+        started=_time(status.dequeued_at),
+        finished=_time(status.completed_at),
+        attempts=status.recovery_attempts or 0,
+        progress=Progress(**progress),
+        version=outcome.get("version"),
+        promoted=bool(outcome.get("promoted")),
+        detail=detail,
+    )
+
+
+def _time(milliseconds: int | None) -> str | None:
+    if milliseconds is None:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")

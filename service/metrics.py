@@ -1,0 +1,49 @@
+"""What Prometheus sees. Each application has its own registry, so that two in one process do not mix."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
+
+
+class Metrics:
+    """All metrics of one application."""
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "glyphserve_requests", "Requests answered.", ("route", "method", "code"), registry=self._registry
+        )
+        self.latency = Histogram(
+            "glyphserve_request_seconds", "Time to answer.", ("route",), buckets=_SECONDS, registry=self._registry
+        )
+        self.in_flight = Gauge("glyphserve_requests_in_flight", "Requests being answered.", registry=self._registry)
+        self.predictions = Counter(
+            "glyphserve_predictions", "Images read, by answer.", ("model", "label"), registry=self._registry
+        )
+        self.confidence = Histogram(
+            "glyphserve_prediction_confidence",
+            "Confidence of the answers.",
+            buckets=(0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0),
+            registry=self._registry,
+        )
+        self.rejected = Counter(
+            "glyphserve_images_rejected", "Images refused, by reason.", ("reason",), registry=self._registry
+        )
+        self.serving = Gauge(
+            "glyphserve_model_info", "1 for the version that serves.", ("model", "version"), registry=self._registry
+        )
+        self.swaps = Counter("glyphserve_model_swaps", "Versions taken into service.", registry=self._registry)
+
+    def serve(self, model: str, version: int) -> None:
+        """Note which version serves from now on."""
+        self.serving.clear()
+        self.serving.labels(model, str(version)).set(1)
+        self.swaps.inc()
+
+    def text(self) -> bytes:
+        """Write everything in Prometheus's text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,35 @@
+"""The models that come with the package, and their way into the store."""
+
+import json
+import logging
+from importlib import resources
+from pathlib import Path
+
+from service.registry import Registry
+
+log = logging.getLogger(__name__)
+
+
+def released_models() -> Path:
+    """Find their folder: inside the package when installed, beside it in a source tree."""
+    package = Path(str(resources.files("service")))
+    inside = package / "released"
+    return inside if inside.is_dir() else package.parent / "models"
+
+
+def adopt_released(registry: Registry, alias: str) -> None:
+    """Publish the released models (`<name>/<version>/`) that the store does not have yet.
+
+    A model's first release gets the alias where it does not exist; what users have promoted stays.
+    """
+    folders = (folder for folder in released_models().glob("*/*") if folder.name.isdigit())
+    for folder in sorted(folders, key=lambda path: (path.parent.name, int(path.name))):
+        name, details = folder.parent.name, json.loads((folder / "manifest.json").read_text())
+        known = {manifest.weights_sha256: manifest.version for manifest in registry.readable_versions(name)}
+        version = known.get(details["weights_sha256"])
+        if version is None:
+            job_id = f"release-{details['weights_sha256'][:16]}"
+            version = registry.publish(name, (folder / "weights.npz").read_bytes(), details, job_id=job_id).version
+            log.info("added released model %s version %d", name, version)
+        if not registry.history(name, alias, most=1):
+            registry.promote(name, alias, version, reason="released with the service")

@@ -1,0 +1,36 @@
+"""Liveness, readiness, metrics."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from service.dependencies import PartsDep
+from service.metrics import CONTENT_TYPE
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health/live")
+async def live() -> dict[str, bool]:
+    """Tell that the event loop turns."""
+    return {"live": True}
+
+
+@router.get("/health/ready")
+async def ready(parts: PartsDep) -> dict[str, Any]:
+    """Tell that a verified model serves (503 otherwise), which, and what trouble there is with a newer one."""
+    serving = parts.predictor.serving
+    return {
+        "ready": True,
+        "live": True,
+        "model": serving.model,
+        "version": serving.version,
+        "generation": serving.generation,
+        "trouble": parts.predictor.trouble,
+    }
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(parts: PartsDep) -> Response:
+    """Give everything that is counted, in Prometheus's text format."""
+    return Response(parts.metrics.text(), media_type=CONTENT_TYPE)

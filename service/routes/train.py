@@ -1,0 +1,103 @@
+"""Training jobs over HTTP."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Response
+
+from service.dependencies import PartsDep
+from service.errors import InvalidInput
+from service.jobs import Job, JobRequest
+from service.registry import NAME
+from service.schemas import EpochFigures, JobInfo, Jobs, TrainBody
+from service.settings import Settings
+from training import ConfigError, recipes
+
+router = APIRouter(prefix="/train", tags=["training"])
+
+
+@router.post("", status_code=202)
+def submit(
+    parts: PartsDep,
+    response: Response,
+    body: TrainBody | None = None,
+    idempotency_key: Annotated[
+        str | None, Header(max_length=255, description="The same key again answers the same job.")
+    ] = None,
+) -> JobInfo:
+    """Queue a training job. Everything that can be checked is checked before: a bad setting is a 422 that names it."""
+    job = parts.jobs.submit(_request(body or TrainBody(), parts.settings), idempotency_key)
+    response.headers["Location"] = f"/train/{job.id}"
+    return _info(job)
+
+
+@router.get("")
+def list_jobs(parts: PartsDep) -> Jobs:
+    """List jobs, newest first."""
+    return Jobs(jobs=[_info(job) for job in parts.jobs.list()])
+
+
+@router.get("/recipes")
+async def list_recipes() -> dict[str, dict[str, Any]]:
+    """List the recipes with their settings."""
+    return {
+        recipe.name: {"description": recipe.description, "settings": recipe.settings()}
+        for recipe in recipes.RECIPES.values()
+    }
+
+
+@router.get("/{job_id}")
+def get_job(job_id: str, parts: PartsDep) -> JobInfo:
+    """Show a job: its state, its progress epoch by epoch, and what came of it."""
+    return _info(parts.jobs.get(job_id))
+
+
+@router.delete("/{job_id}")
+def cancel_job(job_id: str, parts: PartsDep) -> JobInfo:
+    """Cancel a job that has not ended; what it had learned is gone."""
+    return _info(parts.jobs.cancel(job_id))
+
+
+def _request(body: TrainBody, settings: Settings) -> JobRequest:
+    """Check a job against the recipes. Raises InvalidInput that names the field."""
+    changes = dict(body.settings)
+    if body.dataset is not None:
+        changes["data"] = body.dataset
+    if body.seed is not None:
+        changes["seed"] = body.seed
+    minutes = min(body.max_minutes or settings.max_train_minutes, settings.max_train_minutes)
+    try:
+        recipe = recipes.get(body.recipe)
+        data = changes.get("data", recipe.data.data)
+        if data not in ("starter", "mnist", "fashion"):
+            raise ConfigError("data must be starter, mnist or fashion", field="data")
+        recipe.replace(**changes)
+        changes["max_seconds"] = min(changes.get("max_seconds") or minutes * 60, minutes * 60)
+    except ConfigError as error:
+        raise InvalidInput(str(error), field=error.field) from None
+    model = body.model or settings.model
+    if not NAME.fullmatch(model):
+        raise InvalidInput("names are lower-case letters, digits, - and _, at most 63", field="model")
+    return JobRequest(body.recipe, changes, model, body.promote)
+
+
+def _info(job: Job) -> JobInfo:
+    history = [
+        EpochFigures(**{name: epoch.get(name) for name in EpochFigures.model_fields}) for epoch in job.progress.history
+    ]
+    return JobInfo(
+        id=job.id,
+        state=job.state,
+        request=asdict(job.request),
+        created=job.created,
+        started=job.started,
+        finished=job.finished,
+        attempts=job.attempts,
+        epoch=len(history),
+        epochs=job.progress.epochs,
+        history=history,
+        model=job.request.model,
+        version=job.version,
+        promoted=job.promoted,
+        detail=job.detail,
+    )

@@ -1,0 +1,176 @@
+"""The bodies of requests and answers, as the OpenAPI description shows them."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_VERSION = 2**31 - 1
+
+
+class Body(BaseModel):
+    """A request body: what it does not know, it refuses."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Answer(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Problem(Answer):
+    """Every error (RFC 9457), with `error` for inference clients."""
+
+    type: str
+    """Always about:blank; `code` tells errors apart."""
+    title: str
+    status: int
+    detail: str
+    """What went wrong and what to do."""
+    code: str
+    """For programs: stays the same when the words change."""
+    error: str
+    """The same as `detail`."""
+    request_id: str
+    field: str | None = None
+    """The part of the request at fault."""
+
+
+class Prediction(Answer):
+    """What is on one image."""
+
+    label: str
+    """The most probable class."""
+    confidence: float
+    """Its probability."""
+    probabilities: dict[str, float]
+    """By label, most probable first; `top_k` of them when asked for."""
+
+
+class SinglePrediction(Prediction):
+    """The answer to one image."""
+
+    model: str
+    version: int
+    """The version that made this answer."""
+    request_id: str
+
+
+class ImageError(Answer):
+    """Why one image of several could not be read; the others are not affected."""
+
+    error: str
+    code: str
+    status: int
+
+
+class BatchPrediction(Answer):
+    """The answer to several images, in their order."""
+
+    predictions: list[Prediction | ImageError]
+    model: str
+    version: int
+    request_id: str
+
+
+class AliasInfo(Answer):
+    """What an alias means."""
+
+    alias: str
+    version: int
+    generation: int
+    """Counts the promotions; send it back as If-Match to promote only if nobody else did."""
+    since: str
+    reason: str
+
+
+class VersionInfo(Answer):
+    """What is known of a version."""
+
+    model: str
+    version: int
+    aliases: list[str]
+    """The aliases that mean it now."""
+    manifest: dict[str, Any]
+
+
+class ModelInfo(Answer):
+    """A model, its aliases and its versions, newest first."""
+
+    model: str
+    aliases: list[AliasInfo]
+    versions: list[VersionInfo]
+
+
+class Models(Answer):
+    """All models."""
+
+    models: list[ModelInfo]
+
+
+class PromoteBody(Body):
+    """Which version the alias shall mean."""
+
+    version: int = Field(ge=1, le=MAX_VERSION)
+    reason: str = Field(default="by request", max_length=200)
+
+
+class TrainBody(Body):
+    """A training job. An empty body trains the starter recipe and promotes the result if it is better."""
+
+    recipe: str = "starter"
+    """The recipe to follow; GET /train/recipes lists them."""
+    settings: dict[str, Any] = Field(default_factory=dict, examples=[{"epochs": 3, "layers": [784, 64, 10]}])
+    """Settings to change, as `python -m training fit --set` takes them."""
+    dataset: Literal["starter", "mnist", "fashion"] | None = None
+    """Learn from this data set instead of the recipe's own."""
+    model: str | None = Field(default=None, max_length=63)
+    """The model that gets the new version; by default the one that serves."""
+    promote: Literal["always", "if_better", "never"] = "if_better"
+    """Whether the new version takes over: if_better compares both on the recipe's held-out examples."""
+    seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
+    """Of everything random."""
+    max_minutes: float | None = Field(default=None, gt=0)
+    """End training after this time with what it has; the service's own limit holds too."""
+
+
+class EpochFigures(Answer):
+    """What one epoch did."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    seconds: float
+    images_per_second: float
+
+
+class JobInfo(Answer):
+    """A training job."""
+
+    id: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled", "rejected"]
+    """rejected: trained and kept as a version, but not promoted, since it was not better."""
+    request: dict[str, Any]
+    created: str
+    started: str | None
+    finished: str | None
+    attempts: int
+    """How often it was begun; more than 1 after a worker died."""
+    epoch: int
+    epochs: int | None
+    history: list[EpochFigures]
+    model: str | None
+    version: int | None
+    """The version that it made."""
+    promoted: bool
+    detail: str | None
+    """Why it failed, or what the comparison said."""
+
+
+class Jobs(Answer):
+    """All jobs, newest first."""
+
+    jobs: list[JobInfo]

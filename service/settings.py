@@ -1,0 +1,71 @@
+"""Everything that can be set, read once at the door from the environment (prefix GLYPHSERVE_)."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _data_home() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "glyphserve"
+
+
+class Settings(BaseSettings):
+    """The settings of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GLYPHSERVE_", frozen=True, use_attribute_docstrings=True, extra="ignore"
+    )
+
+    home: Path = Field(default_factory=_data_home)
+    """Folder of everything that is kept: models, jobs, scratch space."""
+    store_url: str | None = None
+    """Where models are kept: a folder or s3://bucket/prefix; by default `store` in the home folder."""
+    database_url: str | None = None
+    """Where jobs are kept: sqlite:///file or postgresql+psycopg://…; by default `jobs.sqlite` in the home folder."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on; 0 for any free one."""
+    model: str = "mnist"
+    """The model that answers when a request names none."""
+    alias: str = "production"
+    """The alias of that model that answers when a request names neither alias nor version."""
+    alias_poll_seconds: float = Field(default=1.0, gt=0, le=3600)
+    """How often a promotion made elsewhere is looked for."""
+    max_image_bytes: int = Field(default=1024**2, ge=1)
+    """Largest encoded image."""
+    max_body_bytes: int = Field(default=8 * 1024**2, ge=1)
+    """Largest request body: a batch of images."""
+    max_json_bytes: int = Field(default=64 * 1024, ge=1)
+    """Largest request body of every route but predictions."""
+    max_batch_images: int = Field(default=64, ge=1)
+    """Most images in one request."""
+    max_image_pixels: int = Field(default=4_000_000, ge=784)
+    """Most pixels of an image, before it is decoded."""
+    max_image_side: int = Field(default=4096, ge=28)
+    """Longest side of an image in pixels."""
+    max_queued_jobs: int = Field(default=20, ge=1)
+    """Training jobs that may wait; more are answered with 429."""
+    min_free_bytes: int = Field(default=200 * 1024**2, ge=0)
+    """Free disk space below which no training job is taken (507)."""
+    max_train_minutes: float = Field(default=60.0, gt=0)
+    """Training time after which a job is ended with what it has."""
+    worker_name: str = Field(default="worker", pattern="[A-Za-z0-9._-]{1,40}")
+    """Begins the ids of this host's workers; hosts that share a database need different ones."""
+    train_threads: int = Field(default=1, ge=1)
+    """CPU threads of a training job; predictions keep the rest."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much is logged."""
+
+    @property
+    def store_location(self) -> str:
+        """The store's URL or folder."""
+        return self.store_url or str(self.home / "store")
+
+    @property
+    def database_location(self) -> str:
+        """The jobs database's URL."""
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'jobs.sqlite'}"

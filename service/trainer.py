@@ -1,0 +1,117 @@
+"""One training run in a child process: started, watched, and never left behind."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from service.jobs import JobRequest
+from service.registry import Registry
+from service.settings import Settings
+
+Event = dict[str, Any]
+
+_POLITENESS = 10  # added to the niceness of the child, so that predictions come first
+_CANCEL_POLL_SECONDS = 0.3
+_PATIENCE_SECONDS = 1.0  # between asking a child to end and making it
+
+
+class TrainingFailedError(Exception):
+    """The child could not finish; the text says why."""
+
+
+def train_and_publish(
+    registry: Registry,
+    settings: Settings,
+    request: JobRequest,
+    job_id: str,
+    on_event: Callable[[Event], None],
+    cancelled: Callable[[], bool] = lambda: False,
+) -> int:
+    """Train in a child process and publish the result under the job's id; answer the version's number.
+
+    Raises TrainingFailedError, and what `Registry.publish` raises.
+    """
+    folder = settings.home / "scratch" / job_id
+    try:
+        finished = run_training(request, folder, settings.train_threads, on_event, cancelled)
+        if cancelled():
+            raise TrainingFailedError("cancelled")
+        details = json.loads(Path(finished["manifest"]).read_bytes())
+        weights = Path(finished["weights"]).read_bytes()
+        return registry.publish(request.model, weights, details, job_id=job_id).version
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_training(
+    request: JobRequest, folder: Path, threads: int, on_event: Callable[[Event], None], cancelled: Callable[[], bool]
+) -> Event:
+    """Train into `folder` and answer the `finished` event. Raises TrainingFailedError, also when cancelled.
+
+    The child ends when this process does, since its standard input closes then; it is nice to its neighbours.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "training", "fit", "--recipe", request.recipe]
+    command += ["--settings", json.dumps(request.settings), "--out", str(folder)]
+    command += ["--progress", "jsonl", "--stop-when-stdin-closes"]
+    with (
+        tempfile.TemporaryFile() as complaints,
+        subprocess.Popen(  # noqa: S603 -- our own module, and settings that were checked
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": str(threads)},
+        ) as child,
+    ):
+        os.setpriority(os.PRIO_PROCESS, child.pid, _POLITENESS)
+        ended = threading.Event()
+        watcher = threading.Thread(target=_end_when_cancelled, args=(child, cancelled, ended), daemon=True)
+        watcher.start()
+        try:
+            events = deque[Event](maxlen=1)
+            for line in child.stdout or ():
+                events.append(json.loads(line))
+                on_event(events[-1])
+            child.wait()
+        finally:
+            ended.set()
+            end(child)
+            watcher.join()
+        last = events[-1] if events else {}
+        if last.get("event") != "finished":
+            raise TrainingFailedError(last.get("detail") or _last_words(complaints, child.returncode))
+        return last
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Ask a child to end, and make it when it does not."""
+    if child.poll() is not None:
+        return
+    child.terminate()
+    try:
+        child.wait(_PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _end_when_cancelled(child: subprocess.Popen[bytes], cancelled: Callable[[], bool], ended: threading.Event) -> None:
+    while not ended.wait(_CANCEL_POLL_SECONDS):
+        if cancelled():
+            end(child)
+            return
+
+
+def _last_words(complaints: IO[bytes], code: int) -> str:
+    complaints.seek(0)
+    words = complaints.read().decode(errors="replace").strip().splitlines()
+    return f"training ended with code {code}" + (f": {words[-1]}" if words else "")

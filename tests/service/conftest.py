@@ -1,0 +1,140 @@
+"""A real application on a real store, and a really started server."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from PIL import Image
+
+from service.app import create_app
+from service.settings import Settings
+from training import Dataset
+from training.arrays import Pixels
+from training.data import open_source
+
+PATIENCE_SECONDS = 60.0
+
+
+def wait_until(check: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+    """Ask until there is a true answer, and give it."""
+    deadline = time.monotonic() + seconds
+    while not (answer := check()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.05)
+    return answer
+
+
+def png(picture: Pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return open_source("starter").train
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", alias_poll_seconds=0.1)
+
+
+@pytest.fixture
+async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+        yield client
+
+
+class Server:
+    """`glyphserve serve` as a process, and a client for it."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        self.home = home
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "service", "serve", "--home", str(home), "--port", "0", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"GLYPHSERVE_ALIAS_POLL_SECONDS": "0.1"},
+        )
+        assert self.process.stdout is not None
+        self.output = ""
+        for line in self.process.stdout:
+            self.output += line
+            if "ready at" in line:
+                break
+        assert "ready at" in self.output, self.output
+        self.url = self.output.rpartition("ready at ")[2].split()[0]
+        self.http = httpx.Client(base_url=self.url, timeout=20)
+
+    def submit(self, **body: Any) -> dict[str, Any]:
+        """Queue a job once the worker has prepared the database."""
+        answer = wait_until(
+            lambda: a if (a := self.http.post("/train", json=body)).status_code != 503 else None, "the jobs database"
+        )
+        assert answer.status_code == 202, answer.text
+        return dict(answer.json())
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return dict(self.http.get(f"/train/{job_id}").json())
+
+    def wait_for(self, job_id: str, *states: str) -> dict[str, Any]:
+        final = ("succeeded", "failed", "cancelled", "rejected")
+        job = wait_until(lambda: j if (j := self.job(job_id))["state"] in (*states, *final) else None, str(states))
+        assert job["state"] in states, json.dumps(job)
+        return dict(job)
+
+    def stop(self) -> int:
+        self.http.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        rest, _ = self.process.communicate(timeout=30)
+        self.output += rest or ""
+        return self.process.returncode
+
+
+@contextmanager
+def running_server(home: Path, *arguments: str) -> Iterator[Server]:
+    server = Server(home, *arguments)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(tmp_path_factory.mktemp("server") / "home") as server:
+        yield server
+
+
+def half_trained(labels: int = 10, seed: int = 0) -> tuple[bytes, dict[str, Any]]:
+    """A network that nobody trained, with its manifest: enough to move versions about."""
+    from hashlib import sha256
+
+    from training import MLP, MLPConfig
+    from training.export import to_bytes
+
+    weights = to_bytes(MLP(MLPConfig((784, 8, labels)), np.random.default_rng(seed)))
+    return weights, {"labels": [str(n) for n in range(labels)], "weights_sha256": sha256(weights).hexdigest()}

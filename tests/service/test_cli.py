@@ -1,0 +1,110 @@
+"""The command `glyphserve` as a real process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.service.conftest import png
+from training import Dataset
+
+
+def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "service", *arguments]
+    environment_home = (
+        ["--home", str(home)] if arguments and arguments[0] not in ("--help", "--version", "worker") else []
+    )
+    return subprocess.run([*command, *environment_home], capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_predict_reads_images_and_says_how_sure_it_is(tmp_path: Path, digits: Dataset) -> None:
+    for number in range(2):
+        (tmp_path / f"{number}.png").write_bytes(png(digits.images[number]))
+    files = [str(tmp_path / f"{number}.png") for number in range(2)]
+    shown = run("predict", *files, home=tmp_path / "home")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stderr == ""
+    lines = shown.stdout.splitlines()
+    assert [line.split(": ")[1][0] for line in lines] == [str(label) for label in digits.labels[:2]]
+    as_json = run("predict", files[0], "--json", "--top-k", "2", home=tmp_path / "home")
+    answer = json.loads(as_json.stdout)
+    assert answer["label"] == str(digits.labels[0])
+    assert len(answer["probabilities"]) == 2
+
+
+def test_predict_names_the_images_that_it_cannot_read_and_reads_the_others(tmp_path: Path, digits: Dataset) -> None:
+    (tmp_path / "good.png").write_bytes(png(digits.images[0]))
+    (tmp_path / "bad.png").write_bytes(b"text")
+    files = [str(tmp_path / name) for name in ("bad.png", "missing.png", "good.png")]
+    failed = run("predict", *files, home=tmp_path / "home")
+    assert failed.returncode == 1
+    assert "good.png" in failed.stdout
+    assert "bad.png: this is no image" in failed.stderr
+    assert "missing.png: No such file" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_train_publishes_and_models_lists_promotes_and_rolls_back(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    trained = run("train", "--set", "epochs=2", "--set", "layers=784,16,10", home=home)
+    assert trained.returncode == 0, trained.stderr
+    assert "epoch 2/2" in trained.stdout
+    assert "published mnist version 2" in trained.stdout
+    assert "not promoted: not as good" in trained.stdout
+    promoted = run("models", "promote", "mnist", "2", home=home)
+    assert "production is version 2 (generation 2)" in promoted.stdout
+    listed = run("models", "list", home=home)
+    assert "784-16-10" in listed.stdout
+    rolled = run("models", "rollback", "mnist", home=home)
+    assert "version 1 again" in rolled.stdout
+    manifest = json.loads(run("models", "show", "mnist", "2", home=home).stdout)
+    assert manifest["recipe"] == "starter"
+    always = run("train", "--set", "epochs=1", "--promote", "always", home=home)
+    assert "promoted: promoted without comparison" in always.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["train", "--recipe", "nothing"], 2, "unknown recipe"),
+        (["train", "--set", "epochs=0"], 2, "epochs must be"),
+        (["train", "--promote", "perhaps"], 2, "always, if_better"),
+        (["train", "--dataset", "/nowhere"], 1, "no data set"),
+        (["models", "promote", "mnist", "99"], 1, "no version 99"),
+        (["models", "rollback", "mnist"], 1, "no earlier version"),
+        (["models", "show", "../x", "1"], 1, "lower-case"),
+        (["jobs", "list"], 1, "not ready"),
+        (["predict", "x.png", "--version", "7"], 1, "no version 7"),
+        (["serve", "--host", "0.0.0.0"], 2, "--insecure"),
+        (["serve", "--port", "99999"], 2, "GLYPHSERVE_PORT"),
+        (["nonsense"], 2, "nonsense"),
+    ],
+)
+def test_what_cannot_work_ends_with_one_line_and_a_code(
+    arguments: list[str], code: int, says: str, tmp_path: Path
+) -> None:
+    failed = run(*arguments, home=tmp_path / "home")
+    assert failed.returncode == code, failed.stderr
+    assert says in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_help_teaches_with_examples(tmp_path: Path) -> None:
+    assert "glyphserve serve" in run("--help", home=tmp_path).stdout
+    for command in ("serve", "predict", "train"):
+        shown = subprocess.run(
+            [sys.executable, "-m", "service", command, "--help"], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert f"Example: glyphserve {command}" in shown.stdout
+
+
+def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        failed = run("serve", "--no-worker", "--port", str(taken.getsockname()[1]), home=tmp_path)
+    assert failed.returncode == 3  # uvicorn's code for a start that failed
+    assert "address already in use" in failed.stderr.lower()
+    assert "Traceback" not in failed.stderr

@@ -1,0 +1,161 @@
+"""The registry over HTTP, and the predictor that follows it."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.dependencies import Parts
+from service.predictor import Predictor
+from service.settings import Settings
+from tests.service.conftest import half_trained
+from tests.service.test_predict import assert_problem
+from training import Dataset, load
+
+
+@pytest.fixture
+def second(app: FastAPI) -> int:
+    """Another version of the model that serves."""
+    parts: Parts = app.state.parts
+    return parts.registry.publish("mnist", *half_trained()).version
+
+
+async def test_models_and_versions_are_shown_with_their_manifests(client: httpx.AsyncClient, second: int) -> None:
+    (model,) = (await client.get("/models")).json()["models"]
+    assert [version["version"] for version in model["versions"]] == [second, 1]
+    assert model["aliases"][0]["alias"] == "production"
+    version = (await client.get("/models/mnist/versions/1")).json()
+    assert version["aliases"] == ["production"]
+    assert version["manifest"]["metrics"]["test_accuracy"] >= 0.98
+
+
+async def test_weights_can_be_downloaded_and_loaded(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/models/mnist/versions/1/weights.npz")
+    assert load(answer.content).config.layers[0] == 784
+    manifest = (await client.get("/models/mnist/versions/1")).json()["manifest"]
+    assert answer.headers["etag"] == f'"{manifest["weights_sha256"]}"'
+
+
+async def test_a_promotion_answers_the_next_request_and_can_be_rolled_back(
+    client: httpx.AsyncClient, second: int, digits: Dataset
+) -> None:
+    body = {"pixels": digits.images[0].tolist()}
+    for version in (second, 1):
+        answer = await client.put("/models/mnist/aliases/production", json={"version": version})
+        assert answer.status_code == 200, answer.text
+        assert (await client.post("/predict", json=body)).json()["version"] == version
+    history = (await client.get("/models/mnist/aliases/production/history")).json()
+    assert [state["version"] for state in history] == [1, second, 1]
+    assert 'glyphserve_model_info{model="mnist",version="1"} 1.0' in (await client.get("/metrics")).text
+
+
+async def test_a_promotion_can_ask_that_nobody_was_faster(client: httpx.AsyncClient, second: int) -> None:
+    etag = (await client.get("/models/mnist/aliases/production")).headers["etag"]
+    path = "/models/mnist/aliases/production"
+    first = await client.put(path, json={"version": second}, headers={"If-Match": etag})
+    assert first.status_code == 200
+    late = await client.put(path, json={"version": 1}, headers={"If-Match": etag})
+    assert_problem(late, 412, "precondition_failed")
+    again = await client.put(path, json={"version": 1}, headers={"If-Match": first.headers["etag"]})
+    assert again.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status"),
+    [
+        ("mnist/aliases/production", {"version": 99}, {}, 404),
+        ("nothing/aliases/production", {"version": 1}, {}, 404),
+        ("mnist/aliases/UP", {"version": 1}, {}, 422),
+        ("mnist/aliases/production", {"version": 0}, {}, 422),
+        ("mnist/aliases/production", {"version": "one"}, {}, 422),
+        ("mnist/aliases/production", {"version": 1, "surprise": 1}, {}, 422),
+        ("mnist/aliases/production", {}, {}, 422),
+        ("mnist/aliases/production", {"version": 1}, {"If-Match": "soon"}, 422),
+    ],
+)
+async def test_impossible_promotions_are_refused(
+    path: str, body: dict[str, object], headers: dict[str, str], status: int, client: httpx.AsyncClient
+) -> None:
+    assert_problem(await client.put(f"/models/{path}", json=body, headers=headers), status)
+
+
+@pytest.mark.parametrize("path", ["mnist/versions/99", "mnist/versions/x", "mnist/aliases/nothing", "UP"])
+async def test_what_is_not_there_is_not_found(path: str, client: httpx.AsyncClient) -> None:
+    answer = await client.get(f"/models/{path}")
+    assert_problem(answer, answer.status_code)
+    assert answer.status_code in (404, 422)
+
+
+async def test_a_version_that_went_bad_leaves_the_old_one_serving_and_is_told(
+    app: FastAPI, client: httpx.AsyncClient, settings: Settings, second: int, digits: Dataset
+) -> None:
+    parts: Parts = app.state.parts
+    other = Predictor(parts.registry, "mnist", "production", on_swap=lambda _: None)  # a replica that is not told
+    other.follow()
+    parts.registry.promote("mnist", "production", second)
+    Path(settings.store_location, "models", "mnist", str(second), "weights.npz").write_bytes(b"rotten")
+    other.follow()
+    assert other.serving.version == 1
+    assert "damaged" in str(other.trouble)
+    parts.predictor.follow()
+    ready = (await client.get("/health/ready")).json()
+    assert ready["version"] == 1
+    assert "damaged" in ready["trouble"]
+    assert_problem(await client.put("/models/mnist/aliases/production", json={"version": second}), 503, "corrupt_model")
+    body = {"pixels": digits.images[0].tolist()}
+    assert (await client.post("/predict", json=body)).json()["version"] == 1
+    parts.registry.promote("mnist", "production", 1)
+    parts.predictor.follow()
+    assert (await client.get("/health/ready")).json()["trouble"] is None
+
+
+async def test_a_service_without_a_model_is_live_but_not_ready(tmp_path: Path) -> None:
+    from service.app import create_app
+
+    settings = Settings(home=tmp_path, model="other")
+    app = create_app(settings)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client,
+    ):
+        assert (await client.get("/health/live")).json() == {"live": True}
+        answer = await client.get("/health/ready")
+        assert_problem(answer, 503, "unavailable")
+        assert answer.headers["retry-after"] == "1"
+        assert_problem(await client.post("/predict", json={"pixels": [0] * 784}), 503)
+
+
+async def test_metrics_are_prometheus_text_that_counts_by_route_template(
+    client: httpx.AsyncClient, digits: Dataset
+) -> None:
+    for digit in digits.images[:3]:
+        await client.post("/predict", json={"pixels": digit.tolist()})
+    await client.post("/predict", content=b"x", headers={"Content-Type": "image/png"})
+    await client.get("/models/mnist/versions/1")
+    answer = await client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert 'glyphserve_requests_total{code="200",method="POST",route="/predict"} 3.0' in answer.text
+    assert 'route="/models/{name}/versions/{version}"' in answer.text
+    assert 'glyphserve_images_rejected_total{reason="unsupported_media_type"} 1.0' in answer.text
+    assert "glyphserve_prediction_confidence_count 3.0" in answer.text
+
+
+async def test_the_docs_need_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs")).text
+    assert "http://" not in page.replace("http://service", "")
+    assert "https://" not in page
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        assert f"/docs/static/{name}" in page
+        assert (await client.get(f"/docs/static/{name}")).status_code == 200
+
+
+async def test_the_description_tells_every_form_of_a_prediction_and_the_shape_of_errors(
+    client: httpx.AsyncClient,
+) -> None:
+    description = (await client.get("/openapi.json")).json()
+    forms = description["paths"]["/predict"]["post"]["requestBody"]["content"]
+    assert {"multipart/form-data", "image/png", "image/jpeg", "application/json"} <= set(forms)
+    for operations in description["paths"].values():
+        for operation in operations.values():
+            assert "application/problem+json" in operation["responses"]["default"]["content"]

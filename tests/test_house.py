@@ -1,0 +1,71 @@
+"""The house itself: what must hold across all rooms."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service import errors
+from service.edge import problem
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted([*(ROOT / "training").rglob("*.py"), *(ROOT / "service").rglob("*.py")])
+
+
+def test_every_error_has_a_status_a_code_and_the_one_shape() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ServiceError)]
+    assert len({kind.code for kind in kinds}) == len(kinds)
+    for kind in kinds:
+        assert 400 <= kind.status < 600
+        assert f'"code":"{kind.code}"'.encode() in problem(kind("why"), "id")
+
+
+def test_every_error_is_in_the_table_of_the_documentation() -> None:
+    table = (ROOT / "docs" / "errors.md").read_text()
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, errors.ServiceError):
+            assert kind.code in table, kind
+
+
+def settings_table() -> str:
+    """The README's rows, made from the settings themselves."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default_factory or field.default is None else f"`{field.default}`"
+        if name == "home":
+            default = "`~/.local/share/glyphserve`"
+        rows.append(f"| `{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows)
+
+
+def test_the_readme_explains_every_setting_as_the_code_does() -> None:
+    assert settings_table() in (ROOT / "README.md").read_text()
+
+
+def test_no_room_has_grown_too_large() -> None:
+    for path in SOURCES:
+        assert len(path.read_text().splitlines()) <= 255, path
+
+
+def test_importing_the_packages_starts_nothing_and_the_core_needs_numpy_alone() -> None:
+    core = "import sys, threading; import training; assert threading.active_count() == 1; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", core], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    names = {name.partition(".")[0] for name in loaded.split()}
+    foreign = {"PIL", "rich", "typer", "matplotlib", "fastapi", "pydantic", "service", "onnx"}
+    assert not names & foreign
+    app = "import threading; import service.app; assert threading.active_count() == 1"
+    subprocess.run([sys.executable, "-c", app], check=True, cwd=ROOT)
+
+
+def test_serving_does_not_import_what_only_jobs_need() -> None:
+    code = "import sys; import service.server; print('dbos' in sys.modules, 'typer' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert shown.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_room_says_what_it_is_about(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))

@@ -1,0 +1,40 @@
+"""Changes to a recipe's settings as people type them: NAME=VALUE, or one JSON object."""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from training.errors import ConfigError
+
+
+def read_changes(
+    changes: Sequence[str], text: str | None = None, *, data: str | None = None, seed: int | None = None
+) -> dict[str, Any]:
+    """Bring the ways to say a setting together; the more particular one wins.
+
+    Raises ConfigError for what cannot be read; whether it makes sense is for `Recipe.replace` to say.
+    """
+    settings: dict[str, Any] = {}
+    if text:
+        try:
+            settings = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"--settings is not JSON: {error}", field="settings") from None
+        if not isinstance(settings, dict):
+            raise ConfigError("--settings must be a JSON object", field="settings")
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes NAME=VALUE, not {change!r}", field=name)
+        settings[name] = _value(value)
+    return settings | ({"data": data} if data else {}) | ({} if seed is None else {"seed": seed})
+
+
+def _value(text: str) -> Any:
+    """Read a value: JSON where it is JSON, a list where it has commas, else a word."""
+    with contextlib.suppress(ValueError):
+        return json.loads(text)
+    with contextlib.suppress(ValueError):
+        return json.loads(f"[{text}]") if "," in text else text
+    return text
