@@ -12,7 +12,16 @@ import pytest
 
 from tests.training.file_server import FileServer, serving
 from training.data import Dataset, open_source, sources
-from training.data.mnist import FASHION, FILES, MNIST, Published, cache_directory, open_published, read_folder
+from training.data.mnist import (
+    FASHION,
+    FILES,
+    MNIST,
+    Published,
+    cache_directory,
+    find_folder,
+    open_published,
+    read_folder,
+)
 from training.errors import DataError
 
 LABELS = np.arange(30) % 10
@@ -141,6 +150,17 @@ def test_a_given_folder_wins_over_the_cache_with_the_sets_own_folder_first(
     (folder / FILES[1]).unlink()
     with pytest.raises(DataError, match=f"has no {FILES[1]}"):
         open_published(published)
+
+
+def test_a_given_folder_of_another_set_is_not_taken_for_one_whose_content_cannot_be_checked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unchecked = Published("clothes", mirrors=())
+    monkeypatch.setenv("GLYPHSERVE_DATA_DIR", str(folder))
+    assert find_folder(unchecked) is None
+    folder.rename(folder.parent / "clothes")
+    monkeypatch.setenv("GLYPHSERVE_DATA_DIR", str(folder.parent))
+    assert find_folder(unchecked) == folder.parent / "clothes"
 
 
 def test_mnist_comes_from_the_mirror_that_is_set_and_from_no_other(

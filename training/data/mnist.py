@@ -97,7 +97,10 @@ def open_address(address: str, progress: Progress | None = None) -> Source:
 def find_folder(published: Published) -> Path | None:
     """Find the folder that has the files already: a given one with any of them, or the cache with all of them."""
     given = os.environ.get("GLYPHSERVE_DATA_DIR")
-    for folder in [Path(given) / published.name, Path(given)] if given else []:
+    folders = [Path(given) / published.name] if given else []
+    if given and published.sha256:  # without checksums, files of another set would be taken for this one's
+        folders.append(Path(given))
+    for folder in folders:
         if has_files(folder):
             return folder
     cache = cache_directory() / published.name
