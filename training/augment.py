@@ -8,7 +8,9 @@ All of them ask one question, "where does this pixel come from?", and read the a
 that place. Moves that are made together are therefore resampled, and blurred, only once.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,3 +181,19 @@ AUGMENTATIONS: dict[str, Callable[..., Augment]] = {
     "elastic": elastic,
     "deform": deform,
 }
+
+
+def make_augment(name: str, options: Mapping[str, Any], side: int = SIDE, background: float = 0.0) -> Augment | None:
+    """Build an augmentation from settings, None for `none`. Raises ConfigError that names what is wrong."""
+    if name == "none" and not options:
+        return None
+    if name not in AUGMENTATIONS:
+        raise ConfigError(f"unknown augment {name!r}; choose one of none, {', '.join(AUGMENTATIONS)}", field="augment")
+    builder = AUGMENTATIONS[name]
+    known = [p.name for p in inspect.signature(builder).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option, value in options.items():
+        if option not in known:
+            raise ConfigError(f"{name} takes {', '.join(known)}, not {option!r}", field="augment_options")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1000:
+            raise ConfigError(f"option {option} must be from 0 to 1000, not {value!r}", field="augment_options")
+    return builder(side, background, **options)

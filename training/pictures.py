@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-def gray(image: "Image.Image") -> NDArray[np.uint8]:
+def to_gray(image: "Image.Image") -> NDArray[np.uint8]:
     """Convert an opened picture to gray, uint8 (height, width): upright, and over a background where transparent.
 
     Raises whatever Pillow's decoders raise for damaged files, which is a dozen types.

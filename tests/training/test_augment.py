@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from training.arrays import Floats
-from training.augment import AUGMENTATIONS, deform, elastic, resample, rotate, scale, shear, shift
+from training.augment import AUGMENTATIONS, deform, elastic, make_augment, resample, rotate, scale, shear, shift
 from training.data import open_source
 from training.errors import ConfigError
 from training.export import load
@@ -161,3 +161,31 @@ def test_every_option_is_a_keyword_with_a_number_for_its_default(name: str) -> N
     assert (side.name, background.name) == ("side", "background")
     assert options
     assert all(option.kind is option.KEYWORD_ONLY and isinstance(option.default, float) for option in options)
+
+
+def test_settings_build_what_the_table_builds() -> None:
+    x = InputForm(side=20, low=-1.0).features(DIGITS)
+    made = make_augment("shift", {"max_shift": 3}, 20, -1.0)
+    assert made is not None
+    same = shift(20, -1.0, max_shift=3)(x, np.random.default_rng(1))
+    np.testing.assert_array_equal(made(x, np.random.default_rng(1)), same)
+    assert make_augment("none", {}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "field"),
+    [
+        ("nothing", {}, "augment"),
+        ("none", {"max_shift": 1}, "augment"),
+        ("shift", {"max_degrees": 1}, "augment_options"),
+        ("shift", {"max_shift": -1}, "augment_options"),
+        ("shift", {"max_shift": True}, "augment_options"),
+        ("shift", {"max_shift": "2"}, "augment_options"),
+        ("shift", {"max_shift": float("nan")}, "augment_options"),
+        ("scale", {"min_scale": 0}, "augment_options"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(name: str, options: dict[str, object], field: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_augment(name, options)
+    assert caught.value.field == field

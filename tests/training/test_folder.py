@@ -7,7 +7,7 @@ from PIL import Image
 
 from training.data import Dataset, open_source, write_images
 from training.errors import DataError
-from training.pictures import gray
+from training.pictures import to_gray
 
 STARTER = open_source("starter").train
 DIGITS = STARTER.take(np.arange(60))
@@ -130,7 +130,7 @@ def test_every_mode_of_picture_comes_to_the_same_gray() -> None:
     high = Image.fromarray(digit.astype(np.uint16) * 257)
     for image in (plain, plain.convert("RGB"), plain.convert("RGBA"), plain.convert("P"), plain.convert("CMYK"),
                   plain.convert("F"), high, high.convert("I")):  # fmt: skip
-        np.testing.assert_allclose(gray(image).astype(int), digit, atol=1, err_msg=image.mode)
+        np.testing.assert_allclose(to_gray(image).astype(int), digit, atol=1, err_msg=image.mode)
 
 
 @pytest.mark.parametrize(("ink", "paper"), [(0, 255), (255, 0)])
@@ -138,7 +138,7 @@ def test_transparent_pictures_lie_on_paper_that_shows_their_ink(ink: int, paper:
     pixels = np.zeros((4, 4, 2), np.uint8)
     pixels[..., 0] = ink
     pixels[1, 1, 1] = 255
-    values = gray(Image.fromarray(pixels, "LA"))
+    values = to_gray(Image.fromarray(pixels, "LA"))
     assert values[1, 1] == ink
     assert values[0, 0] == paper
 
@@ -148,4 +148,4 @@ def test_a_photo_taken_sideways_stands_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6  # turn clockwise by a quarter
     image.save(tmp_path / "x.png", exif=exif)
     with Image.open(tmp_path / "x.png") as opened:
-        np.testing.assert_array_equal(gray(opened), np.rot90(np.asarray(image), -1))
+        np.testing.assert_array_equal(to_gray(opened), np.rot90(np.asarray(image), -1))

@@ -13,7 +13,7 @@ import numpy as np
 from training.arrays import Pixels
 from training.data.dataset import Dataset, Source
 from training.errors import DataError
-from training.pictures import gray
+from training.pictures import to_gray
 from training.preprocess import to_glyph
 
 PARTS = ("test", "train")
@@ -73,7 +73,7 @@ def _read_image(file: Path) -> Pixels:
         raise DataError("reading a folder of images needs Pillow: pip install pillow") from None
     try:
         with Image.open(file) as image:
-            return to_glyph(gray(image))
+            return to_glyph(to_gray(image))
     except DataError as error:
         raise DataError(f"{file}: {error}") from None
     except UnidentifiedImageError:
