@@ -19,7 +19,7 @@ import numpy as np
 from training.callbacks import best_epoch
 from training.errors import ConfigError, DataError, DivergedError
 from training.experiment import Experiment
-from training.recipes import Recipe
+from training.recipe import Recipe
 
 Space = Mapping[str, Any]
 Settings = dict[str, Any]
