@@ -10,7 +10,7 @@ from training.export import load, save
 from training.fit import Run, fit, train
 from training.fit_config import FitConfig
 from training.network import MLP, MLPConfig
-from training.recipes import DataConfig, Recipe
+from training.recipe import DataConfig, Recipe
 
 __all__ = [
     "MLP",

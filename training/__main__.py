@@ -1,6 +1,5 @@
-"""`python -m training`: train, judge and keep networks from the command line."""
+"""`python -m training`: train, judge, search, draw and keep networks from the command line."""
 
-import json
 import os
 import signal
 import sys
@@ -9,17 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from training import recipes
 from training.changes import read_changes
-from training.data import open_source
-from training.errors import ConfigError, TrainingError
-from training.evaluation import Evaluation, evaluate
+from training.commands import app as other_commands
 from training.experiment import Experiment
-from training.export import load
-from training.reports import REPORTS
+from training.reports import REPORTS, download_bar
+from training.terminal import DataOption, RecipeOption, SeedOption, SetOption, console, errors
 
 app = typer.Typer(
     help="Train small neural networks on 28×28 glyphs, and see how good they are.",
@@ -29,68 +25,57 @@ app = typer.Typer(
     add_completion=False,
 )
 
-EXIT_FAILED, EXIT_BAD_SETTINGS, EXIT_INTERRUPTED = 1, 2, 130
-
 
 @app.command(
     name="fit",
     epilog="Example: python -m training fit --recipe starter --set epochs=3 --set layers=784,64,10 --out runs/first",
 )
 def fit_command(
-    recipe: Annotated[str, typer.Option(help="Which recipe to follow; `recipes` lists them.")] = "starter",
-    data: Annotated[str | None, typer.Option(help="starter, mnist, a folder of IDX files, or an .npz.")] = None,
+    recipe: RecipeOption = "starter",
+    data: DataOption = None,
     out: Annotated[Path, typer.Option(help="Folder for weights.npz and manifest.json.")] = Path("runs/latest"),
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; may be repeated.")
-    ] = None,
+    seed: SeedOption = None,
+    changes: SetOption = None,
     settings: Annotated[str | None, typer.Option(help="The same as one JSON object, for programs.")] = None,
     progress: Annotated[str, typer.Option(help=f"One of {', '.join(REPORTS)}.")] = "bar",
+    resume: Annotated[bool, typer.Option("--resume", help="Keep checkpoints, and go on from the last one.")] = False,
+    plots: Annotated[bool, typer.Option("--plots", help="Draw pictures into the folder, too.")] = False,
     stop_when_stdin_closes: Annotated[
         bool, typer.Option("--stop-when-stdin-closes", help="End when whoever started this is gone.")
     ] = False,
 ) -> None:
-    """Train a network by a recipe and save it."""
+    """Train a network by a recipe and save it. Ctrl-C saves the best weights so far and ends."""
     if progress not in REPORTS:
         raise typer.BadParameter(f"choose one of {', '.join(REPORTS)}", param_hint="--progress")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminate)
     if stop_when_stdin_closes:
         threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
-    try:
+    with errors(as_json=progress == "jsonl"):
         chosen = recipes.get(recipe).replace(**read_changes(changes or [], settings, data=data, seed=seed))
+        checkpoint = out / "checkpoint.npz"
         with REPORTS[progress]() as report:
-            experiment = Experiment(chosen)
+            experiment = Experiment(chosen, progress=download_bar(progress))
+            if resume:
+                experiment.resume(checkpoint)
             report.start(experiment)
-            for epoch in experiment.epochs(report.step):
-                report.epoch(epoch)
+            try:
+                for epoch in experiment.epochs(report.step):
+                    report.epoch(epoch)
+                    if resume:
+                        experiment.checkpoint(checkpoint)
+            except KeyboardInterrupt as interrupt:
+                if not isinstance(interrupt, TerminatedError) and experiment.run.history:
+                    experiment.keep_best()
+                    experiment.save(out)
+                    sys.stderr.write(f"interrupted; the best weights so far are in {out}\n")
+                raise
             manifest = experiment.save(out)
+        if plots:
+            _plot(experiment, out)
         report.finish(manifest, str(out))
-    except TrainingError as error:
-        _fail(error, as_json=progress == "jsonl")
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-@app.command(name="evaluate", epilog="Example: python -m training evaluate models/mnist/1/weights.npz --data mnist")
-def evaluate_command(
-    weights: Annotated[Path, typer.Argument(help="A weights.npz.")],
-    data: Annotated[str, typer.Option(help="starter, mnist, a folder of IDX files, or an .npz.")] = "mnist",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Judge a network on a data set: on its test examples, or on all where it has none."""
-    try:
-        source = open_source(data)
-        examined = source.test or source.train
-        result = evaluate(load(weights), examined)
-    except TrainingError as error:
-        _fail(error, as_json=as_json)
-    if as_json:
-        figures = {"examples": result.examples, "accuracy": result.accuracy, "top_3_accuracy": result.top_3_accuracy}
-        figures |= {"calibration_error": result.calibration_error, "confusion": result.confusion.tolist()}
-        sys.stdout.write(json.dumps(figures) + "\n")
-    else:
-        _print_evaluation(result, examined.classes)
+app.add_typer(other_commands)
 
 
 @app.command(name="recipes")
@@ -99,39 +84,29 @@ def recipes_command() -> None:
     table = Table(box=None, show_header=False)
     for recipe in recipes.RECIPES.values():
         table.add_row(f"[bold]{recipe.name}[/]", recipe.description)
-    Console().print(table)
+    console().print(table)
 
 
-def _print_evaluation(result: Evaluation, classes: tuple[str, ...]) -> None:
-    report = result.report
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(
-        f"[bold]{result.accuracy:.2%}[/] right ({len(result.wrong)} of {result.examples:,} wrong), "
-        f"{result.top_3_accuracy:.2%} in the first three, calibration error {result.calibration_error:.4f}"
-    )
-    table = Table("class", "precision", "recall", "F1", "examples", *classes, box=None)
-    for number, name in enumerate(classes):
-        figures = (report.precision[number], report.recall[number], report.f1[number])
-        row = [f"{figure:.4f}" for figure in figures] + [str(report.support[number])]
-        table.add_row(name, *row, *map(str, result.confusion[number]))
-    console.print(table)
+def _plot(experiment: Experiment, out: Path) -> None:
+    from training.plots import draw
+
+    shown, history = experiment.splits.held_out, experiment.run.history
+    draw(out, dataset=shown, history=history, evaluation=experiment.evaluation(), network=experiment.network)
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM: end, and leave nothing behind."""
+
+
+def _terminate(*_: object) -> None:
+    raise TerminatedError
 
 
 def _interrupt_at_end_of_input() -> None:
     # Not through sys.stdin: its lock, held by this thread, would abort the interpreter on its way out.
     while os.read(sys.stdin.fileno(), 4096):
         pass
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def _fail(error: TrainingError, *, as_json: bool) -> None:
-    code = type(error).__name__.removesuffix("Error").lower()
-    if as_json:
-        field = getattr(error, "field", None)
-        sys.stdout.write(json.dumps({"event": "failed", "code": code, "field": field, "detail": str(error)}) + "\n")
-    else:
-        sys.stderr.write(f"error: {error}\n")
-    raise typer.Exit(EXIT_BAD_SETTINGS if isinstance(error, ConfigError) else EXIT_FAILED) from error
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> None:

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 
 from training.callbacks import Epoch, best_epoch
+from training.checkpoint import load_checkpoint, save_checkpoint
 from training.data import Dataset, open_source, stratified_split
 from training.data.download import Progress
 from training.errors import ConfigError
 from training.evaluation import Evaluation, evaluate
 from training.export import to_bytes, write_atomically
-from training.fit import OnStep, Run, train
+from training.fit import OnStep, Run, restore, train
 from training.network import MLP
 from training.preprocess import fingerprint
-from training.recipes import Recipe
+from training.recipe import Recipe
 
 MANIFEST_FORMAT = 1
 
@@ -34,6 +35,8 @@ class Splits:
     train: Dataset
     validation: Dataset | None
     test: Dataset | None
+    watched: Dataset | None
+    """What is measured after each epoch."""
 
     @property
     def held_out(self) -> Dataset:
@@ -62,9 +65,10 @@ def split(recipe: Recipe, progress: Progress | None = None) -> Splits:
         kept, drawn = stratified_split(learned.labels, recipe.data.test_share, rng)
         learned, test = learned.take(kept), learned.take(drawn)
     if not recipe.fit.validation_share:
-        return Splits(learned, None, test)
+        return Splits(learned, None, test, test if recipe.data.watch == "test" else None)
     kept, drawn = stratified_split(learned.labels, recipe.fit.validation_share, rng)
-    return Splits(learned.take(kept), learned.take(drawn), test)
+    validation = learned.take(drawn)
+    return Splits(learned.take(kept), validation, test, test if recipe.data.watch == "test" else validation)
 
 
 class Experiment:
@@ -81,18 +85,36 @@ class Experiment:
     def epochs(self, on_step: OnStep | None = None) -> Iterator[Epoch]:
         """Train, yielding each epoch. Raises what `train` raises."""
         features = self.network.config.input.features
-        learned, held_out = self.splits.train, self.splits.validation
+        learned, held_out = self.splits.train, self.splits.watched
         yield from train(
             self.run,
             (features(learned.images), learned.labels),
             self.recipe.fit,
             validation=(features(held_out.images), held_out.labels) if held_out else None,
+            augment=self.recipe.make_augment(),
             on_step=on_step,
         )
 
-    def evaluation(self) -> Evaluation:
-        """Judge the network on what it was not shown, as far as the recipe holds anything out."""
-        return evaluate(self.network, self.splits.held_out)
+    def evaluation(self, on: str | None = None) -> Evaluation:
+        """Judge the network on one part, by default on what it was not shown, as far as anything was held out."""
+        part: Dataset | None = getattr(self.splits, on) if on else self.splits.held_out
+        if part is None:
+            raise ConfigError(f"{self.recipe.name} holds out no {on} examples", field="validation_share")
+        return evaluate(self.network, part)
+
+    def keep_best(self) -> None:
+        """Give the network the weights of its best epoch, if they were kept; for a run that was cut short."""
+        if self.run.best:
+            restore(self.network, self.run.best)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint, if there is one. Raises what `load_checkpoint` raises."""
+        if path.exists():
+            self.run = load_checkpoint(path, self.network, self.recipe.fit)
+
+    def checkpoint(self, path: Path) -> None:
+        """Keep the run as it stands."""
+        save_checkpoint(path, self.run, self.recipe.fit)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write `weights.npz` and `manifest.json` into a folder and answer the manifest."""

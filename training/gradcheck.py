@@ -7,8 +7,12 @@ agree, the backward pass is right.
 import numpy as np
 
 from training.arrays import Floats, Labels, Targets
+from training.examples import prepare
+from training.experiment import split
+from training.fit_config import FitConfig
 from training.losses import Loss
 from training.network import MLP
+from training.recipe import Recipe
 
 
 def numerical_gradient(
@@ -28,6 +32,17 @@ def numerical_gradient(
         network.parameters[place] = kept
         slopes[number] = (sides[0] - sides[1]) / (2 * step)
     return slopes
+
+
+def check_recipe(recipe: Recipe, *, examples: int = 20) -> float:
+    """Answer the relative error for a recipe's network and loss, on a few real pictures."""
+    config = FitConfig(loss=recipe.fit.loss)
+    network = MLP(recipe.network, recipe.fit.seed, np.float64)
+    learned = split(recipe).train
+    rows = np.arange(min(examples, len(learned)))
+    x = recipe.network.input.features(learned.images[rows]).astype(np.float64)
+    prepared = prepare(network, (x, learned.labels[rows]), config)
+    return relative_error(network, prepared.loss, prepared.x, prepared.targets)
 
 
 def relative_error(network: MLP, loss: Loss, x: Floats, targets: Targets, *, sample: int = 200, seed: int = 0) -> float:

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training.callbacks import Epoch
+from training.data.download import Progress as DownloadProgress
+from training.epoch_lines import make_line
 from training.experiment import Experiment
 
 
@@ -82,11 +84,12 @@ class Lines(Silent):
         splits, layers = experiment.splits, "-".join(map(str, experiment.recipe.network.layers))
         held = f", {len(splits.validation):,} to validate" if splits.validation else ""
         held += f", {len(splits.test):,} to test" if splits.test else ""
+        self.line = make_line(experiment)
         self.console.print(f"{experiment.recipe.name}: {layers}, {len(splits.train):,} examples to learn from{held}")
 
     def epoch(self, epoch: Epoch) -> None:
         """See Silent."""
-        self.console.print(epoch_line(epoch), soft_wrap=True)
+        self.console.print(self.line(epoch), soft_wrap=True, markup=False)
 
     def finish(self, manifest: dict[str, Any], folder: str) -> None:
         """See Silent."""
@@ -150,16 +153,16 @@ class Bar(Lines):
         self.progress.update(self.task, epoch=min(epoch.number + 1, epoch.epochs))
 
 
-def epoch_line(epoch: Epoch) -> str:
-    """Say what an epoch did, in one line."""
-    parts = [f"epoch {epoch.number:>{len(str(epoch.epochs))}}/{epoch.epochs}", f"loss {epoch.train.loss:.4f}"]
-    if epoch.train.accuracy is not None:
-        parts.append(f"accuracy {epoch.train.accuracy:.2%}")
-    if epoch.validation:
-        parts.append(f"validation loss {epoch.validation.loss:.4f}")
-        if epoch.validation.accuracy is not None:
-            parts.append(f"validation accuracy {epoch.validation.accuracy:.2%}")
-    return "  ".join([*parts, f"{epoch.images_per_second:,.0f} images/s"])
+def download_bar(progress: str) -> DownloadProgress | None:
+    """Give what shows a download on the terminal; nothing for programs and for silence."""
+    if progress not in ("bar", "lines") or not sys.stderr.isatty():
+        return None
+
+    def show(name: str, have: int, total: int) -> None:
+        share = f"{have / total:.0%}" if total else f"{have:,} bytes"
+        sys.stderr.write(f"\r{name}: {share}" + ("\n" if have == total else ""))
+
+    return show
 
 
 REPORTS: dict[str, type[Silent]] = {"bar": Bar, "lines": Lines, "jsonl": JsonLines, "none": Silent}

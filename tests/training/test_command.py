@@ -92,3 +92,55 @@ def test_a_run_ends_at_once_when_told_to_or_when_its_starter_is_gone(way: str, t
 
 def test_recipes_are_listed() -> None:
     assert "starter" in run("recipes").stdout
+
+
+def test_an_interrupted_run_keeps_its_weights_and_a_resumed_one_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training", "fit", "--set", "epochs=100000", "--set", "schedule=constant"]
+    command += ["--set", "keep_best=true", "--resume", "--progress", "jsonl", "--out", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for _ in range(4):
+            process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+        assert b"interrupted; the best weights so far" in process.stderr.read()
+    done = json.loads((tmp_path / "manifest.json").read_text())["metrics"]["epochs"]
+    assert done >= 2
+    more = ["fit", "--set", f"epochs={done + 2}", "--set", "schedule=constant", "--set", "keep_best=true", "--resume"]
+    resumed = run(*more, "--progress", "jsonl", "--out", str(tmp_path))
+    events = [json.loads(line) for line in resumed.stdout.splitlines()]
+    assert [event["epoch"] for event in events if event["event"] == "epoch"][-1] == done + 2
+    assert len(events) <= 2 + 3
+
+
+def test_gradcheck_says_that_backpropagation_is_right() -> None:
+    for recipe in ("starter", "coursera", "raschka"):
+        checked = run("gradcheck", "--recipe", recipe)
+        assert checked.returncode == 0, checked.stderr
+        assert checked.stdout.endswith("right\n")
+
+
+def test_search_ranks_and_goes_on(tmp_path: Path) -> None:
+    arguments = ["search", "--space", '{"learning_rate": [0.003, 0.0001]}', "--results", str(tmp_path / "r.jsonl")]
+    arguments += ["--set", "epochs=1", "--set", "layers=784,8,10"]
+    first, again = run(*arguments), run(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == again.stdout
+    assert first.stdout.splitlines()[1].split()[-1] == "0.003"
+
+
+def test_export_writes_onnx_and_npz(tmp_path: Path) -> None:
+    weights = str(Path(__file__).parents[2] / "models" / "mnist" / "1" / "weights.npz")
+    assert run("export", weights, str(tmp_path / "again.npz")).returncode == 0
+    assert (tmp_path / "again.npz").read_bytes() == Path(weights).read_bytes()
+    refused = run("export", weights, str(tmp_path / "model.pdf"))
+    assert refused.returncode == 2
+    assert "must end in .onnx or .npz" in refused.stderr
+
+
+def test_reproduce_prints_its_table_and_fails_when_a_figure_is_missed(tmp_path: Path) -> None:
+    done = run("reproduce", "coursera_binary", "--seeds", "1", "--out", str(tmp_path / "table.md"))
+    assert done.returncode == 0, done.stderr
+    assert "| `coursera_binary` | at least 99.5 % |" in done.stdout
+    assert (tmp_path / "table.md").read_text() == done.stdout

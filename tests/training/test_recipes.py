@@ -5,7 +5,8 @@ import pytest
 from training import recipes
 from training.errors import ConfigError
 from training.network import MLPConfig
-from training.recipes import RECIPES, Recipe
+from training.recipe import Recipe
+from training.recipes import RECIPES
 
 
 @pytest.mark.parametrize("name", RECIPES)

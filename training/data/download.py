@@ -1,4 +1,7 @@
-"""Downloads that resume where they broke off, from the first mirror that answers."""
+"""Downloads that resume where they broke off, from the first mirror that gives what was asked for.
+
+A file has its name only once it is whole and checked; until then it is a `.part`.
+"""
 
 import urllib.error
 import urllib.request
@@ -11,36 +14,73 @@ from training.errors import DataError
 Progress = Callable[[str, int, int], None]
 """Called with (file name, bytes so far, bytes in all or 0 where unknown)."""
 
+Check = Callable[[Path], None]
+"""Raises DataError when the file is not what was asked for."""
+
 BLOCK = 1 << 16
 TIMEOUT_SECONDS = 20
 
 
-def download(addresses: Sequence[str], target: Path, progress: Progress | None = None) -> None:
-    """Fetch `target` from the first address that has it; what came of a broken download is gone on with.
+def download(addresses: Sequence[str], folder: Path, check: Check, progress: Progress | None = None) -> Path:
+    """Fetch a file into `folder`, under its own name, from the first address whose content passes the check.
 
-    Raises DataError with every address and its reason when none answers.
+    Raises DataError with every address and its reason when none does.
     """
-    if target.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     reasons = []
     for address in addresses:
+        target = folder / address.rpartition("/")[2]
+        part = target.with_name(target.name + ".part")
         try:
-            _fetch(address, target, progress)
-            return
-        except (OSError, HTTPException) as error:
+            _fetch_checked(address, part, check, progress)
+        except (OSError, HTTPException, DataError) as error:
             reasons.append(f"{address}: {error}")
+        else:
+            return part.replace(target)
     raise DataError(
-        f"{target.name} is not here and could not be downloaded. Set GLYPHSERVE_DATA_DIR to a folder that has it, "
-        f"put it into {target.parent}, or train on the bundled starter set. " + "; ".join(reasons)
+        f"{addresses[0].rpartition('/')[2]} is not here and could not be downloaded. Set GLYPHSERVE_DATA_DIR to a "
+        f"folder that has it, put it into {folder}, or train on the bundled starter set. " + "; ".join(reasons)
     )
 
 
-def _fetch(address: str, target: Path, progress: Progress | None) -> None:
-    part = target.with_name(target.name + ".part")
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 -- addresses are our own table's
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 -- as above
+def _fetch_checked(address: str, part: Path, check: Check, progress: Progress | None) -> None:
+    """Fetch and check; what fails the check is deleted, and fetched anew if its beginning was an old one's."""
+    resumes = part.exists()
+    _fetch(address, part, progress)
+    try:
+        check(part)
+    except DataError:
+        part.unlink()
+        if not resumes:
+            raise
+        _fetch_checked(address, part, check, progress)
+
+
+def _fetch(address: str, part: Path, progress: Progress | None) -> None:
+    """Fetch all of it, going on after each broken connection for as long as each try brings something."""
+    while True:
+        before = _size(part)
+        try:
+            _fetch_rest(address, part, progress)
+        except (OSError, HTTPException):
+            if _size(part) > before:
+                continue
+            raise
+        return
+
+
+def _fetch_rest(address: str, part: Path, progress: Progress | None) -> None:
+    """Fetch in one request what is not there yet (RFC 9110, section 14)."""
+    have = _size(part)
+    request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 -- the address is our own table's or the user's
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310 -- as above
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == 416 and have:  # there is nothing behind what is here already
+                return
+            raise
+    with answer:
         resumed = answer.status == 206
         have = have if resumed else 0
         total = have + int(answer.headers.get("Content-Length") or 0)
@@ -49,7 +89,10 @@ def _fetch(address: str, target: Path, progress: Progress | None) -> None:
                 file.write(block)
                 have += len(block)
                 if progress:
-                    progress(target.name, have, total)
+                    progress(part.stem, have, total)
     if have < total:
         raise ConnectionError(f"the connection broke after {have:,} of {total:,} bytes")
-    part.replace(target)
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0

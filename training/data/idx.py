@@ -14,16 +14,18 @@ import numpy as np
 from training.errors import DataError
 
 UNSIGNED_BYTE = 8
+GZIP_MAGIC = b"\x1f\x8b"  # an IDX file begins with two zeros, so nothing can be taken for both
 MAX_BYTES = 2**31
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a file, unpacked when its name ends in `.gz`. Raises DataError that names the file."""
+    """Read a file, unpacked when it is gzip's, whatever its name. Raises DataError that names the file."""
     try:
-        if path.suffix != ".gz":
-            return path.read_bytes()
-        with gzip.open(path, "rb") as packed:
-            content = packed.read(MAX_BYTES + 1)
+        with path.open("rb") as file:
+            if file.peek(2)[:2] != GZIP_MAGIC:
+                return file.read()
+            with gzip.open(file) as packed:
+                content = packed.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
     except (OSError, EOFError, zlib.error) as error:

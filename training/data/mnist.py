@@ -1,13 +1,15 @@
 """The four files of MNIST, and of sets published in the same form such as Fashion-MNIST.
 
 They are looked for in GLYPHSERVE_DATA_DIR (or its folder of the set's name), then in the cache, and downloaded into
-the cache when they are in neither. Checksums are of the unpacked content, so plain and repacked files pass too.
+the cache when they are in neither: MNIST from GLYPHSERVE_MNIST_MIRROR where that is set. Checksums are of the unpacked
+content where it is known, so that plain and repacked files pass too.
 """
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -32,6 +34,8 @@ class Published:
     mirrors: tuple[str, ...]
     sha256: tuple[str, ...] = ()
     """Of the four unpacked files, in the order of FILES; empty when only their form can be checked."""
+    packed_sha256: tuple[str, ...] = ()
+    """Of the four files as the mirrors have them, checked when they are downloaded."""
     classes: tuple[str, ...] = field(default=DIGITS)
 
 
@@ -48,6 +52,12 @@ MNIST = Published(
 FASHION = Published(
     "fashion",
     mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+    packed_sha256=(
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    ),
     classes=(
         "T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
     ),
@@ -66,19 +76,40 @@ def open_published(published: Published, progress: Progress | None = None) -> So
 
     Raises DataError that says which file is wrong, or what to do when there is neither a file nor a network.
     """
-    if folder := find_folder(published):
-        return read_folder(folder, published)
-    cache = cache_directory() / published.name
-    for name in FILES:
-        download([f"{mirror}{name}.gz" for mirror in published.mirrors], cache / f"{name}.gz", progress)
-    return read_folder(cache, published)
+    folder = find_folder(published)
+    if not folder:
+        folder = cache_directory() / published.name
+        own_mirror = os.environ.get("GLYPHSERVE_MNIST_MIRROR") if published is MNIST else None
+        _download(replace(published, mirrors=(own_mirror,)) if own_mirror else published, folder, progress)
+    return read_folder(folder, published)
+
+
+def open_address(address: str, progress: Progress | None = None) -> Source:
+    """Download the four files from an http(s) address, of which only the form can be checked, and read them."""
+    parts = urlsplit(address)
+    name = parts.path.strip("/").rpartition("/")[2] or parts.hostname or "downloaded"
+    published = Published(name, mirrors=(address,))
+    folder = cache_directory() / "addresses" / hashlib.sha256(address.encode()).hexdigest()[:16]
+    _download(published, folder, progress)
+    return read_folder(folder, published)
 
 
 def find_folder(published: Published) -> Path | None:
-    """Find the folder that has the files already, given or cached."""
+    """Find the folder that has the files already: a given one with any of them, or the cache with all of them."""
     given = os.environ.get("GLYPHSERVE_DATA_DIR")
-    folders = [Path(given) / published.name, Path(given)] if given else []
-    return next((f for f in [*folders, cache_directory() / published.name] if _find(f, FILES[0])), None)
+    folders = [Path(given) / published.name] if given else []
+    if given and published.sha256:  # without checksums, files of another set would be taken for this one's
+        folders.append(Path(given))
+    for folder in folders:
+        if has_files(folder):
+            return folder
+    cache = cache_directory() / published.name
+    return cache if all(_find(cache, name) for name in FILES) else None
+
+
+def has_files(folder: Path) -> bool:
+    """Tell whether a folder has any of the four files."""
+    return any(_find(folder, name) for name in FILES)
 
 
 def read_folder(folder: Path, published: Published | None = None) -> Source:
@@ -89,13 +120,7 @@ def read_folder(folder: Path, published: Published | None = None) -> Source:
         path = _find(folder, name)
         if not path:
             raise DataError(f"{folder} has no {name} (nor {name}.gz)")
-        content = idx.read_bytes(path)
-        if published.sha256 and hashlib.sha256(content).hexdigest() != published.sha256[place]:
-            raise DataError(
-                f"{path} is damaged or not {published.name}'s: the SHA-256 of its unpacked content should be "
-                f"{published.sha256[place]}; delete it to have it downloaded again"
-            )
-        arrays.append(idx.parse(content, dimensions=1 if "labels" in name else 3, name=str(path)))
+        arrays.append(_read(path, published, place))
     return Source(
         train=Dataset(published.name, arrays[0], arrays[1].astype(np.int64), published.classes),
         test=Dataset(published.name, arrays[2], arrays[3].astype(np.int64), published.classes),
@@ -104,3 +129,33 @@ def read_folder(folder: Path, published: Published | None = None) -> Source:
 
 def _find(folder: Path, name: str) -> Path | None:
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def _read(path: Path, published: Published, place: int) -> np.ndarray:
+    """Read and check the file at this place of FILES."""
+    content = idx.read_bytes(path)
+    if published.sha256:
+        _compare(path, content, published.sha256[place], f"the unpacked {published.name}/{FILES[place]}")
+    return idx.parse(content, dimensions=1 if "labels" in FILES[place] else 3, name=str(path))
+
+
+def _download(published: Published, folder: Path, progress: Progress | None) -> None:
+    """Download those of the four files that the folder does not have."""
+    for place, name in enumerate(FILES):
+
+        def check(path: Path, place: int = place) -> None:
+            if published.packed_sha256:
+                _compare(path, path.read_bytes(), published.packed_sha256[place], f"{published.name}/{path.stem}")
+            _read(path, published, place)
+
+        if not _find(folder, name):
+            download([f"{mirror.rstrip('/')}/{name}.gz" for mirror in published.mirrors], folder, check, progress)
+
+
+def _compare(path: Path, content: bytes, expected: str, what: str) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise DataError(
+            f"{path} is damaged or another file (replace or delete it): "
+            f"the SHA-256 of {what} is {expected}, of this it is {found}"
+        )

@@ -1,30 +1,37 @@
-"""The one way to name a source of examples: `starter`, a published set, or a path."""
+"""The one way to name a source of examples: `starter`, a published set, an address, or a path."""
 
 from importlib import resources
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 
 from training.data.dataset import DIGITS, Dataset, Source
 from training.data.download import Progress
-from training.data.mnist import PUBLISHED, open_published, read_folder
+from training.data.folder import read_images
+from training.data.mnist import PUBLISHED, has_files, open_address, open_published, read_folder
 from training.errors import DataError
 
 
 def open_source(name: str, progress: Progress | None = None) -> Source:
-    """Open `starter`, `mnist`, `fashion`, a folder of four IDX files, or an `.npz` of `images` and `labels`.
+    """Open a source by its name.
 
-    Raises DataError that says what was expected where.
+    That is `starter`, `mnist` or `fashion`; an `http(s)://…` folder of four IDX files; or a path, perhaps written
+    `file://…`, to a folder of four IDX files, a folder with a folder of images for each class, or an `.npz` of
+    `images` and `labels`. Raises DataError that says what was expected where.
     """
     if name == "starter":
         return Source(starter())
     if name in PUBLISHED:
         return open_published(PUBLISHED[name], progress)
-    path = Path(name)
+    if name.startswith(("http://", "https://")):
+        return open_address(name, progress)
+    path = Path(url2pathname(urlsplit(name).path) if name.startswith("file://") else name)
     if path.suffix == ".npz" and path.is_file():
         return Source(read_npz(path))
-    if path.is_dir():
-        return read_folder(path)
+    if name and path.is_dir():
+        return read_folder(path) if has_files(path) else read_images(path)
     known = ", ".join(["starter", *PUBLISHED])
     raise DataError(f"there is no data set {name!r}: it is none of {known}, and no such folder or .npz file exists")
 
@@ -38,7 +45,8 @@ def starter() -> Dataset:
 def read_npz(path: Path) -> Dataset:
     """Read a set from an `.npz` with `images` uint8 (n, 28, 28), `labels` (n,) and perhaps `classes` (k,) of text."""
     try:
-        with np.load(path, allow_pickle=False) as members:
+        # Opened here, because NumPy leaves the file open when it turns out to be broken.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
             images, labels = members["images"], members["labels"].astype(np.int64)
             classes = tuple(map(str, members["classes"])) if "classes" in members else DIGITS
     except Exception as error:  # zipfile, zlib and NumPy raise six different types for a broken file

@@ -7,16 +7,21 @@ from training.errors import DataError
 
 
 def stratified_split(labels: Labels, share: float, rng: np.random.Generator) -> tuple[Labels, Labels]:
-    """Draw `share` of the rows of each class; answer (the other rows, the drawn rows), both in ascending order.
+    """Draw `share` of the rows, the same share of each class; answer (the other rows, the drawn rows), ascending.
 
-    Each class gives its share rounded, but keeps at least one row. Raises DataError when nothing would be drawn.
+    The drawn rows are as many as the share of all, rounded; classes with the largest remainders give the rows that
+    whole numbers leave over. Each class keeps at least one row. Raises DataError when nothing would be drawn.
     """
-    drawn = []
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        count = min(round(share * len(rows)), len(rows) - 1)
-        drawn.append(rng.permutation(rows)[:count])
-    held_out = np.sort(np.concatenate(drawn))
-    if not len(held_out):
+    classes, counts = np.unique(labels, return_counts=True)
+    wanted = counts * share
+    taken = np.minimum(np.floor(wanted), counts - 1).astype(int)
+    left_over = min(round(share * len(labels)), int((counts - 1).sum())) - int(taken.sum())
+    order = np.argsort(-(wanted - taken), kind="stable")
+    taken[[place for place in order if taken[place] < counts[place] - 1][: max(left_over, 0)]] += 1
+    if not taken.sum():
         raise DataError(f"a share of {share} of {len(labels)} examples leaves none to hold out")
+    drawn = [
+        rng.permutation(np.flatnonzero(labels == label))[:count] for label, count in zip(classes, taken, strict=True)
+    ]
+    held_out = np.sort(np.concatenate(drawn))
     return np.setdiff1d(np.arange(len(labels)), held_out, assume_unique=True), held_out

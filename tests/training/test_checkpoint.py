@@ -1,0 +1,81 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.arrays import Floats, Labels
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.errors import ConfigError, WeightsError
+from training.fit import Run, train
+from training.fit_config import FitConfig
+from training.network import MLP, MLPConfig
+
+NETWORK = MLPConfig((6, 10, 3), batch_norm=True, dropout=0.2)
+
+
+@pytest.fixture
+def examples(rng: np.random.Generator) -> tuple[Floats, Labels]:
+    x = rng.normal(size=(90, 6)).astype(np.float32)
+    return x, x[:, :3].argmax(axis=1)
+
+
+def config(**changes: Any) -> FitConfig:
+    return FitConfig(epochs=6, batch_size=16, learning_rate=0.01, keep_best=True, validation_share=0.2).replace(
+        **changes
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop", "adagrad"])
+@pytest.mark.parametrize("stopped_after", [1, 3, 5])
+def test_a_resumed_run_ends_with_the_bytes_of_one_that_never_stopped(
+    optimizer: str, stopped_after: int, examples: tuple[Floats, Labels], tmp_path: Path
+) -> None:
+    settings = config(
+        optimizer=optimizer, schedule="cosine", optimizer_options={"momentum": 0.9} if optimizer == "sgd" else {}
+    )
+    whole = Run.start(MLP(NETWORK, 0), settings)
+    list(train(whole, examples, settings))
+    first = Run.start(MLP(NETWORK, 0), settings)
+    for epoch in train(first, examples, settings):
+        save_checkpoint(tmp_path / "run.npz", first, settings)
+        if epoch.number == stopped_after:
+            break
+    resumed = load_checkpoint(tmp_path / "run.npz", MLP(NETWORK, 99), settings)
+    list(train(resumed, examples, settings))
+    for name, array in whole.network.arrays().items():
+        assert array.tobytes() == resumed.network.arrays()[name].tobytes(), name
+    strip = [(e.number, e.step, e.train, e.validation, e.update) for e in whole.history]
+    assert strip == [(e.number, e.step, e.train, e.validation, e.update) for e in resumed.history]
+
+
+def test_a_finished_run_can_be_given_more_epochs(examples: tuple[Floats, Labels], tmp_path: Path) -> None:
+    run = Run.start(MLP(NETWORK, 0), config(keep_best=False))
+    list(train(run, examples, config(keep_best=False)))
+    save_checkpoint(tmp_path / "run.npz", run, config(keep_best=False))
+    longer = config(epochs=8, keep_best=False)
+    resumed = load_checkpoint(tmp_path / "run.npz", MLP(NETWORK, 0), longer)
+    assert [epoch.number for epoch in train(resumed, examples, longer)] == [7, 8]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"learning_rate": 0.02}, {"optimizer": "sgd"}, {"seed": 4}, {"epochs": 9, "schedule": "cosine"}]
+)
+def test_other_settings_are_refused_by_name(
+    changes: dict[str, Any], examples: tuple[Floats, Labels], tmp_path: Path
+) -> None:
+    run = Run.start(MLP(NETWORK, 0), config())
+    next(train(run, examples, config()))
+    save_checkpoint(tmp_path / "run.npz", run, config())
+    with pytest.raises(ConfigError, match="other settings"):
+        load_checkpoint(tmp_path / "run.npz", MLP(NETWORK, 0), config(**changes))
+    with pytest.raises(ConfigError, match="layers"):
+        load_checkpoint(tmp_path / "run.npz", MLP(NETWORK.replace(layers=(6, 11, 3)), 0), config())
+
+
+def test_what_is_no_checkpoint_is_told_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    for content in (b"", b"text", b"PK\x03\x04"):
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match="not a checkpoint"):
+            load_checkpoint(path, MLP(NETWORK, 0), config())

@@ -1,0 +1,151 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.data import Dataset, open_source, write_images
+from training.errors import DataError
+from training.pictures import to_gray
+
+STARTER = open_source("starter").train
+DIGITS = STARTER.take(np.arange(60))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three classes of two pictures each."""
+    for name in ("b", "a", "10"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            Image.fromarray(DIGITS.images[number]).save(tmp_path / name / f"{number}.png")
+    return tmp_path
+
+
+def test_what_is_written_is_read_back_pixel_for_pixel(tmp_path: Path) -> None:
+    write_images(DIGITS, tmp_path / "digits")
+    read = open_source(str(tmp_path / "digits")).train
+    order = np.argsort(DIGITS.labels, kind="stable")
+    np.testing.assert_array_equal(read.images, DIGITS.images[order])
+    np.testing.assert_array_equal(read.labels, DIGITS.labels[order])
+    assert read.classes == DIGITS.classes
+    assert read.name == "digits"
+
+
+def test_classes_are_the_sorted_names_of_the_folders(folder: Path) -> None:
+    (folder / ".hidden").mkdir()
+    (folder / "a" / ".DS_Store").write_bytes(b"x")
+    (folder / "README.md").write_text("about these pictures")
+    source = open_source(str(folder))
+    assert source.train.classes == ("10", "a", "b")
+    assert source.train.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert source.test is None
+
+
+def test_a_file_address_names_a_folder_too(folder: Path) -> None:
+    assert len(open_source(folder.as_uri()).train) == 6
+
+
+def test_a_train_and_a_test_folder_are_the_two_parts_of_a_source(tmp_path: Path) -> None:
+    write_images(DIGITS, tmp_path / "train")
+    write_images(STARTER.take(np.arange(60, 160)), tmp_path / "test")
+    source = open_source(str(tmp_path))
+    assert source.test is not None
+    assert (len(source.train), len(source.test)) == (60, 100)
+    (tmp_path / "test" / "9").rename(tmp_path / "test" / "nine")
+    with pytest.raises(DataError, match="but test has"):
+        open_source(str(tmp_path))
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "gif", "jpg", "tif", "webp"])
+def test_pictures_of_any_size_and_format_become_glyphs(ending: str, tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    large = Image.fromarray(255 - np.pad(DIGITS.images[0].repeat(4, axis=0).repeat(4, axis=1), 30))
+    large.convert("RGB").save(tmp_path / "7" / f"seven.{ending}", quality=95)
+    read = open_source(str(tmp_path)).train
+    assert read.images.shape == (1, 28, 28)
+    assert np.abs(read.images[0].astype(int) - DIGITS.images[0]).mean() < 8  # of 255
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is not an image"),
+        (b"hello", "is not an image; expected one that Pillow can read"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "is not an image|damaged"),
+    ],
+)
+def test_a_file_that_is_no_image_is_named(content: bytes, says: str, folder: Path) -> None:
+    (folder / "a" / "bad.png").write_bytes(content)
+    with pytest.raises(DataError, match=says) as caught:
+        open_source(str(folder))
+    assert str(folder / "a" / "bad.png") in str(caught.value)
+
+
+def test_a_truncated_image_a_blank_one_and_a_folder_are_named(folder: Path) -> None:
+    bad = folder / "a" / "bad.png"
+    bad.write_bytes((folder / "a" / "0.png").read_bytes()[:-60])
+    with pytest.raises(DataError, match=r"bad\.png is damaged"):
+        open_source(str(folder))
+    Image.new("L", (50, 50), 255).save(bad)
+    with pytest.raises(DataError, match=r"bad\.png: the picture is blank"):
+        open_source(str(folder))
+    bad.unlink()
+    bad.mkdir()
+    with pytest.raises(DataError, match=r"bad\.png"):
+        open_source(str(folder))
+
+
+def test_an_empty_class_is_refused(folder: Path) -> None:
+    (folder / "c").mkdir()
+    with pytest.raises(DataError, match="c is empty; expected images of the class 'c'"):
+        open_source(str(folder))
+
+
+def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="one folder of images for each class"):
+        open_source(str(tmp_path))
+
+
+def test_writing_refuses_a_folder_that_holds_something_and_names_that_are_no_folders(folder: Path) -> None:
+    with pytest.raises(DataError, match="is not empty"):
+        write_images(DIGITS, folder)
+    for name in ("a/b", "..", ".", "", "/", "a\\b"):
+        dataset = Dataset("odd", DIGITS.images[:1], np.array([0]), (name,))
+        with pytest.raises(DataError, match="cannot be the name of a folder"):
+            write_images(dataset, folder / "new")
+    assert not (folder / "new").exists()
+
+
+def test_without_pillow_the_error_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(DataError, match="needs Pillow"):
+        open_source(str(folder))
+
+
+def test_every_mode_of_picture_comes_to_the_same_gray() -> None:
+    digit = DIGITS.images[0]
+    plain = Image.fromarray(digit)
+    high = Image.fromarray(digit.astype(np.uint16) * 257)
+    for image in (plain, plain.convert("RGB"), plain.convert("RGBA"), plain.convert("P"), plain.convert("CMYK"),
+                  plain.convert("F"), high, high.convert("I")):  # fmt: skip
+        np.testing.assert_allclose(to_gray(image).astype(int), digit, atol=1, err_msg=image.mode)
+
+
+@pytest.mark.parametrize(("ink", "paper"), [(0, 255), (255, 0)])
+def test_transparent_pictures_lie_on_paper_that_shows_their_ink(ink: int, paper: int) -> None:
+    pixels = np.zeros((4, 4, 2), np.uint8)
+    pixels[..., 0] = ink
+    pixels[1, 1, 1] = 255
+    values = to_gray(Image.fromarray(pixels, "LA"))
+    assert values[1, 1] == ink
+    assert values[0, 0] == paper
+
+
+def test_a_photo_taken_sideways_stands_upright(tmp_path: Path) -> None:
+    image, exif = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4)), Image.Exif()
+    exif[0x0112] = 6  # turn clockwise by a quarter
+    image.save(tmp_path / "x.png", exif=exif)
+    with Image.open(tmp_path / "x.png") as opened:
+        np.testing.assert_array_equal(to_gray(opened), np.rot90(np.asarray(image), -1))

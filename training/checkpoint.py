@@ -1,0 +1,96 @@
+"""A run on disk, from which training goes on bit for bit as if it had never stopped.
+
+An `.npz`: the network's arrays, the optimizer's state, the best arrays so far, and as JSON everything else that
+moves (steps, history, the state of the random generator) with the configs, which must be the same when going on.
+"""
+
+import io
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.callbacks import Epoch, Score
+from training.errors import ConfigError, WeightsError
+from training.export import write_atomically, write_npz
+from training.fit import Run, restore
+from training.fit_config import FitConfig
+from training.network import MLP
+
+FORMAT = "glyphserve-checkpoint-1"
+
+
+def save_checkpoint(path: Path, run: Run, config: FitConfig) -> None:
+    """Write a run, all of it or nothing."""
+    header = {
+        "format": FORMAT,
+        "network": asdict(run.network.config),
+        "fit": _comparable(config),
+        "step": run.step,
+        "rng": run.rng.bit_generator.state,
+        "history": [asdict(epoch) for epoch in run.history],
+    }
+    members: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
+    for kind, arrays in (
+        ("network", run.network.arrays()),
+        ("optimizer", run.optimizer.state),
+        ("best", run.best or {}),
+    ):
+        members |= {f"{kind}/{name}": array for name, array in arrays.items()}
+    content = io.BytesIO()
+    write_npz(content, members)
+    write_atomically(path, content.getvalue())
+
+
+def load_checkpoint(path: Path, network: MLP, config: FitConfig) -> Run:
+    """Read a run back into a network built from the same config.
+
+    Raises WeightsError for a file that is no whole checkpoint, ConfigError when it belongs to other settings; the
+    number of epochs and the criteria to stop may differ, since they change no step.
+    """
+    try:
+        # From memory: NumPy leaves a broken file open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as members:
+            arrays = {name: members[name] for name in members.files}
+        header = json.loads(arrays.pop("header").tobytes())
+        if header["format"] != FORMAT:
+            raise ValueError(f"unknown format {header['format']}")
+    except Exception as error:  # NumPy, zipfile and json each raise their own for a broken file
+        raise WeightsError(f"{path} is not a checkpoint: {error}") from error
+    mine = json.loads(json.dumps({"network": asdict(network.config), "fit": _comparable(config)}))
+    for part, settings in mine.items():
+        different = sorted(name for name, value in settings.items() if header[part].get(name) != value)
+        if different:
+            raise ConfigError(
+                f"the checkpoint was made with other settings: {', '.join(different)}", field=different[0]
+            )
+    run = Run.start(network, config)
+    restore(network, _of("network", arrays))
+    for name, array in _of("optimizer", arrays).items():
+        run.optimizer.state[name][:] = array
+    run.best = _of("best", arrays) or None
+    run.step = header["step"]
+    run.rng.bit_generator.state = header["rng"]
+    run.history = [replace(_epoch(figures), epochs=config.epochs) for figures in header["history"]]
+    return run
+
+
+_MAY_DIFFER = ("epochs", "patience", "stop_at_error", "stop_at_update", "max_seconds")
+
+
+def _comparable(config: FitConfig) -> dict[str, Any]:
+    """Keep what decides the steps; with a schedule that depends on the run's length, that length too."""
+    settings = asdict(config)
+    free = [name for name in _MAY_DIFFER if name != "epochs" or config.schedule == "constant"]
+    return {name: value for name, value in settings.items() if name not in free}
+
+
+def _of(kind: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    return {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{kind}/")}
+
+
+def _epoch(figures: dict[str, Any]) -> Epoch:
+    scores = {name: Score(*figures[name]) if figures[name] else None for name in ("train", "validation")}
+    return Epoch(**figures | scores)

@@ -1,0 +1,137 @@
+"""A recipe: everything that makes a training run, as data. It can be named, changed setting by setting, and kept.
+
+Its settings are one flat dictionary, because that is how a command line, an HTTP body and a search speak of them;
+`Recipe.replace` knows which of the three configs each belongs to.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from training.augment import Augment, make_augment
+from training.errors import ConfigError
+from training.fit_config import FitConfig
+from training.network import MLPConfig
+from training.preprocess import InputForm
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which examples a recipe learns from, and which it is judged on."""
+
+    data: str = "starter"
+    """A source: starter, mnist, fashion, a folder or an `.npz`."""
+    pool: bool = False
+    """Whether the source's own test examples are mixed into the training examples first."""
+    test_share: float = 0.0
+    """Share drawn for testing where the source has no test examples of its own, or they were pooled."""
+    classes: tuple[int, ...] | None = None
+    """Keep only these classes, numbered anew; None for all."""
+    split_seed: int = 42
+    """Of the draws into training, validation and test: fixed, so that runs of any seed are judged alike."""
+    watch: str = "validation"
+    """What is measured after each epoch, validation or test; the published systems watch their test examples."""
+    augment: str = "none"
+    """How the training examples are deformed anew in each epoch; a name in AUGMENTATIONS."""
+    augment_options: Mapping[str, Any] = field(default_factory=dict)
+    """Its options, such as max_shift, max_degrees, alpha."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the data."""
+        if not isinstance(self.data, str) or not self.data:
+            raise ConfigError(f"data must name a source, not {self.data!r}", field="data")
+        if not isinstance(self.test_share, int | float) or not 0 <= self.test_share <= 0.9:
+            raise ConfigError(f"test_share must be from 0 to 0.9, not {self.test_share!r}", field="test_share")
+        if self.watch not in ("validation", "test"):
+            raise ConfigError(f"watch must be validation or test, not {self.watch!r}", field="watch")
+        if not isinstance(self.augment, str) or not isinstance(self.augment_options, Mapping):
+            raise ConfigError("augment must be a name, augment_options a mapping", field="augment")
+        if self.classes is not None:
+            if not isinstance(self.classes, list | tuple) or not all(isinstance(c, int) for c in self.classes):
+                raise ConfigError(f"classes must be a list of class numbers, not {self.classes!r}", field="classes")
+            object.__setattr__(self, "classes", tuple(self.classes))
+
+
+@dataclass(frozen=True)
+class Published:
+    """The figure that a published system reports, and how it is to be compared."""
+
+    figure: float
+    """The share of right answers that must be reached."""
+    said: str
+    """As its publication puts it."""
+    on: str = "test"
+    """The examples that it was measured on: train, validation or test."""
+    best_epoch: bool = False
+    """Whether the best epoch counts instead of the last."""
+    seeds: int = 3
+    """How many seeds must reach it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named training run."""
+
+    name: str
+    description: str
+    network: MLPConfig = field(default_factory=MLPConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    lines: str = "plain"
+    """The form of its epoch lines; a name in `reports.EPOCH_LINES`."""
+    published: Published | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the three fit each other, as far as that can be told without data."""
+        pixels = self.network.input.side**2
+        if self.network.layers[0] != pixels:
+            raise ConfigError(
+                f"the first of layers must be {pixels}, one for each pixel that the network sees, "
+                f"not {self.network.layers[0]}",
+                field="layers",
+            )
+        self.make_augment()
+
+    def make_augment(self) -> Augment | None:
+        """Build the deformation for what the network sees. Raises ConfigError for an unknown one."""
+        form = self.network.input
+        return make_augment(self.data.augment, self.data.augment_options, form.side, form.low)
+
+    def replace(self, **settings: Any) -> "Recipe":
+        """Copy with changed settings. Raises ConfigError, naming the field, for unknown and impossible ones."""
+        changes: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+        for name, value in settings.items():
+            part = _PART_OF.get(name)
+            if part is None:
+                raise ConfigError(f"unknown setting {name!r}; there are {', '.join(_PART_OF)}", field=name)
+            changes[part][name] = _read(name, value)
+        parts = {}
+        for part, changed in changes.items():
+            try:
+                parts[part] = replace(getattr(self, part), **changed)
+            except TypeError as error:
+                name = next(iter(changed), part)
+                raise ConfigError(f"a setting is of the wrong type: {error}", field=name) from error
+        return replace(self, **parts)
+
+    def settings(self) -> dict[str, Any]:
+        """Give all settings as one flat dictionary of JSON values; `replace` takes it back."""
+        settings = {name: value for part in _PARTS for name, value in asdict(getattr(self, part)).items()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+
+
+_PARTS = {"network": MLPConfig, "fit": FitConfig, "data": DataConfig}
+_PART_OF = {f.name: part for part, config in _PARTS.items() for f in fields(config)}
+_BOOLEANS = {f.name for config in _PARTS.values() for f in fields(config) if f.type in (bool, "bool")}
+
+
+def _read(name: str, value: Any) -> Any:
+    """Read a setting as JSON gives it: lists become tuples, the input form an InputForm."""
+    if name in _BOOLEANS and not isinstance(value, bool):
+        raise ConfigError(f"{name} must be true or false, not {value!r}", field=name)
+    if name == "input" and isinstance(value, Mapping):
+        try:
+            return InputForm(**value)
+        except TypeError:
+            raise ConfigError("input takes side, low and high", field="input") from None
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,46 @@
+"""What the commands share: options, exit codes, and how an error is told."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from training.errors import ConfigError, TrainingError
+
+EXIT_FAILED, EXIT_BAD_SETTINGS, EXIT_INTERRUPTED = 1, 2, 130
+
+RecipeOption = Annotated[str, typer.Option(help="Which recipe to follow; `recipes` lists them.")]
+DataOption = Annotated[
+    str | None, typer.Option(help="starter, mnist, fashion, a folder of IDX files or pictures, an .npz, or a URL.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; may be repeated.")
+]
+SeedOption = Annotated[int | None, typer.Option(help="Of everything random.")]
+
+
+def console() -> Console:
+    """Draw tables as wide as the terminal, or wide enough where there is none."""
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+@contextmanager
+def errors(*, as_json: bool = False) -> Iterator[None]:
+    """Turn what the user can mend into one line, or one JSON object, and an exit code."""
+    try:
+        yield
+    except TrainingError as error:
+        field = getattr(error, "field", None)
+        code = type(error).__name__.removesuffix("Error").lower()
+        event = {"event": "failed", "code": code, "field": field, "detail": str(error)}
+        (sys.stdout if as_json else sys.stderr).write(json.dumps(event) + "\n" if as_json else f"error: {error}\n")
+        raise typer.Exit(EXIT_BAD_SETTINGS if isinstance(error, ConfigError) else EXIT_FAILED) from error
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"error: this needs {error.name}: pip install 'glyphserve[plots,onnx]'\n")
+        raise typer.Exit(EXIT_FAILED) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(EXIT_INTERRUPTED) from None
