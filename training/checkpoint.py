@@ -34,11 +34,13 @@ def save_checkpoint(path: Path, run: Run, config: FitConfig) -> None:
     }
     members: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
     for kind, arrays in (
-        ("network", run.network.arrays()),
+        ("learner", run.learner.arrays()),
         ("optimizer", run.optimizer.state),
         ("best", run.best or {}),
     ):
         members |= {f"{kind}/{name}": array for name, array in arrays.items()}
+    if run.columns is not None:
+        members["columns"] = run.columns
     content = io.BytesIO()
     write_npz(content, members)
     write_atomically(path, content.getvalue())
@@ -67,7 +69,10 @@ def load_checkpoint(path: Path, network: MLP, config: FitConfig) -> Run:
                 f"the checkpoint was made with other settings: {', '.join(different)}", field=different[0]
             )
     run = Run.start(network, config)
-    restore(network, _of("network", arrays))
+    if "columns" in arrays:
+        run.narrow(arrays["columns"], config)
+    restore(run.learner, _of("learner", arrays))
+    run.settle()
     for name, array in _of("optimizer", arrays).items():
         run.optimizer.state[name][:] = array
     run.best = _of("best", arrays) or None

@@ -7,7 +7,7 @@ want none of this. All that moves while training is in one `Run`, so that a chec
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from training.callbacks import Callback, Epoch, Score, best_epoch, stop_reason
 from training.errors import DivergedError
 from training.examples import Examples, Given, hold_out, prepare
 from training.fit_config import FitConfig
+from training.narrow import narrowed, speaking_columns, widen
 from training.network import CHUNK, MLP
 from training.optimizers import Optimizer, descend
 from training.schedules import Schedule
@@ -32,8 +33,13 @@ class Run:
     """All that moves while training."""
 
     network: MLP
+    """What is trained, and has the weights of the last epoch."""
+    learner: MLP
+    """What moves: the network itself, or its narrower copy (see `narrow`)."""
     optimizer: Optimizer
     rng: np.random.Generator
+    columns: Labels | None = None
+    """The inputs that the learner sees; None for all."""
     step: int = 0
     history: list[Epoch] = field(default_factory=list)
     best: dict[str, Floats] | None = None
@@ -42,7 +48,18 @@ class Run:
     @classmethod
     def start(cls, network: MLP, config: FitConfig) -> "Run":
         """Begin a run at step 0."""
-        return cls(network, config.make_optimizer(network.parameters), np.random.default_rng(config.seed))
+        optimizer = config.make_optimizer(network.parameters)
+        return cls(network, network, optimizer, np.random.default_rng(config.seed))
+
+    def narrow(self, columns: Labels, config: FitConfig) -> None:
+        """Learn with a copy of the network that sees these inputs alone."""
+        self.learner, self.columns = narrowed(self.network, columns), columns
+        self.optimizer = config.make_optimizer(self.learner.parameters)
+
+    def settle(self) -> None:
+        """Give the network what the learner has learned."""
+        if self.columns is not None:
+            widen(self.network, self.learner, self.columns)
 
 
 def fit(
@@ -90,6 +107,10 @@ def train(
         examples, sample_weights, validation = hold_out(examples, sample_weights, config)
     learned = prepare(run.network, examples, config, sample_weights)
     held_out = prepare(run.network, validation, config, smooth=False) if validation else None
+    if run.step == 0 and (columns := speaking_columns(run.network, learned.x)) is not None:
+        run.narrow(columns, config)
+    if run.columns is not None:
+        learned = replace(learned, x=np.ascontiguousarray(learned.x[:, run.columns]))
     steps = config.steps_per_epoch or math.ceil(len(learned.x) / config.batch_size)
     schedule = config.make_schedule(config.max_steps or steps * config.epochs)
     while not stop_reason(config, run.history):
@@ -114,12 +135,13 @@ def _epoch(
 ) -> Epoch:
     """Learn for an epoch, validate, and enter both in the run's history."""
     network, number, first_step = run.network, len(run.history) + 1, run.step
-    before = network.parameters.copy()
+    before = run.learner.parameters.copy()
     started = time.perf_counter()
     # Underflow is a number too small to matter; everything else means that the run is lost.
     with np.errstate(over="raise", invalid="raise", divide="raise", under="ignore"):
         seen, score = _learn(run, learned, config, schedule, steps, augment, on_step)
     seconds = time.perf_counter() - started
+    run.settle()
     due = number % config.validation_every == 0 or number == config.epochs
     epoch = Epoch(
         number=number,
@@ -128,7 +150,7 @@ def _epoch(
         train=score_of(network, learned) if config.evaluate_training else score,
         validation=score_of(network, held_out) if held_out and due else None,
         learning_rate=schedule(max(run.step - 1, first_step)),
-        update=float(np.abs(network.parameters - before).max()),
+        update=float(np.abs(run.learner.parameters - before).max()),
         seconds=seconds,
         images_per_second=seen / seconds,
     )
@@ -151,7 +173,7 @@ def _learn(
     on_step: OnStep | None,
 ) -> tuple[int, Score]:
     """Make an epoch's steps; answer how many examples were seen, and how the network did on its way."""
-    network, loss_sum, right, seen = run.network, 0.0, 0.0, 0
+    learner, loss_sum, right, seen = run.learner, 0.0, 0.0, 0
     if config.max_steps:
         steps = min(steps, config.max_steps - run.step)
     for number, rows in enumerate(_batches(run.rng, len(examples.x), config, steps), start=1):
@@ -160,13 +182,13 @@ def _learn(
             x = augment(x, run.rng)
         weights = None if examples.weights is None else examples.weights[rows]
         try:
-            loss, outputs = network.backpropagate(examples.loss, x, targets, weights, run.rng)
+            loss, outputs = learner.backpropagate(examples.loss, x, targets, weights, run.rng)
             descend(
                 run.optimizer,
-                network.parameters,
-                network.gradients,
+                learner.parameters,
+                learner.gradients,
                 schedule(run.step),
-                decayed=network.weight_count,
+                decayed=learner.weight_count,
                 l2=config.l2,
                 weight_decay=config.weight_decay,
             )

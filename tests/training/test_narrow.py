@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from training.arrays import Floats, Labels
+from training.fit import fit
+from training.fit_config import FitConfig
+from training.narrow import narrowed, speaking_columns, widen
+from training.network import MLP, MLPConfig
+
+
+@pytest.fixture
+def half_silent(rng: np.random.Generator) -> tuple[Floats, Labels]:
+    """Examples of 20 inputs, of which every other one is always 0."""
+    x = rng.normal(size=(200, 20))
+    x[:, ::2] = 0
+    return x, x[:, 1:6:2].argmax(axis=1)
+
+
+def test_the_narrow_copy_answers_as_the_network_does_and_writes_itself_back(half_silent: tuple[Floats, Labels]) -> None:
+    x, _ = half_silent
+    network = MLP(MLPConfig((20, 8, 3), batch_norm=True), 0, np.float64)
+    columns = speaking_columns(network, x)
+    assert columns is not None
+    assert columns.tolist() == list(range(1, 20, 2))
+    before = network.predict(x)
+    narrow = narrowed(network, columns)
+    np.testing.assert_allclose(narrow.predict(x[:, columns]), before)
+    narrow.parameters += 0.1
+    widen(network, narrow, columns)
+    np.testing.assert_allclose(network.predict(x), narrow.predict(x[:, columns]))
+    assert not network.arrays()["0.weight"][::2].any()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad", "rmsprop"])
+def test_training_is_what_it_would_be_with_the_silent_inputs(
+    optimizer: str, half_silent: tuple[Floats, Labels]
+) -> None:
+    x, y = half_silent
+    narrow, wide = (MLP(MLPConfig((20, 8, 3)), 0, np.float64) for _ in range(2))
+    config = FitConfig(epochs=3, batch_size=32, optimizer=optimizer, learning_rate=0.01)
+    history = fit(narrow, x, y, config)
+    noisy = x.copy()
+    noisy[0, ::2] = 1e-300  # now every input speaks, too softly to change a sum
+    fit(wide, noisy, y, config)
+    assert history[-1].train.accuracy is not None
+    np.testing.assert_allclose(narrow.predict(x), wide.predict(x), rtol=1e-9)
+
+
+def test_inputs_that_nearly_all_speak_are_left_alone(rng: np.random.Generator) -> None:
+    network = MLP(MLPConfig((20, 8, 3)), 0)
+    assert speaking_columns(network, rng.normal(size=(50, 20))) is None
+    assert speaking_columns(network, np.zeros((50, 20))) is None
+    assert speaking_columns(MLP(MLPConfig((20, 20, 3), residual=True), 0), np.eye(20)[:5]) is None
