@@ -60,8 +60,7 @@ class Dense:
         def backward(dy: Floats) -> Floats:
             np.matmul(x.T, dy, out=self._weight_gradient)
             if self._bias_gradient is not None:
-                # A product with ones: BLAS sums the columns of a short batch faster than `sum` does.
-                np.matmul(np.ones(len(dy), dy.dtype), dy, out=self._bias_gradient)
+                np.add.reduce(dy, axis=0, out=self._bias_gradient)
             return dy @ self.weight.T if self.input_gradient else dy
 
         return y, backward

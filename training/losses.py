@@ -64,9 +64,10 @@ def cross_entropy(logits: Floats, targets: Targets, weights: Floats | None = Non
     totals = gradient.sum(axis=1)
     gradient /= totals[:, np.newaxis]
     if targets.ndim == 1:
-        rows = np.arange(len(logits))
-        losses = np.log(totals) - shifted[rows, targets]
-        gradient[rows, targets] -= 1
+        # Places in the flat array: one index is several times faster than two.
+        right = np.arange(0, logits.size, logits.shape[1]) + targets
+        losses = np.log(totals) - shifted.take(right)
+        gradient.ravel()[right] -= 1
     else:
         losses = np.log(totals) * targets.sum(axis=1) - (targets * shifted).sum(axis=1)
         gradient -= targets
