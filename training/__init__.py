@@ -1,7 +1,7 @@
 """glyphserve's training half: what a network is, how it learns, and how it is saved. NumPy is all it needs."""
 
 from training import data, recipes
-from training.callbacks import Epoch
+from training.callbacks import Epoch, print_line
 from training.data import Dataset
 from training.errors import ConfigError, DataError, DivergedError, TrainingError, WeightsError
 from training.evaluation import Evaluation, evaluate
@@ -32,6 +32,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load",
+    "print_line",
     "recipes",
     "save",
     "train",

@@ -3,6 +3,7 @@
 A callback is a function `(run, epoch)`, called after each epoch by `fit`.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -61,6 +62,16 @@ class Epoch:
             score = figures.pop(name)
             figures |= {f"{name}_loss": score[0] if score else None, f"{name}_accuracy": score[1] if score else None}
         return figures
+
+
+def print_line(run: "Run", epoch: Epoch) -> None:  # noqa: ARG001 -- a callback
+    """Print one line an epoch: a callback for those who call `fit` and want to watch."""
+    parts = [f"epoch {epoch.number}/{epoch.epochs}", f"loss {epoch.train.loss:.4f}"]
+    if epoch.train.accuracy is not None:
+        parts.append(f"accuracy {epoch.train.accuracy:.2%}")
+    if epoch.validation and epoch.validation.accuracy is not None:
+        parts.append(f"validation accuracy {epoch.validation.accuracy:.2%}")
+    sys.stdout.write("  ".join(parts) + "\n")
 
 
 def best_epoch(history: Sequence[Epoch]) -> Epoch | None:

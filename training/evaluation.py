@@ -8,7 +8,7 @@ import numpy as np
 from training import metrics
 from training.arrays import Floats, Labels
 from training.data.dataset import Dataset
-from training.network import MLP
+from training.network import CHUNK, MLP
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,10 @@ def class_probabilities(network: MLP, features: Floats) -> Floats:
 
 def evaluate(network: MLP, dataset: Dataset) -> Evaluation:
     """Read every picture of the set. Raises DataError when pictures or classes do not fit the network."""
-    probabilities = class_probabilities(network, network.config.input.features(dataset.images))
+    # In chunks: the pictures as floating-point numbers would take sixteen times the memory of the set itself.
+    chunks = (dataset.images[start : start + CHUNK] for start in range(0, max(len(dataset), 1), CHUNK))
+    form = network.config.input
+    probabilities = np.concatenate([class_probabilities(network, form.features(images)) for images in chunks])
     predicted, labels = probabilities.argmax(axis=1), dataset.labels
     return Evaluation(
         examples=len(dataset),

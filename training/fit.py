@@ -147,7 +147,7 @@ def _epoch(
         number=number,
         epochs=config.epochs,
         step=run.step,
-        train=score_of(network, learned) if config.evaluate_training else score,
+        train=score_of(run.learner, learned) if config.evaluate_training else score,
         validation=score_of(network, held_out) if held_out and due else None,
         learning_rate=schedule(max(run.step - 1, first_step)),
         update=float(np.abs(run.learner.parameters - before).max()),

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,17 @@ def test_a_callback_sees_every_epoch(blobs: tuple[Floats, Labels]) -> None:
     seen: list[int] = []
     fit(small(), *blobs, FitConfig(epochs=3), callbacks=[lambda run, epoch: seen.append(epoch.number + run.step)])
     assert seen == [4, 8, 12]
+
+
+def test_the_readmes_example_trains_and_saves_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    example = readme.partition("```python\n")[2].partition("```")[0]
+    assert 5 <= len(example.strip().splitlines()) <= 15
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(example, names)  # noqa: S102 -- the README's own lines
+    assert names["result"].accuracy > 0.9
+    assert (tmp_path / "digits.npz").is_file()
 
 
 def test_regression_fits_a_curve(rng: np.random.Generator) -> None:

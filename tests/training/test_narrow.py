@@ -46,6 +46,15 @@ def test_training_is_what_it_would_be_with_the_silent_inputs(
     np.testing.assert_allclose(narrow.predict(x), wide.predict(x), rtol=1e-9)
 
 
+def test_training_examples_can_be_measured_again_and_validated(half_silent: tuple[Floats, Labels]) -> None:
+    x, y = half_silent
+    network = MLP(MLPConfig((20, 8, 3)), 0, np.float64)
+    config = FitConfig(epochs=2, evaluate_training=True, keep_best=True)
+    epoch = fit(network, x, y, config, validation=(x, y))[-1]
+    assert epoch.validation is not None
+    assert epoch.train.loss == pytest.approx(epoch.validation.loss)
+
+
 def test_inputs_that_nearly_all_speak_are_left_alone(rng: np.random.Generator) -> None:
     network = MLP(MLPConfig((20, 8, 3)), 0)
     assert speaking_columns(network, rng.normal(size=(50, 20))) is None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training.arrays import Labels, Pixels
+from training.arrays import Floats, Labels, Pixels
 from training.errors import DataError
 from training.preprocess import SIDE
 
@@ -57,6 +57,10 @@ class Dataset:
             raise DataError(f"{self.name} and {other.name} have different classes")
         images, labels = np.concatenate([self.images, other.images]), np.concatenate([self.labels, other.labels])
         return replace(self, images=images, labels=labels)
+
+    def one_hot(self) -> Floats:
+        """Give the labels as rows with a single 1, float32 (n, classes)."""
+        return np.eye(len(self.classes), dtype=np.float32)[self.labels]
 
     def fingerprint(self) -> str:
         """Name the content: 16 hex digits of SHA-256 over pictures and labels."""
