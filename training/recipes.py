@@ -38,7 +38,8 @@ OWN = (
     ),
     Recipe(
         "sprint",
-        "784-128-64-10 to 98 % of MNIST's test digits in well under a second of training.",
+        "784-128-64-10 to 98 % of MNIST's test digits in three epochs: about a second of training.",
+        network=MLPConfig(initializer="glorot"),
         fit=FitConfig(
             epochs=3,
             learning_rate=0.005,
@@ -47,7 +48,7 @@ OWN = (
             label_smoothing=0.1,
         ),
         data=DataConfig(data="mnist", watch="test"),
-        published=Published(0.98, "98 % in at most 0.6 s", seeds=10),
+        published=Published(0.98, "at least 98 % after 3 epochs, 10 of 10 seeds", seeds=10),
     ),
 )
 
@@ -115,8 +116,8 @@ PUBLISHED = (
     ),
     Recipe(
         "deep_exercises",
-        "The same with its exercises done: ReLU, He weights, biases, mini-batches of 64, Adam.",
-        fit=FitConfig(epochs=10, batch_size=64, validation_share=0.15),
+        "The same with its exercises done: ReLU, He weights, biases, mini-batches of 64, Adam with a falling rate.",
+        fit=FitConfig(epochs=10, batch_size=64, schedule="cosine", validation_share=0.15),
         data=_POOLED,
         lines="time_and_accuracy",
         published=Published(0.975, "at least 97.5 % for each of 5 seeds", on="validation", seeds=5),
