@@ -1,6 +1,7 @@
 """What routes ask for by type: the parts that `create_app` put together."""
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -22,6 +23,8 @@ class Parts:
     predictor: Predictor
     jobs: Jobs
     metrics: Metrics
+    draining: threading.Event = field(default_factory=threading.Event)
+    """Set when the server is to end: what would go on for long ends now."""
 
     @property
     def image_limits(self) -> ImageLimits:

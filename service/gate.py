@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from service.errors import ServiceError
-from service.jobs import JobRequest
+from service.job import JobRequest
 from service.registry import Registry
 from training import TrainingError, evaluate, recipes
 from training.experiment import split
+
+_LOOKED_BACK = 20  # promotions among which an own one is looked for
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,12 @@ def judge(registry: Registry, alias: str, request: JobRequest, version: int) -> 
     if request.promote == "never":
         return Verdict(promoted=False, reason=None)
     try:
+        history = registry.history(request.model, alias, most=_LOOKED_BACK)
+        if done := next((state for state in history if state.version == version), None):
+            return Verdict(promoted=True, reason=done.reason)  # before we were cut off; others may have promoted since
         deserves, reason = True, "promoted without comparison"
         if request.promote == "if_better":
-            deserves, reason = _compare(registry, alias, request, version)
+            deserves, reason = _compare(registry, history[0].version if history else None, request, version)
         if deserves:
             registry.promote(request.model, alias, version, reason=reason)
         return Verdict(deserves, reason)
@@ -36,13 +41,11 @@ def judge(registry: Registry, alias: str, request: JobRequest, version: int) -> 
         return Verdict(promoted=False, reason=str(error))
 
 
-def _compare(registry: Registry, alias: str, request: JobRequest, version: int) -> tuple[bool, str]:
+def _compare(registry: Registry, serving: int | None, request: JobRequest, version: int) -> tuple[bool, str]:
     """Hold the new version and the serving one against the recipe's held-out examples."""
-    history = registry.history(request.model, alias, most=1)
-    if not history or history[0].version == version:
-        return True, "the first version of its model" if not history else history[0].reason
+    if serving is None:
+        return True, "the first version of its model"
     held_out = split(recipes.get(request.recipe).replace(**request.settings)).held_out
-    serving = history[0].version
     mine = evaluate(registry.load(request.model, version).network, held_out)
     theirs = evaluate(registry.load(request.model, serving).network, held_out)
     better = mine.accuracy >= theirs.accuracy

@@ -11,11 +11,12 @@ import shutil
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs, Unavailable
+from service.job import Job, JobRequest, Progress
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,50 +29,21 @@ QUEUE = "training"
 APPLICATION_VERSION = "1"
 """Of the workflow's steps. Pinned: a new release goes on with the jobs of the one before."""
 
-MAX_ATTEMPTS = 3
+MAX_RECOVERIES = 3
+"""How often a job whose worker died is begun again; DBOS gives up on the next."""
 
 _STATES = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "CANCELLED": "cancelled"}
 _LISTED = 200
+_FINAL = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
 @dataclass(frozen=True)
-class JobRequest:
-    """What to train; already checked."""
+class Running:
+    """A job that a worker has taken: which, and when it last gave a sign of life, by the database's clock."""
 
-    recipe: str
-    settings: dict[str, Any]
-    model: str
-    promote: str = "if_better"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a job is; its worker writes it after each epoch."""
-
-    epochs: int | None = None
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job as it stands."""
-
-    id: str
-    state: str
-    request: JobRequest
-    created: str
-    started: str | None
-    finished: str | None
-    attempts: int
-    progress: Progress
-    version: int | None = None
-    promoted: bool = False
-    detail: str | None = None
-
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing will change any more."""
-        return self.state not in ("queued", "running")
+    job_id: str
+    executor_id: str
+    sign_of_life: int
 
 
 class Jobs:
@@ -81,6 +53,7 @@ class Jobs:
         """Touch nothing yet."""
         self._settings = settings
         self._lock = threading.Lock()
+        self._queueing = threading.Lock()
         self._opened: DBOSClient | None = None
 
     def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Job:
@@ -90,10 +63,7 @@ class Jobs:
         """
         job_id = _job_id(idempotency_key)
         if idempotency_key and (known := self._status(job_id)):
-            job = _job(known)
-            if job.request != request:
-                raise Conflict("this Idempotency-Key was used for another request")
-            return job
+            return _same(_job(known), request)
         free = shutil.disk_usage(self._settings.home).free
         if free < self._settings.min_free_bytes:
             raise NoDiskSpace(f"{free // 2**20} MiB are free, training wants {self._settings.min_free_bytes // 2**20}")
@@ -103,12 +73,12 @@ class Jobs:
             "workflow_id": job_id,
             "app_version": APPLICATION_VERSION,
         }
-        with self._client() as client:
+        with self._client() as client, self._queueing:  # else several at once would all find room
             waiting = len(client.list_workflows(name=WORKFLOW, status=["ENQUEUED", "DELAYED"], load_input=False))
             if waiting >= self._settings.max_queued_jobs:
                 raise TooManyJobs(f"{waiting} jobs are waiting already", retry_after_seconds=30)
             client.enqueue(options, asdict(request))
-        return self.get(job_id)
+        return _same(self.get(job_id), request)  # the same key may have been used in this very moment
 
     def get(self, job_id: str) -> Job:
         """Find a job. Raises NotFound."""
@@ -134,7 +104,42 @@ class Jobs:
     def report(self, job_id: str, progress: Progress) -> None:
         """Write a job's progress; its worker does."""
         with self._client() as client:
-            client.update_workflow_attributes(job_id, {"progress": json.dumps(asdict(progress))})
+            client.update_workflow_attributes(job_id, {"progress": json.dumps(asdict(progress))}, merge=True)
+
+    def is_cancelled(self, job_id: str) -> bool:
+        """Say whether a job was cancelled, or is gone, without reading all of it."""
+        with self._client() as client:
+            found = client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
+        return not found or found[0].status == "CANCELLED"
+
+    def running(self) -> "tuple[Running, ...]":
+        """Tell which jobs workers have taken."""
+        with self._client() as client:
+            taken = client.list_workflows(name=WORKFLOW, status="PENDING", load_input=False, load_output=False)
+        return tuple(Running(s.workflow_id, s.executor_id or "", s.updated_at or 0) for s in taken)
+
+    def touch(self, job_id: str) -> None:
+        """Give a sign of life for a job; its worker does."""
+        with self._client() as client:
+            client.update_workflow_attributes(job_id, {}, merge=True)
+
+    def hand_back(self, executor_id: str) -> None:
+        """Queue again what a worker has taken that takes no more; it costs the job none of its attempts."""
+        for job in self.running():
+            if job.executor_id == executor_id:
+                with self._client() as client:
+                    client.resume_workflow(job.job_id, queue_name=QUEUE)
+
+    def forget_old(self, days: float) -> int:
+        """Delete the records of jobs that ended so long ago; the versions that they made stay."""
+        before = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        with self._client() as client:
+            old = client.list_workflows(
+                name=WORKFLOW, status=_FINAL, completed_before=before, limit=_LISTED, load_input=False
+            )
+            if old:
+                client.delete_workflows([status.workflow_id for status in old])
+        return len(old)
 
     def _status(self, job_id: str) -> "WorkflowStatus | None":
         with self._client() as client:
@@ -193,6 +198,12 @@ def _job_id(idempotency_key: str | None) -> str:
     return f"job-{hashlib.sha256(idempotency_key.encode()).hexdigest()[:20]}"
 
 
+def _same(job: Job, request: JobRequest) -> Job:
+    if job.request != request:
+        raise Conflict("this Idempotency-Key was used for another request")
+    return job
+
+
 def _job(status: "WorkflowStatus") -> Job:
     arguments: Any = status.input or {}
     request = JobRequest(**arguments["args"][0])
@@ -202,7 +213,8 @@ def _job(status: "WorkflowStatus") -> Job:
     detail = outcome.get("detail")
     if state == "failed" and not outcome:
         gave_up = status.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
-        detail = f"its worker died {MAX_ATTEMPTS} times" if gave_up else f"the worker failed: {status.error}"
+        deaths = MAX_RECOVERIES + 1
+        detail = f"its worker died {deaths} times while it ran" if gave_up else "the worker failed; its log says why"
     return Job(
         id=status.workflow_id,
         state=state,

@@ -162,6 +162,7 @@ class JobInfo(Answer):
     epoch: int
     epochs: int | None
     history: list[EpochFigures]
+    """Figures by epoch; of a long training the older ones more coarsely. In lists, the last alone."""
     model: str | None
     version: int | None
     """The version that it made."""

@@ -2,15 +2,25 @@
 
 import signal
 import sys
+from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from service.app import create_app
 from service.settings import Settings
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it does."""
+    """Says where it listens once it does, and tells the application when it is to end."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._app.state.parts.draining.set()
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: object = None) -> None:
         await super().startup(sockets)  # type: ignore[arg-type]
@@ -29,8 +39,9 @@ class _Server(uvicorn.Server):
 
 def run_server(settings: Settings, *, drain_seconds: int) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight then get `drain_seconds` to finish."""
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -39,7 +50,7 @@ def run_server(settings: Settings, *, drain_seconds: int) -> None:
         server_header=False,
         timeout_graceful_shutdown=drain_seconds,
     )
-    server = _Server(config)
+    server = _Server(app, config)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has drained; by then there is nothing left for it to do.
         signal.signal(number, lambda *_: None)

@@ -1,6 +1,7 @@
 """Everything that can be set, read once at the door from the environment (prefix GLYPHSERVE_)."""
 
 import os
+import platform
 from pathlib import Path
 from typing import Literal
 
@@ -53,8 +54,12 @@ class Settings(BaseSettings):
     """Free disk space below which no training job is taken (507)."""
     max_train_minutes: float = Field(default=60.0, gt=0)
     """Training time after which a job is ended with what it has."""
-    worker_name: str = Field(default="worker", pattern="[A-Za-z0-9._-]{1,40}")
-    """Begins the ids of this host's workers; hosts that share a database need different ones."""
+    job_retention_days: float = Field(default=30.0, gt=0)
+    """Days after which the record of an ended job is deleted; the version that it made stays."""
+    worker_name: str | None = Field(default=None, pattern="^[A-Za-z0-9._-]{1,40}$")
+    """Begins the ids of this host's workers; by default the host's name when DATABASE_URL is set, else `worker`."""
+    takeover_seconds: float = Field(default=60.0, ge=5)
+    """Time without a sign of life after which another worker takes over a job; the same on all hosts."""
     train_threads: int = Field(default=1, ge=1)
     """CPU threads of a training job; predictions keep the rest."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -69,3 +74,8 @@ class Settings(BaseSettings):
     def database_location(self) -> str:
         """The jobs database's URL."""
         return self.database_url or f"sqlite:///{self.home.absolute() / 'jobs.sqlite'}"
+
+    @property
+    def worker_prefix(self) -> str:
+        """What the ids of this host's workers begin with: hosts that share a database must not share ids."""
+        return self.worker_name or (platform.node()[:40] if self.database_url else "") or "worker"

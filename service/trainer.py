@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,14 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from service.jobs import JobRequest
+from service.job import JobRequest
 from service.registry import Registry
-from service.settings import Settings
 
 Event = dict[str, Any]
 
 _POLITENESS = 10  # added to the niceness of the child, so that predictions come first
-_CANCEL_POLL_SECONDS = 0.3
+_ASK_SECONDS = 0.3
 _PATIENCE_SECONDS = 1.0  # between asking a child to end and making it
 
 
@@ -29,36 +27,36 @@ class TrainingFailedError(Exception):
 
 def train_and_publish(
     registry: Registry,
-    settings: Settings,
     request: JobRequest,
     job_id: str,
+    *,
+    scratch: Path,
+    threads: int,
     on_event: Callable[[Event], None],
-    cancelled: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
     """Train in a child process and publish the result under the job's id; answer the version's number.
 
     Raises TrainingFailedError, and what `Registry.publish` raises.
     """
-    folder = settings.home / "scratch" / job_id
-    try:
-        finished = run_training(request, folder, settings.train_threads, on_event, cancelled)
-        if cancelled():
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=f"{job_id}-", ignore_cleanup_errors=True) as folder:
+        finished = run_training(request, Path(folder), threads, on_event, should_stop)
+        if should_stop():
             raise TrainingFailedError("cancelled")
         details = json.loads(Path(finished["manifest"]).read_bytes())
         weights = Path(finished["weights"]).read_bytes()
         return registry.publish(request.model, weights, details, job_id=job_id).version
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_training(
-    request: JobRequest, folder: Path, threads: int, on_event: Callable[[Event], None], cancelled: Callable[[], bool]
+    request: JobRequest, folder: Path, threads: int, on_event: Callable[[Event], None], should_stop: Callable[[], bool]
 ) -> Event:
-    """Train into `folder` and answer the `finished` event. Raises TrainingFailedError, also when cancelled.
+    """Train into `folder` and answer the `finished` event. Raises TrainingFailedError, also when stopped.
 
-    The child ends when this process does, since its standard input closes then; it is nice to its neighbours.
+    `should_stop` is asked a few times a second, from a thread of its own. The child ends when this process does, since
+    its standard input closes then; it is nice to its neighbours.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "training", "fit", "--recipe", request.recipe]
     command += ["--settings", json.dumps(request.settings), "--out", str(folder)]
     command += ["--progress", "jsonl", "--stop-when-stdin-closes"]
@@ -74,7 +72,7 @@ def run_training(
     ):
         os.setpriority(os.PRIO_PROCESS, child.pid, _POLITENESS)
         ended = threading.Event()
-        watcher = threading.Thread(target=_end_when_cancelled, args=(child, cancelled, ended), daemon=True)
+        watcher = threading.Thread(target=_end_when_told, args=(child, should_stop, ended), daemon=True)
         watcher.start()
         try:
             events = deque[Event](maxlen=1)
@@ -104,9 +102,9 @@ def end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _end_when_cancelled(child: subprocess.Popen[bytes], cancelled: Callable[[], bool], ended: threading.Event) -> None:
-    while not ended.wait(_CANCEL_POLL_SECONDS):
-        if cancelled():
+def _end_when_told(child: subprocess.Popen[bytes], should_stop: Callable[[], bool], ended: threading.Event) -> None:
+    while not ended.wait(_ASK_SECONDS):
+        if should_stop():
             end(child)
             return
 

@@ -24,7 +24,7 @@ _DRAIN_SECONDS = 8
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: glyphserve serve --port 8080")(serve)
-    app.command(epilog="Example: GLYPHSERVE_HOME=/var/lib/glyphserve glyphserve worker")(worker)
+    app.command(epilog="Example: glyphserve worker --home /var/lib/glyphserve")(worker)
 
 
 def serve(
@@ -60,6 +60,7 @@ def serve(
 
 
 def worker(
+    home: Annotated[Path | None, typer.Option(help="Folder for models and jobs.")] = None,
     stop_when_stdin_closes: Annotated[
         bool, typer.Option("--stop-when-stdin-closes", help="End when whoever started this is gone.")
     ] = False,
@@ -67,7 +68,7 @@ def worker(
     """Run training jobs, next to `serve` or on a host of its own that shares the database and the store."""
     from service.worker import run_worker
 
-    settings = Settings()
+    settings = Settings(home=home) if home else Settings()
     _log(settings)
     run_worker(settings, stop_when_stdin_closes=stop_when_stdin_closes)
 

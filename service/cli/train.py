@@ -1,10 +1,10 @@
 """`glyphserve train`: train in the foreground and publish the version, without a server."""
 
-import json
+import signal
 import sys
 import uuid
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -27,8 +27,9 @@ def train(
 ) -> None:
     """Train a new version; it takes over when it is at least as good as the serving one."""
     from service.cli.local import open_registry, settings_for
+    from service.cli.progress import training_progress
     from service.gate import judge
-    from service.jobs import JobRequest
+    from service.job import JobRequest
     from service.trainer import TrainingFailedError, train_and_publish
     from training import ConfigError, recipes
     from training.changes import read_changes
@@ -44,8 +45,13 @@ def train(
         sys.stderr.write(f"error: {error}\n")
         raise typer.Exit(2) from None
     request = JobRequest(recipe, wanted, model or settings.model, promote)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the child and the scratch folder go, as with Ctrl-C
+    job_id, scratch = f"local-{uuid.uuid4().hex[:12]}", settings.home / "scratch"
     try:
-        version = train_and_publish(registry, settings, request, f"local-{uuid.uuid4().hex[:12]}", _tell)
+        with training_progress() as tell:
+            version = train_and_publish(
+                registry, request, job_id, scratch=scratch, threads=settings.train_threads, on_event=tell
+            )
     except TrainingFailedError as error:
         sys.stderr.write(f"error: {error}\n")
         raise typer.Exit(1) from None
@@ -58,15 +64,3 @@ def train(
         typer.echo(("promoted: " if verdict.promoted else "not promoted: ") + verdict.reason)
     if not verdict.promoted:
         typer.echo(f"promote it by hand: glyphserve models promote {request.model} {version}")
-
-
-def _tell(event: dict[str, Any]) -> None:
-    """Say what the training process reports, an epoch a line."""
-    if event["event"] == "start":
-        typer.echo(f"{event['recipe']}: {event['train_examples']:,} examples, {event['parameters']:,} parameters")
-    elif event["event"] == "epoch":
-        validation = event["validation_accuracy"]
-        shown = f"  validation accuracy {validation:.2%}" if validation is not None else ""
-        typer.echo(f"epoch {event['epoch']}/{event['epochs']}  loss {event['train_loss']:.4f}{shown}")
-    elif event["event"] == "finished":
-        typer.echo(json.dumps(event["metrics"]))

@@ -7,13 +7,15 @@ from fastapi import APIRouter, Header, Response
 
 from service.dependencies import PartsDep
 from service.errors import InvalidInput
-from service.jobs import Job, JobRequest
+from service.job import Job, JobRequest
 from service.registry import NAME
-from service.schemas import EpochFigures, JobInfo, Jobs, TrainBody
+from service.routes import train_events
+from service.schemas import JobInfo, Jobs, TrainBody
 from service.settings import Settings
 from training import ConfigError, recipes
 
 router = APIRouter(prefix="/train", tags=["training"])
+router.include_router(train_events.router)
 
 
 @router.post("", status_code=202)
@@ -34,7 +36,7 @@ def submit(
 @router.get("")
 def list_jobs(parts: PartsDep) -> Jobs:
     """List jobs, newest first."""
-    return Jobs(jobs=[_info(job) for job in parts.jobs.list()])
+    return Jobs(jobs=[_info(job, most=1) for job in parts.jobs.list()])
 
 
 @router.get("/recipes")
@@ -81,10 +83,8 @@ def _request(body: TrainBody, settings: Settings) -> JobRequest:
     return JobRequest(body.recipe, changes, model, body.promote)
 
 
-def _info(job: Job) -> JobInfo:
-    history = [
-        EpochFigures(**{name: epoch.get(name) for name in EpochFigures.model_fields}) for epoch in job.progress.history
-    ]
+def _info(job: Job, most: int = 0) -> JobInfo:
+    history = [train_events.figures(epoch) for epoch in job.progress.history[-most:]]
     return JobInfo(
         id=job.id,
         state=job.state,
@@ -93,7 +93,7 @@ def _info(job: Job) -> JobInfo:
         started=job.started,
         finished=job.finished,
         attempts=job.attempts,
-        epoch=len(history),
+        epoch=job.progress.epoch,
         epochs=job.progress.epochs,
         history=history,
         model=job.request.model,

@@ -1,14 +1,20 @@
 """The command `glyphserve` as a real process."""
 
+import contextlib
 import json
+import os
+import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.service.conftest import png
+from tests.service.conftest import Server, png
+from tests.service.processes import ENDLESS, trainers_of
 from training import Dataset
+from training.data import open_source
 
 
 def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
@@ -108,3 +114,66 @@ def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
     assert failed.returncode == 3  # uvicorn's code for a start that failed
     assert "address already in use" in failed.stderr.lower()
     assert "Traceback" not in failed.stderr
+
+
+def test_jobs_are_listed_shown_watched_and_cancelled(server: Server) -> None:
+    job = server.submit(settings={"epochs": 5, "layers": [784, 16, 10]}, promote="never")["id"]
+    watched = run("jobs", "watch", job, home=server.home)
+    assert watched.returncode == 0, watched.stderr
+    assert [line.split()[1] for line in watched.stdout.splitlines()[:5]] == [f"{n}/5" for n in range(1, 6)]
+    assert f"{job} succeeded: version 2" in watched.stdout
+    assert job in run("jobs", "list", home=server.home).stdout
+    assert json.loads(run("jobs", "show", job, home=server.home).stdout)["version"] == 2
+    endless = server.submit(settings=ENDLESS)["id"]
+    assert f"{endless} is cancelled" in run("jobs", "cancel", endless, home=server.home).stdout
+    ended = run("jobs", "watch", endless, home=server.home)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False)
+    assert run("jobs", "cancel", job, home=server.home).returncode == 1
+    assert "no job of that id" in run("jobs", "watch", "job-0", home=server.home).stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_in_the_foreground_is_interrupted_without_a_trace(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "service", "train", "--set", "epochs=100000", "--set", "layers=784,16,10"]
+    with subprocess.Popen(
+        [*command, "--home", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    ) as training:
+        assert training.stdout is not None
+        assert any(line.startswith("epoch 1/") for line in training.stdout)
+        (child,) = trainers_of(training.pid)
+        # Ctrl-C reaches all processes of the terminal, SIGTERM the one that it is sent to.
+        if number is signal.SIGINT:
+            os.killpg(training.pid, number)
+        else:
+            training.send_signal(number)
+        _, errors = training.communicate(timeout=10)
+        assert training.returncode == 130
+    assert errors == "interrupted; nothing was published\n"
+    assert not Path(f"/proc/{child}").exists()
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert json.loads(run("predict", "--json", str(digit(tmp_path)), home=tmp_path).stdout)["version"] == 1
+
+
+def test_on_a_terminal_training_shows_a_bar(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "service", "train", "--set", "epochs=3", "--set", "layers=784,16,10"]
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(
+        [*command, "--home", str(tmp_path)], stdout=theirs, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # what Linux says when the other side of a terminal is closed
+            while part := os.read(ours, 4096):
+                shown += part
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"3/3" in shown
+    assert "━".encode() in shown
+    assert b"published mnist version 2" in shown
+
+
+def digit(folder: Path) -> Path:
+    path = folder / "digit.png"
+    path.write_bytes(png(open_source("starter").train.images[0]))
+    return path

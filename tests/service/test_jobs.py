@@ -1,44 +1,22 @@
 """Training jobs through a really started service: API process, worker process, child processes, SQLite."""
 
-import os
-import signal
-import subprocess
-import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from dbos import run_dbos_database_migrations
 
+from service.errors import Conflict, NotFound, TooManyJobs, Unavailable
+from service.job import JobRequest, Progress
+from service.jobs import Jobs
+from service.settings import Settings
 from tests.service.conftest import Server, png, running_server, wait_until
+from tests.service.processes import ENDLESS, QUICK, trainers_of, worker_of
 from tests.service.test_predict import assert_problem
 from training import Dataset
-
-QUICK = {"epochs": 2, "layers": [784, 16, 10]}
-ENDLESS = {"epochs": 100_000, "layers": [784, 16, 10]}
-
-
-def children_of(pid: int) -> dict[int, str]:
-    """Find a process's children and their command lines."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == pid:
-                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
-        except OSError:  # it ended while we looked
-            continue
-    return found
-
-
-def worker_of(server: Server) -> int:
-    return int(
-        wait_until(lambda: next((p for p, c in children_of(server.process.pid).items() if "worker" in c), 0), "")
-    )
-
-
-def trainers_of(worker: int) -> dict[int, str]:
-    return {pid: line for pid, line in children_of(worker).items() if "-m training fit" in line}
 
 
 def test_a_job_trains_publishes_and_answers_the_next_request_without_restart(server: Server, digits: Dataset) -> None:
@@ -122,47 +100,6 @@ def test_data_that_is_not_there_fails_the_job_with_the_reason(server: Server) ->
     assert "train-images-idx3-ubyte" in failed["detail"]
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({"recipe": "nothing"}, "recipe"),
-        ({"settings": {"epoch": 3}}, "epoch"),
-        ({"settings": {"epochs": 0}}, "epochs"),
-        ({"settings": {"layers": [784, 10**9, 10]}}, "layers"),
-        ({"settings": {"layers": [784]}}, "layers"),
-        ({"settings": {"learning_rate": "fast"}}, "learning_rate"),
-        ({"settings": {"data": "/etc"}}, "data"),
-        ({"settings": []}, "settings"),
-        ({"dataset": "../secret"}, "dataset"),
-        ({"promote": "maybe"}, "promote"),
-        ({"seed": -1}, "seed"),
-        ({"max_minutes": 0}, "max_minutes"),
-        ({"model": "../x"}, "model"),
-        ({"surprise": 1}, "surprise"),
-    ],
-)
-def test_impossible_jobs_are_refused_by_field_before_anything_is_queued(
-    server: Server, body: dict[str, Any], field: str
-) -> None:
-    before = len(server.http.get("/train").json().get("jobs", ()))
-    problem = assert_problem(server.http.post("/train", json=body), 422, "invalid_input")
-    assert problem["field"] == field
-    assert len(server.http.get("/train").json().get("jobs", ())) == before
-
-
-@pytest.mark.parametrize("content", [b"{", b"[]", b'"x"', b'{"seed": NaN}', b"\xff", b'{"settings": {"\\ud800": 1}}'])
-def test_broken_bodies_are_refused(server: Server, content: bytes) -> None:
-    answer = server.http.post("/train", content=content, headers={"Content-Type": "application/json"})
-    assert answer.status_code in (400, 422)
-    assert_problem(answer, answer.status_code)
-
-
-def test_unknown_jobs_are_not_found(server: Server) -> None:
-    server.submit(settings=QUICK, promote="never")
-    for answer in (server.http.get("/train/job-nothing"), server.http.delete("/train/job-nothing")):
-        assert_problem(answer, 404, "not_found")
-
-
 def test_beyond_the_limit_of_the_queue_jobs_are_refused_until_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,36 +122,6 @@ def test_without_disk_space_no_job_is_taken_and_predictions_go_on(
     with running_server(tmp_path / "home", "--no-worker") as server:
         assert_problem(server.http.post("/train", json={}), 507, "no_disk_space")
         assert server.http.post("/predict", json={"pixels": digits.images[0].tolist()}).status_code == 200
-
-
-def test_a_killed_worker_takes_its_child_along_and_its_job_ends_once_all_the_same(server: Server) -> None:
-    job = server.submit(settings={"epochs": 400, "layers": [784, 16, 10]}, promote="never")
-    wait_until(lambda: server.job(job["id"])["epoch"] > 0, "its first epoch")
-    worker = worker_of(server)
-    (child,) = trainers_of(worker)
-    os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to end", seconds=5.0)
-    done = server.wait_for(job["id"], "succeeded")
-    assert done["attempts"] == 2
-    assert [epoch["epoch"] for epoch in done["history"]] == list(range(1, 401))
-    versions = server.http.get("/models/mnist").json()["versions"]
-    assert [v["version"] for v in versions if v["manifest"].get("job_id") == job["id"]] == [done["version"]]
-
-
-def test_models_and_jobs_survive_a_restart_and_a_job_cut_off_goes_on(tmp_path: Path, digits: Dataset) -> None:
-    body = {"pixels": digits.images[0].tolist()}
-    with running_server(tmp_path / "home") as server:
-        promoted = server.wait_for(server.submit(settings=QUICK, promote="always")["id"], "succeeded")
-        cut = server.submit(settings={"epochs": 300, "layers": [784, 16, 10]}, promote="never")
-        wait_until(lambda: server.job(cut["id"])["epoch"] > 0, "its first epoch")
-        worker = worker_of(server)
-        assert server.stop() == 0
-        wait_until(lambda: not Path(f"/proc/{worker}").exists(), "the worker to end", seconds=5.0)
-    with running_server(tmp_path / "home") as server:
-        assert server.http.post("/predict", json=body).json()["version"] == promoted["version"]
-        wait_until(lambda: server.http.get(f"/train/{cut['id']}").status_code == 200, "the jobs database")
-        server.wait_for(cut["id"], "succeeded")
-        assert server.job(promoted["id"])["state"] == "succeeded"
 
 
 def test_a_fifty_megabyte_upload_is_refused_and_the_client_hears_of_it(server: Server) -> None:
@@ -248,19 +155,104 @@ def test_a_server_starts_within_seconds_and_ends_cleanly(tmp_path: Path) -> None
     assert "Traceback" not in server.output
 
 
-def test_two_workers_of_one_host_get_different_ids(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "service", "worker", "--stop-when-stdin-closes"]
-    environment = os.environ | {"GLYPHSERVE_HOME": str(tmp_path)}
-    workers = [
-        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    ids = set()
-    for worker in workers:
-        assert worker.stderr is not None
-        line = next(line for line in worker.stderr if "is ready" in line)
-        ids.add(line.split("worker ")[-1].split()[0])
-    for worker in workers:
-        worker.communicate(timeout=20)
-        assert worker.returncode == 0
-    assert ids == {"worker-0", "worker-1"}
+def test_the_whole_way_on_a_fresh_home(tmp_path: Path, digits: Dataset) -> None:
+    picture = {"file": ("digit.png", png(digits.images[0]), "image/png")}
+    with running_server(tmp_path / "home") as server:
+        assert server.http.post("/predict", files=picture).json()["version"] == 1
+        job = server.submit(settings={"epochs": 40, "layers": [784, 16, 10]}, promote="never")
+        wait_until(lambda: 0 < server.job(job["id"])["epoch"] <= 40, "progress")
+        done = server.wait_for(job["id"], "succeeded")
+        assert (done["version"], done["promoted"], done["epoch"]) == (2, False, 40)
+        assert server.http.post("/predict", files=picture).json()["version"] == 1
+        promoted = server.http.put("/models/mnist/aliases/production", json={"version": 2})
+        assert promoted.status_code == 200
+        answer = server.http.post("/predict", files=picture).json()
+        assert (answer["version"], answer["label"]) == (2, str(digits.labels[0]))
+        assert server.stop() == 0
+    assert "Traceback" not in server.output
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Jobs]:
+    """A queue that nobody works on."""
+    settings = Settings(home=tmp_path, max_queued_jobs=5)
+    run_dbos_database_migrations(settings.database_location)
+    jobs = Jobs(settings)
+    yield jobs
+    jobs.close()
+
+
+def test_one_key_is_one_job_also_when_it_is_used_many_times_at_once(queue: Jobs) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        jobs = list(pool.map(lambda _: queue.submit(request(), "key"), range(8)))
+    assert len({job.id for job in jobs}) == len(queue.list()) == 1
+
+
+def test_one_key_for_two_requests_at_once_is_a_conflict_for_one_of_them(queue: Jobs) -> None:
+    def submit(promote: str) -> str:
+        try:
+            return queue.submit(request(promote=promote), "key").request.promote
+        except Conflict:
+            return "conflict"
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(submit, ("always", "never")))[1] in ("conflict", "never")
+    (job,) = queue.list()
+    with pytest.raises(Conflict, match="another request"):
+        queue.submit(request(promote="if_better"), "key")
+    assert queue.get(job.id).request == job.request
+
+
+def test_many_at_once_do_not_overfill_the_queue(queue: Jobs) -> None:
+    def submit(_: int) -> bool:
+        try:
+            queue.submit(request())
+        except TooManyJobs:
+            return False
+        return True
+
+    with ThreadPoolExecutor(12) as pool:
+        assert sum(pool.map(submit, range(12))) == 5
+
+
+def test_ended_jobs_are_forgotten_after_their_time_and_waiting_ones_never(queue: Jobs) -> None:
+    ended, waiting = queue.submit(request()), queue.submit(request())
+    assert queue.cancel(ended.id).is_final
+    assert queue.forget_old(days=1) == 0
+    assert wait_until(lambda: queue.forget_old(days=0), "the clock to move on") == 1
+    assert [job.id for job in queue.list()] == [waiting.id]
+    with pytest.raises(NotFound):
+        queue.get(ended.id)
+
+
+def test_what_is_reported_is_in_the_record_and_a_sign_of_life_leaves_it_alone(queue: Jobs) -> None:
+    job = queue.submit(request())
+    progress = Progress(epochs=3).after({"epoch": 1, "train_loss": 0.5})
+    queue.report(job.id, progress)
+    queue.touch(job.id)
+    assert queue.get(job.id).progress == progress
+
+
+def test_a_long_history_keeps_its_ends_and_stays_short() -> None:
+    progress = Progress(epochs=5000)
+    for epoch in range(1, 5001):
+        progress = progress.after({"epoch": epoch})
+    kept = [figures["epoch"] for figures in progress.history]
+    assert progress.epoch == kept[-1] == 5000
+    assert kept[0] == 1
+    assert kept == sorted(set(kept))
+    assert kept[-200:] == list(range(4801, 5001))
+    assert len(kept) <= 500
+
+
+def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
+    jobs = Jobs(Settings(home=tmp_path, database_url=nowhere))
+    for ask in (jobs.list, jobs.running, lambda: jobs.get("job-1"), lambda: jobs.submit(request())):
+        with pytest.raises(Unavailable) as raised:
+            ask()
+        assert raised.value.retry_after_seconds
+
+
+def request(**changes: Any) -> JobRequest:
+    return JobRequest(**({"recipe": "starter", "settings": QUICK, "model": "mnist"} | changes))
