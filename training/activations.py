@@ -21,7 +21,9 @@ def linear(x: Floats) -> tuple[Floats, Backward]:
 
 def sigmoid(x: Floats) -> tuple[Floats, Backward]:
     """Squeeze into (0, 1): y = 1 / (1 + e⁻ˣ), written with tanh, which cannot overflow."""
-    y = 0.5 * np.tanh(0.5 * x) + 0.5
+    y = np.tanh(0.5 * x)
+    y *= 0.5
+    y += 0.5
     return y, lambda dy: dy * y * (1 - y)
 
 

@@ -110,7 +110,7 @@ def train(
     if run.step == 0 and (columns := speaking_columns(run.network, learned.x)) is not None:
         run.narrow(columns, config)
     if run.columns is not None:
-        learned = replace(learned, x=np.ascontiguousarray(learned.x[:, run.columns]))
+        learned = replace(learned, x=np.take(learned.x, run.columns, axis=1))
     steps = config.steps_per_epoch or math.ceil(len(learned.x) / config.batch_size)
     schedule = config.make_schedule(config.max_steps or steps * config.epochs)
     while not stop_reason(config, run.history):

@@ -39,19 +39,19 @@ def _weighted(
 def quadratic(outputs: Floats, targets: Targets, weights: Floats | None = None) -> tuple[float, Floats]:
     """Half the squared distance, ½·Σₖ(a−y)², averaged over the examples (Nielsen 2015, chapter 1)."""
     gradient = outputs - targets
-    return _weighted(0.5 * np.square(gradient).sum(axis=1), gradient, weights)
+    return _weighted(0.5 * np.vecdot(gradient, gradient), gradient, weights)
 
 
 def squared_error(outputs: Floats, targets: Targets, weights: Floats | None = None) -> tuple[float, Floats]:
     """The squared distance, Σₖ(a−y)², averaged over the examples: k times the mean squared error."""
     difference = outputs - targets
-    return _weighted(np.square(difference).sum(axis=1), 2 * difference, weights)
+    return _weighted(np.vecdot(difference, difference), 2 * difference, weights)
 
 
 def mean_squared_error(outputs: Floats, targets: Targets, weights: Floats | None = None) -> tuple[float, Floats]:
     """The squared difference averaged over all entries, as Keras and scikit-learn report it."""
     difference = outputs - targets
-    return _weighted(np.square(difference).sum(axis=1), 2 * difference, weights, difference.size)
+    return _weighted(np.vecdot(difference, difference), 2 * difference, weights, difference.size)
 
 
 def cross_entropy(logits: Floats, targets: Targets, weights: Floats | None = None) -> tuple[float, Floats]:

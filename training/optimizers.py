@@ -42,8 +42,9 @@ class SGD:
             if self.nesterov:
                 gradients += self.momentum * velocity
             else:
-                gradients = velocity
-        parameters -= rate * gradients
+                gradients[:] = velocity
+        gradients *= rate
+        parameters -= gradients
 
 
 class AdaGrad:
