@@ -66,6 +66,6 @@ def _description(app: FastAPI) -> dict[str, Any]:
     described = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     for operations in described["paths"].values():
         for operation in operations.values():
-            # FastAPI lists a response's model as plain JSON too, whatever content is given with it.
-            operation["responses"]["default"]["content"].pop("application/json", None)
+            # FastAPI lists the model of errors under the media type of the route's own answer, too.
+            operation["responses"]["default"]["content"] = ERRORS["default"]["content"]
     return described
