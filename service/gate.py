@@ -1,13 +1,15 @@
 """The gate: a new version takes over only by the rule that its job names."""
 
+import contextlib
 from dataclasses import dataclass
 
-from service.errors import ServiceError
+from service.errors import PreconditionFailed, ServiceError
 from service.job import JobRequest
 from service.registry import Registry
 from training import TrainingError, evaluate, recipes
 from training.experiment import split
 
+_COMPARISONS = 5
 _LOOKED_BACK = 20  # promotions among which an own one is looked for
 
 
@@ -28,17 +30,26 @@ def judge(registry: Registry, alias: str, request: JobRequest, version: int) -> 
     if request.promote == "never":
         return Verdict(promoted=False, reason=None)
     try:
-        history = registry.history(request.model, alias, most=_LOOKED_BACK)
-        if done := next((state for state in history if state.version == version), None):
-            return Verdict(promoted=True, reason=done.reason)  # before we were cut off; others may have promoted since
-        deserves, reason = True, "promoted without comparison"
-        if request.promote == "if_better":
-            deserves, reason = _compare(registry, history[0].version if history else None, request, version)
-        if deserves:
-            registry.promote(request.model, alias, version, reason=reason)
-        return Verdict(deserves, reason)
+        for _ in range(_COMPARISONS):
+            with contextlib.suppress(PreconditionFailed):  # the alias moved meanwhile: compare with what it means now
+                return _judge_once(registry, alias, request, version)
+        return Verdict(promoted=False, reason="the serving version kept changing while they were compared")
     except (ServiceError, TrainingError) as error:
         return Verdict(promoted=False, reason=str(error))
+
+
+def _judge_once(registry: Registry, alias: str, request: JobRequest, version: int) -> Verdict:
+    """Judge against what the alias means now. Raises PreconditionFailed when that changes before the promotion."""
+    history = registry.history(request.model, alias, most=_LOOKED_BACK)
+    if done := next((state for state in history if state.version == version), None):
+        return Verdict(promoted=True, reason=done.reason)  # before we were cut off; others may have promoted since
+    generation = history[0].generation if history else 0
+    deserves, reason = True, "promoted without comparison"
+    if request.promote == "if_better":
+        deserves, reason = _compare(registry, history[0].version if history else None, request, version)
+    if deserves:
+        registry.promote(request.model, alias, version, expected_generation=generation, reason=reason)
+    return Verdict(deserves, reason)
 
 
 def _compare(registry: Registry, serving: int | None, request: JobRequest, version: int) -> tuple[bool, str]:

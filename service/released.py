@@ -22,9 +22,10 @@ def released_models() -> Path:
 def adopt_released(registry: Registry, alias: str) -> None:
     """Publish the released models (`<name>/<version>/`) that the store does not have yet.
 
-    A model's first release gets the alias where it does not exist; what users have promoted stays.
+    A model's newest release gets the alias where it means nothing yet; what users have promoted stays.
     """
     folders = (folder for folder in released_models().glob("*/*") if folder.name.isdigit())
+    newest: dict[str, int] = {}
     for folder in sorted(folders, key=lambda path: (path.parent.name, int(path.name))):
         name, details = folder.parent.name, json.loads((folder / "manifest.json").read_text())
         known = {manifest.weights_sha256: manifest.version for manifest in registry.readable_versions(name)}
@@ -33,5 +34,7 @@ def adopt_released(registry: Registry, alias: str) -> None:
             job_id = f"release-{details['weights_sha256'][:16]}"
             version = registry.publish(name, (folder / "weights.npz").read_bytes(), details, job_id=job_id).version
             log.info("added released model %s version %d", name, version)
+        newest[name] = version
+    for name, version in newest.items():
         with contextlib.suppress(PreconditionFailed):  # it means something already
             registry.promote(name, alias, version, expected_generation=0, reason="released with the service")

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from service.gate import judge
+from service.job import JobRequest
+from service.registry import AliasState, Registry
+from service.store import open_store
+from tests.service.conftest import half_trained
+
+REQUEST = JobRequest("starter", {}, "odd", "if_better")
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    registry = Registry(open_store(str(tmp_path / "store")))
+    for seed in (1, 2, 3):
+        registry.publish("odd", *half_trained(seed=seed))
+    return registry
+
+
+def test_the_first_version_of_a_model_is_promoted_and_judging_again_changes_nothing(registry: Registry) -> None:
+    for _ in range(2):
+        verdict = judge(registry, "production", REQUEST, 1)
+        assert verdict.promoted
+        assert verdict.state(REQUEST) == "succeeded"
+    assert len(registry.history("odd", "production")) == 1
+
+
+def test_of_two_versions_the_better_one_serves(registry: Registry) -> None:
+    registry.promote("odd", "production", 1)
+    second = judge(registry, "production", REQUEST, 2)
+    assert second.reason is not None
+    assert second.promoted is second.reason.startswith("at least as good")
+    assert registry.alias("odd", "production").version == (2 if second.promoted else 1)
+
+
+def test_never_means_never_and_always_asks_nothing(registry: Registry) -> None:
+    never = JobRequest("starter", {}, "odd", "never")
+    assert judge(registry, "production", never, 1).state(never) == "succeeded"
+    assert registry.history("odd", "production") == []
+    assert judge(registry, "production", JobRequest("starter", {}, "odd", "always"), 1).promoted
+
+
+def test_a_promotion_made_during_the_comparison_is_not_overwritten_unseen(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody promotes version 3 between the look and the write: the gate looks again before it writes."""
+    registry.promote("odd", "production", 1)
+    looks: list[int] = []
+    look = registry.history
+
+    def look_and_be_overtaken(name: str, alias: str, most: int | None = None) -> list[AliasState]:
+        states = look(name, alias, most)
+        looks.append(states[0].version)
+        if len(looks) == 1:
+            registry.promote("odd", "production", 3, reason="by hand")
+        return states
+
+    monkeypatch.setattr(registry, "history", look_and_be_overtaken)
+    judge(registry, "production", JobRequest("starter", {}, "odd", "always"), 2)
+    assert looks == [1, 3]
+    assert [state.version for state in look("odd", "production")] == [2, 3, 1]
