@@ -3,15 +3,15 @@
 import io
 import struct
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from service.errors import BlankImage, InvalidImage, PayloadTooLarge, UnsupportedMediaType
 from training.arrays import Pixels
 from training.errors import DataError
+from training.pictures import to_gray
 from training.preprocess import to_glyph
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
@@ -57,10 +57,7 @@ class Picture:
         try:
             if image.format != "MPO" and getattr(image, "is_animated", False):  # phones write a preview into MPO
                 raise InvalidImage("the image is animated; send one frame")
-            image.load()
-            if image.getexif():
-                image = ImageOps.exif_transpose(image)
-            return _gray(image)
+            return to_gray(image)
         except InvalidImage:
             raise
         except Exception as error:  # SyntaxError, struct.error, OSError, ValueError, …
@@ -102,40 +99,3 @@ def open_picture(content: bytes, limits: ImageLimits) -> Picture:
 def _undecodable(error: Exception) -> InvalidImage:
     truncated = isinstance(error, OSError | EOFError | struct.error) and "truncated" in str(error)
     return InvalidImage("the image is truncated" if truncated else "the image is damaged and cannot be decoded")
-
-
-def _gray(image: Image.Image) -> NDArray[np.uint8]:
-    """Convert by mode: Pillow's own conversion clips 16 bits to 255 and drops transparency."""
-    if image.mode == "L" and "transparency" not in image.info:
-        return _array(image)
-    if image.mode.startswith("I"):
-        return _clipped(np.asarray(image, dtype=np.int64) >> 8)
-    if image.mode == "F":
-        return _clipped(np.nan_to_num(np.asarray(image)))
-    if image.has_transparency_data:
-        return _over_background(image.convert("RGBA"))
-    return _array(image.convert("L"))
-
-
-def _clipped(values: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.asarray(np.clip(values, 0, 255), dtype=np.uint8)
-
-
-def _array(image: Image.Image) -> NDArray[np.uint8]:
-    return np.asarray(image, dtype=np.uint8)
-
-
-def _over_background(image: Image.Image) -> NDArray[np.uint8]:
-    """Put a transparent image over what lies behind it.
-
-    An image that is mostly transparent is ink alone: it goes on paper that contrasts with it. One that is mostly
-    opaque has its own paper, and what is cut out of it, such as round corners, is filled with that.
-    """
-    gray = np.asarray(image.convert("RGB").convert("L")).astype(np.float32)
-    alpha = np.asarray(image.getchannel("A")).astype(np.float32) / 255
-    opaque = float(alpha.sum())
-    if opaque > alpha.size / 2:
-        background = float(np.median(gray[alpha > 0.5]))
-    else:
-        background = 0.0 if float((gray * alpha).sum()) >= 128 * opaque else 255.0
-    return np.rint(gray * alpha + background * (1 - alpha)).astype(np.uint8)

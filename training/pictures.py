@@ -37,10 +37,16 @@ def _clipped(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _over_background(image: "Image.Image") -> NDArray[np.uint8]:
-    """Put a transparent picture over white where its ink is dark, over black where it is light."""
-    values = np.asarray(image.convert("RGB").convert("L")).astype(np.float32)
+    """Put a transparent image over what lies behind it.
+
+    An image that is mostly transparent is ink alone: it goes on paper that contrasts with it. One that is mostly
+    opaque has its own paper, and what is cut out of it, such as round corners, is filled with that.
+    """
+    gray = np.asarray(image.convert("RGB").convert("L")).astype(np.float32)
     alpha = np.asarray(image.getchannel("A")).astype(np.float32) / 255
     opaque = float(alpha.sum())
-    dark_ink = opaque > 0 and float((values * alpha).sum()) / opaque < 128
-    background = 255.0 if dark_ink and opaque < alpha.size else 0.0
-    return np.rint(values * alpha + background * (1 - alpha)).astype(np.uint8)
+    if opaque > alpha.size / 2:
+        background = float(np.median(gray[alpha > 0.5]))
+    else:
+        background = 0.0 if float((gray * alpha).sum()) >= 128 * opaque else 255.0
+    return np.rint(gray * alpha + background * (1 - alpha)).astype(np.uint8)
