@@ -107,8 +107,10 @@ def train(
         examples, sample_weights, validation = hold_out(examples, sample_weights, config)
     learned = prepare(run.network, examples, config, sample_weights)
     held_out = prepare(run.network, validation, config, smooth=False) if validation else None
-    if run.step == 0 and (columns := speaking_columns(run.network, learned.x)) is not None:
-        run.narrow(columns, config)
+    if run.step == 0 and not augment:  # a deformation sees whole pictures, and may make silent inputs speak
+        columns = speaking_columns(run.network, learned.x)
+        if columns is not None:
+            run.narrow(columns, config)
     if run.columns is not None:
         learned = replace(learned, x=np.take(learned.x, run.columns, axis=1))
     steps = config.steps_per_epoch or math.ceil(len(learned.x) / config.batch_size)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from training import Experiment, recipes
 from training.arrays import Floats, Labels
 from training.fit import fit
 from training.fit_config import FitConfig
@@ -60,3 +61,24 @@ def test_inputs_that_nearly_all_speak_are_left_alone(rng: np.random.Generator) -
     assert speaking_columns(network, rng.normal(size=(50, 20))) is None
     assert speaking_columns(network, np.zeros((50, 20))) is None
     assert speaking_columns(MLP(MLPConfig((20, 20, 3), residual=True), 0), np.eye(20)[:5]) is None
+
+
+def test_a_deformation_sees_whole_pictures_and_may_make_silent_inputs_speak(
+    half_silent: tuple[Floats, Labels],
+) -> None:
+    x, y = half_silent
+    widths: set[int] = set()
+
+    def fill(batch: Floats, rng: np.random.Generator) -> Floats:
+        widths.add(batch.shape[1])
+        return batch + rng.normal(size=batch.shape)
+
+    network = MLP(MLPConfig((20, 8, 3)), 0, np.float64)
+    fit(network, x, y, FitConfig(epochs=1), augment=fill)
+    assert widths == {20}
+    assert network.arrays()["0.weight"][::2].any()
+
+
+def test_a_recipe_can_deform_real_digits() -> None:
+    experiment = Experiment(recipes.get("starter").replace(epochs=1, layers=(784, 8, 10), augment="deform"))
+    assert len(list(experiment.epochs())) == 1
