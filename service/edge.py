@@ -80,8 +80,7 @@ class Edge:
             self._metrics.in_flight.dec()
             route = getattr(scope.get("route"), "path", "unknown")
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.requests.labels(route, method, str(status)).inc()
-            self._metrics.latency.labels(route).observe(time.perf_counter() - started)
+            self._metrics.answered(route, method, status, time.perf_counter() - started)
         await body.discard_rest()
 
 

@@ -1,5 +1,7 @@
 """What Prometheus sees. Each application has its own registry, so that two in one process do not mix."""
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -46,6 +48,17 @@ class Metrics:
         self.serving.clear()
         self.serving.labels(model, str(version)).set(1)
         self.swaps.inc()
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one request and the time its answer took."""
+        self.requests.labels(route, method, str(status)).inc()
+        self.latency.labels(route).observe(seconds)
+
+    def predicted(self, model: str, labels: Sequence[str], confidences: Sequence[float]) -> None:
+        """Count the answers of one batch."""
+        for label, confidence in zip(labels, confidences, strict=True):
+            self.predictions.labels(model, label).inc()
+            self.confidence.observe(confidence)
 
     def text(self) -> bytes:
         """Write everything in Prometheus's text format."""

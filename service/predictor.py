@@ -62,6 +62,10 @@ class Predictor:
             raise Unavailable("no model is loaded yet", retry_after_seconds=1)
         return self._serving
 
+    def choose(self, request_id: str) -> Snapshot:  # noqa: ARG002 -- a canary will choose by it
+        """Choose the snapshot for a request that names no version. Raises Unavailable before the first is loaded."""
+        return self.serving
+
     def follow(self) -> None:
         """Load what the alias means now, if that has changed. Blocks; call it off the event loop.
 

@@ -39,7 +39,7 @@ async def predict(
 ) -> Response:
     """Read the digit on one image, or on several: as files, as the body itself, or as JSON."""
     if model is None and version is None and alias is None:
-        snapshot = parts.predictor.serving
+        snapshot = parts.predictor.choose(request_id)
     else:
         snapshot = await asyncio.to_thread(parts.predictor.snapshot, model, version, alias)
     readers, is_batch = await readers_of(request, parts)
@@ -90,10 +90,11 @@ def _answer(
             parts.metrics.rejected.labels(glyph.code).inc()
             answers.append(glyph)
             continue
-        answer = _prediction(next(rows), snapshot.labels, top_k)
-        parts.metrics.predictions.labels(snapshot.model, answer["label"]).inc()
-        parts.metrics.confidence.observe(answer["confidence"])
-        answers.append(answer)
+        answers.append(_prediction(next(rows), snapshot.labels, top_k))
+    found = [answer for answer in answers if not isinstance(answer, ServiceError)]
+    parts.metrics.predicted(
+        snapshot.model, [answer["label"] for answer in found], [answer["confidence"] for answer in found]
+    )
     return answers
 
 
