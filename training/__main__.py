@@ -14,6 +14,7 @@ from training import recipes
 from training.changes import read_changes
 from training.commands import app as other_commands
 from training.experiment import Experiment
+from training.kernel import use_better_kernel
 from training.reports import REPORTS, download_bar
 from training.terminal import DataOption, RecipeOption, SeedOption, SetOption, console, errors
 
@@ -111,6 +112,7 @@ def _interrupt_at_end_of_input() -> None:
 
 def main() -> None:
     """Run the command."""
+    use_better_kernel()
     app(prog_name="python -m training")
 
 

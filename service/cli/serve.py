@@ -48,6 +48,9 @@ def serve(
         )
         raise typer.Exit(2)
     _log(settings)
+    from training.kernel import use_better_kernel  # imports NumPy, which `--help` does without
+
+    use_better_kernel()
     settings.home.mkdir(parents=True, exist_ok=True)
     supervisor = None if no_worker else _WorkerSupervisor(settings.home)
     from service.server import run_server  # after the worker is on its way: both start at the same time
