@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI, Request, Response
@@ -44,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
         registry, settings.model, settings.alias, on_swap=lambda fresh: metrics.serve(fresh.model, fresh.version)
     )
     metrics.trouble.set_function(lambda: float(predictor.trouble is not None))
+    metrics.watch_trial(lambda: (trial.labels, asdict(trial.figures())) if (trial := predictor.trial) else None)
     parts = Parts(settings, registry, predictor, Jobs(settings), metrics)
 
     @contextlib.asynccontextmanager
@@ -53,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
         following = asyncio.create_task(_follow(predictor, settings.alias_poll_seconds))
         yield
         following.cancel()
+        await asyncio.to_thread(predictor.close)
         await asyncio.to_thread(parts.jobs.close)
 
     app = FastAPI(

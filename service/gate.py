@@ -40,10 +40,10 @@ def judge(registry: Registry, alias: str, request: JobRequest, version: int) -> 
 
 def _judge_once(registry: Registry, alias: str, request: JobRequest, version: int) -> Verdict:
     """Judge against what the alias means now. Raises PreconditionFailed when that changes before the promotion."""
+    generation = registry.generation(request.model, alias)  # first: what comes after this look is noticed
     history = registry.history(request.model, alias, most=_LOOKED_BACK)
     if done := next((state for state in history if state.version == version), None):
         return Verdict(promoted=True, reason=done.reason)  # before we were cut off; others may have promoted since
-    generation = history[0].generation if history else 0
     deserves, reason = True, "promoted without comparison"
     if request.promote == "if_better":
         deserves, reason = _compare(registry, history[0].version if history else None, request, version)

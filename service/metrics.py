@@ -1,13 +1,26 @@
 """What Prometheus sees. Each application has its own registry, so that two in one process do not mix."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
+
+
+TrialCounts = tuple[dict[str, str], dict[str, int]]
+"""Who is on trial, as labels, and what was counted, by name."""
+
+_TRIAL_COUNTS = {
+    "requests": "Requests that the canary answered, or that were taken for the shadow.",
+    "compared": "Images that both the candidate and the serving version have read.",
+    "agreed": "Those on which both gave the same label.",
+    "dropped": "Requests that were not compared, since comparing did not keep up.",
+}
 
 
 class Metrics:
@@ -43,6 +56,10 @@ class Metrics:
         )
         self.swaps = Counter("glyphserve_model_swaps", "Versions taken into service.", registry=self._registry)
 
+    def watch_trial(self, counts: Callable[[], TrialCounts | None]) -> None:
+        """Show how the trial of a candidate goes; `counts` answers None while there is none."""
+        self._registry.register(_Trial(counts))
+
     def serve(self, model: str, version: int) -> None:
         """Note which version serves from now on."""
         self.serving.clear()
@@ -63,3 +80,19 @@ class Metrics:
     def text(self) -> bytes:
         """Write everything in Prometheus's text format."""
         return generate_latest(self._registry)
+
+
+class _Trial(Collector):
+    """The counts of the trial that goes on; with another candidate they begin at zero."""
+
+    def __init__(self, counts: Callable[[], TrialCounts | None]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        trial = self._counts()
+        for name, explanation in _TRIAL_COUNTS.items():
+            labels, counts = trial or ({}, {})
+            family = CounterMetricFamily(f"glyphserve_trial_{name}", explanation, labels=list(labels))
+            if trial:
+                family.add_metric(list(labels.values()), counts[name])
+            yield family

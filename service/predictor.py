@@ -3,44 +3,20 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-import numpy as np
-
+from service.aliases import AliasState, Candidate
 from service.errors import CorruptModel, NotFound, ServiceError, Unavailable
-from service.manifest import LoadedModel
 from service.registry import Registry
-from training import MLP
-from training.arrays import Floats, Pixels
-from training.evaluation import class_probabilities
+from service.snapshot import Snapshot as Snapshot
+from service.snapshot import warm_snapshot
+from service.trial import Trial
+from training.arrays import Pixels
 
 log = logging.getLogger(__name__)
 
 _CACHED_VERSIONS = 4
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """One version, loaded and warm. Never changed; a promotion makes a new one."""
-
-    model: str
-    version: int
-    labels: tuple[str, ...]
-    network: MLP
-    temperature: float
-    generation: int = 0
-    """Of the alias that led here; 0 when the version was asked for by number."""
-
-    def probabilities(self, glyphs: Pixels) -> Floats:
-        """Read glyphs, uint8 (n, 28, 28): one row of probabilities each, in the order of the labels."""
-        probabilities = class_probabilities(self.network, self.network.config.input.features(glyphs))
-        if self.temperature == 1:
-            return probabilities
-        # Softmax at a temperature, from probabilities: p^(1/T), normalised (Guo et al. 2017).
-        powers = np.power(np.maximum(probabilities, np.finfo(np.float32).tiny), 1 / self.temperature)
-        scaled: Floats = powers / powers.sum(axis=1, keepdims=True)
-        return scaled
 
 
 class Predictor:
@@ -50,10 +26,14 @@ class Predictor:
         """Nothing is loaded yet: `follow` does that. `on_swap` hears of each new serving snapshot."""
         self._registry, self._model, self._alias, self._on_swap = registry, model, alias, on_swap
         self._serving: Snapshot | None = None
+        self._tried: Snapshot | None = None
+        self._trial: Trial | None = None
         self._versions: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
         self._lock = threading.Lock()
         self.trouble: str | None = None
         """Why the alias could not be followed the last time; the old snapshot goes on serving."""
+        self.candidate_trouble: str | None = None
+        """Why the candidate of the alias is not on trial; the alias's own version serves all the same."""
 
     @property
     def serving(self) -> Snapshot:
@@ -62,9 +42,29 @@ class Predictor:
             raise Unavailable("no model is loaded yet", retry_after_seconds=1)
         return self._serving
 
-    def choose(self, request_id: str) -> Snapshot:  # noqa: ARG002 -- a canary will choose by it
-        """Choose the snapshot for a request that names no version. Raises Unavailable before the first is loaded."""
-        return self.serving
+    @property
+    def trial(self) -> Trial | None:
+        """The trial of a candidate that goes on now."""
+        return self._trial
+
+    def choose(self, request_id: str) -> Snapshot:
+        """Choose the snapshot for a request that names no version: the serving one, or a canary on its share.
+
+        Raises Unavailable before the first is loaded.
+        """
+        trial = self._trial  # looked at once: another thread may end it
+        if trial is not None:
+            return trial.choose(request_id)
+        return self._serving or self.serving
+
+    def compare(self, request_id: str, snapshot: Snapshot, glyphs: Pixels, labels: Sequence[str]) -> None:
+        """Tell what `snapshot`, as `choose` gave it, has answered: during a trial the other version reads it, too.
+
+        To be called once the answer is made; it never waits. The glyphs, uint8 (n, 28, 28), are copied if needed.
+        """
+        trial = self._trial
+        if trial is not None:
+            trial.compare(request_id, snapshot, glyphs, labels)
 
     def follow(self) -> None:
         """Load what the alias means now, if that has changed. Blocks; call it off the event loop.
@@ -75,8 +75,9 @@ class Predictor:
             try:
                 state = self._registry.alias(self._model, self._alias)
                 if self._serving is None or state.generation != self._serving.generation:
-                    self._serve(self._load(self._model, state.version, state.generation))
+                    self._take(state)
                 self.trouble = None
+                self._try(state.candidate)
             except ServiceError as error:
                 self._tell(error.detail)
                 self._fall_back()
@@ -91,17 +92,54 @@ class Predictor:
         try:
             for state in self._registry.history(self._model, self._alias):
                 try:
-                    self._serve(self._load(self._model, state.version, state.generation))
+                    self._take(state)
                 except (CorruptModel, NotFound):
                     continue
                 return
         except ServiceError:
             return  # the store is out of reach; it will be asked again
 
-    def _serve(self, fresh: Snapshot) -> None:
+    def _take(self, state: AliasState) -> None:
+        """Let the version of an entry serve; a trial of an earlier entry ends with it."""
+        before, fresh = self._serving, self._at_hand(state.version, state.generation)
         self._serving = fresh
-        self._on_swap(fresh)
-        log.info("serving %s version %d", fresh.model, fresh.version)
+        self._end_trial()
+        if before is None or before.version != fresh.version:
+            self._on_swap(fresh)
+            log.info("serving %s version %d", fresh.model, fresh.version)
+
+    def _try(self, candidate: Candidate | None) -> None:
+        """Begin the trial that the alias asks for, unless it goes on already; a failure is told, and tried again."""
+        if candidate is None:
+            self._tried = self.candidate_trouble = None
+        elif self._trial is None:
+            try:
+                self._tried = self._at_hand(candidate.version, self.serving.generation)
+                self._trial = Trial(self.serving, self._tried, candidate.share, candidate.mode)
+                self.candidate_trouble = None
+                log.info("version %d is on trial as a %s", candidate.version, candidate.mode)
+            except Exception as error:  # whatever it is, the version that serves is not concerned
+                detail = error.detail if isinstance(error, ServiceError) else type(error).__name__
+                if detail != self.candidate_trouble:
+                    log.error("the candidate cannot be tried: %s", detail)
+                self.candidate_trouble = detail
+
+    def _at_hand(self, version: int, generation: int) -> Snapshot:
+        """Take the version that serves or was tried already, without loading it again, or load it."""
+        for known in (self._serving, self._tried):
+            if known and known.version == version:
+                return replace(known, generation=generation)
+        return self._load(self._model, version, generation)
+
+    def _end_trial(self) -> None:
+        trial, self._trial = self._trial, None
+        if trial:
+            trial.end()
+
+    def close(self) -> None:
+        """End the trial, if one goes on."""
+        with self._lock:
+            self._end_trial()
 
     def snapshot(self, model: str | None = None, version: int | None = None, alias: str | None = None) -> Snapshot:
         """Find the snapshot for a request; loads it when it is not at hand, so it may block.
@@ -126,18 +164,9 @@ class Predictor:
             return self._versions[key]
 
     def _load(self, model: str, version: int, generation: int) -> Snapshot:
-        fresh = _snapshot(self._registry.load(model, version), generation)
-        warm = fresh.probabilities(np.zeros((1, 28, 28), np.uint8))
-        if not np.isfinite(warm).all():
-            raise CorruptModel(f"{model} version {version} answers with numbers that are not finite")
-        return fresh
+        return warm_snapshot(self._registry.load(model, version), generation)
 
     def _tell(self, trouble: str) -> None:
         if trouble != self.trouble:
             log.error("the alias cannot be followed: %s", trouble)
         self.trouble = trouble
-
-
-def _snapshot(loaded: LoadedModel, generation: int) -> Snapshot:
-    manifest = loaded.manifest
-    return Snapshot(manifest.name, manifest.version, manifest.labels, loaded.network, manifest.temperature, generation)

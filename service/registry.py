@@ -3,37 +3,20 @@
     models/<name>/<version>/weights.npz      written first
     models/<name>/<version>/manifest.json    written last: a version without it does not exist
     models/<name>/jobs/<job id>.json         the manifest of what a job made, decided once: it cannot publish twice
-    models/<name>/aliases/<alias>/<generation>.json
+    models/<name>/aliases/<alias>/<generation>.json    as `aliases` tells
 
-Everything but the weights is written create-only, so that two replicas that promote at once cannot both win, and
-the log is the history. No database is needed to serve.
+Everything but the weights is written create-only, so that two replicas that promote at once cannot both win. No
+database is needed to serve.
 """
 
 import json
-import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
-from service.errors import Conflict, CorruptModel, InvalidInput, NotFound, PreconditionFailed
+from service.aliases import AliasLogs, AliasState, Candidate, checked
+from service.errors import Conflict, CorruptModel, InvalidInput, NotFound
 from service.manifest import LoadedModel, Manifest, open_network
 from service.store import Store
-
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-_PROMOTE_TRIES = 20
-
-
-@dataclass(frozen=True)
-class AliasState:
-    """One entry of an alias's log: since `since`, `alias` means `version`."""
-
-    alias: str
-    version: int
-    generation: int
-    since: str
-    reason: str
 
 
 class Registry:
@@ -41,7 +24,7 @@ class Registry:
 
     def __init__(self, store: Store) -> None:
         """Stand on a store."""
-        self._store = store
+        self._store, self._aliases = store, AliasLogs(store)
 
     def models(self) -> list[str]:
         """List the names of models with at least one version."""
@@ -56,7 +39,7 @@ class Registry:
 
     def manifest(self, name: str, version: int) -> Manifest:
         """Read a version's manifest. Raises NotFound, or CorruptModel when it cannot be read."""
-        _checked(name)
+        checked(name)
         try:
             content = self._store.get(f"models/{name}/{version}/manifest.json")
         except FileNotFoundError:
@@ -84,7 +67,7 @@ class Registry:
         A job that publishes again gets the version that it made the first time. Raises CorruptModel when the
         weights do not pass their checks.
         """
-        _checked(name)
+        checked(name)
         if job_id and (decided := self._decided(name, job_id)):
             return self._finish(decided, weights)
         open_network(weights, Manifest(name, 0, details))
@@ -125,48 +108,59 @@ class Registry:
 
     def alias(self, name: str, alias: str) -> AliasState:
         """Say what an alias means now. Raises NotFound, or CorruptModel when its last entry cannot be read."""
-        generations = self._generations(name, alias)
-        if not generations:
-            raise NotFound(f"model {name} has no alias of that name")
-        return self._entry(name, alias, generations[0])
+        return self._aliases.now(name, alias)
+
+    def generation(self, name: str, alias: str) -> int:
+        """Count the promotions of an alias, also when its last entry cannot be read; 0 when it means nothing yet."""
+        return self._aliases.expect(name, alias, None)
 
     def history(self, name: str, alias: str, most: int | None = None) -> list[AliasState]:
         """List what an alias has meant, newest first, without damaged entries."""
-        states: list[AliasState] = []
-        for generation in self._generations(name, alias):
-            if len(states) == most:
-                break
-            try:
-                states.append(self._entry(name, alias, generation))
-            except CorruptModel:
-                continue
-        return states
+        return self._aliases.history(name, alias, most)
 
     def aliases(self, name: str) -> list[AliasState]:
-        """List all aliases of a model."""
-        keys = self._store.list(f"models/{_checked(name)}/aliases")
-        return [self.alias(name, alias) for alias in sorted({key.split("/")[3] for key in keys})]
+        """List all aliases of a model, each by its newest entry that can be read."""
+        states = (self.history(name, alias, most=1) for alias in self._aliases.names(name))
+        return [state for found in states for state in found]
 
     def promote(
-        self, name: str, alias: str, version: int, *, expected_generation: int | None = None, reason: str = "by hand"
+        self,
+        name: str,
+        alias: str,
+        version: int,
+        *,
+        candidate: Candidate | None = None,
+        expected_generation: int | None = None,
+        reason: str = "by hand",
     ) -> AliasState:
-        """Let an alias mean a version, after loading that version once.
+        """Let an alias mean a version, after loading that version once; a candidate goes on trial beside it.
 
         With `expected_generation` (0: the alias must be new) it happens only if nobody else was faster; raises
         PreconditionFailed otherwise, NotFound for an unknown version, CorruptModel for a damaged one.
         """
-        self._expected(name, alias, expected_generation)
+        self._aliases.expect(name, alias, expected_generation)
         self.load(name, version)
-        since = datetime.now(UTC).isoformat(timespec="milliseconds")
-        entry = json.dumps({"version": version, "since": since, "reason": reason}).encode()
-        for _ in range(_PROMOTE_TRIES):
-            generation = self._expected(name, alias, expected_generation)
-            try:
-                self._store.create(_alias_key(name, alias, generation + 1), entry)
-            except FileExistsError:
-                continue
-            return AliasState(alias, version, generation + 1, since, reason)
-        raise Conflict("others keep promoting this alias; try again")
+        if candidate:
+            if candidate.version == version:
+                raise InvalidInput("the candidate is the version itself", field="candidate")
+            self.load(name, candidate.version)
+        return self._aliases.append(name, alias, version, candidate, expected_generation, reason)
+
+    def roll_back(
+        self, name: str, alias: str, *, expected_generation: int | None = None, reason: str = "rolled back"
+    ) -> AliasState:
+        """Let an alias mean again what it meant before the present version; raises Conflict when that is nothing.
+
+        A trial ends with it. Of two who do this at once one fails, so that it cannot go back and forth.
+        """
+        generation = self._aliases.expect(name, alias, expected_generation)
+        history = self.history(name, alias)
+        # A last entry that cannot be read never served: before it is the newest that can be.
+        present = history[0].version if history and history[0].generation == generation else None
+        before = next((state.version for state in history if state.version != present), None)
+        if before is None:
+            raise Conflict("there is no earlier version to go back to")
+        return self.promote(name, alias, before, expected_generation=generation, reason=reason)
 
     def readable_versions(self, name: str) -> list[Manifest]:
         """List the versions whose manifests can be read; none for an unknown model."""
@@ -187,35 +181,7 @@ class Registry:
         except (ValueError, KeyError, TypeError):
             raise CorruptModel("what the job has published before is damaged") from None
 
-    def _expected(self, name: str, alias: str, expected_generation: int | None) -> int:
-        generation = max(self._generations(name, alias), default=0)
-        if expected_generation not in (None, generation):
-            raise PreconditionFailed(f"the alias is at generation {generation}, not {expected_generation}")
-        return generation
-
-    def _generations(self, name: str, alias: str) -> list[int]:
-        """List the numbers of an alias's entries, newest first."""
-        keys = self._store.list(f"models/{_checked(name)}/aliases/{_checked(alias)}")
-        return sorted((int(Path(key).stem) for key in keys if Path(key).stem.isdigit()), reverse=True)
-
-    def _entry(self, name: str, alias: str, generation: int) -> AliasState:
-        try:
-            entry = json.loads(self._store.get(_alias_key(name, alias, generation)))
-            return AliasState(alias, entry["version"], generation, entry["since"], entry["reason"])
-        except (ValueError, KeyError, TypeError):
-            raise CorruptModel(f"generation {generation} of the alias is damaged") from None
-
     def _numbers(self, name: str, member: str) -> list[int]:
         """List the numbers of versions that have a member."""
-        keys = (key.split("/") for key in self._store.list(f"models/{_checked(name)}"))
+        keys = (key.split("/") for key in self._store.list(f"models/{checked(name)}"))
         return sorted(int(p[2]) for p in keys if len(p) == 4 and p[3] == member and p[2].isdigit())
-
-
-def _alias_key(name: str, alias: str, generation: int) -> str:
-    return f"models/{name}/aliases/{alias}/{generation:08d}.json"
-
-
-def _checked(name: str) -> str:
-    if not NAME.fullmatch(name):
-        raise InvalidInput("names are lower-case letters, digits, - and _, at most 63", field="name")
-    return name

@@ -83,6 +83,34 @@ class AliasInfo(Answer):
     """Counts the promotions; send it back as If-Match to promote only if nobody else did."""
     since: str
     reason: str
+    candidate: int | None = None
+    """The version on trial beside it."""
+    share: float | None = None
+    """Of the requests that meet the trial, by the hash of their ids."""
+    mode: Literal["canary", "shadow"] | None = None
+    """A canary answers its share of the requests; a shadow reads along and answers none."""
+
+
+class TrialInfo(Answer):
+    """What a trial has shown in the process that answers, since it began there."""
+
+    requests: int
+    """Requests that the canary has answered, or that were taken for the shadow."""
+    compared: int
+    """Images that both versions have read."""
+    agreement: float | None
+    """How often both gave the same label; null before the first comparison."""
+    dropped: int
+    """Requests that were not compared, since comparing did not keep up."""
+
+
+class AliasNow(AliasInfo):
+    """What an alias means now, and how the trial of its candidate goes."""
+
+    trial: TrialInfo | None = None
+    """Null where there is no candidate, or where this process does not serve by this alias."""
+    trouble: str | None = None
+    """Why the candidate is not on trial in this process."""
 
 
 class VersionInfo(Answer):
@@ -110,10 +138,22 @@ class Models(Answer):
 
 
 class PromoteBody(Body):
-    """Which version the alias shall mean."""
+    """Which version the alias shall mean, and which candidate, if any, is on trial beside it."""
 
     version: int = Field(ge=1, le=MAX_VERSION)
     reason: str = Field(default="by request", max_length=200)
+    candidate: int | None = Field(default=None, ge=1, le=MAX_VERSION)
+    """A version to try beside it; without one, a trial that goes on ends."""
+    mode: Literal["canary", "shadow"] | None = None
+    """A canary answers its share of the requests; a shadow (the default) reads along and answers none."""
+    share: float | None = Field(default=None, gt=0, le=1)
+    """Of the requests that name no version; a canary needs it, a shadow reads all by default."""
+
+
+class RollBackBody(Body):
+    """Why the alias goes back."""
+
+    reason: str = Field(default="rolled back by request", max_length=200)
 
 
 class TrainBody(Body):

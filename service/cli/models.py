@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from service.aliases import AliasState, Mode, make_candidate
+
 app = typer.Typer(help="Look at models and versions; promote and roll back.", no_args_is_help=True)
 
 HomeOption = Annotated[Path | None, typer.Option(help="Folder of models and jobs.")]
@@ -50,25 +52,53 @@ def show(name: str, version: int, home: HomeOption = None) -> None:
 
 @app.command(epilog="Example: glyphserve models promote mnist 2")
 def promote(name: str, version: int, alias: AliasOption = None, home: HomeOption = None) -> None:
-    """Let a version take over; running servers follow within a second."""
+    """Let a version take over; running servers follow within a second. A trial ends."""
     from service.cli.local import open_registry, settings_for
 
     settings = settings_for(home)
     state = open_registry(settings).promote(name, alias or settings.alias, version, reason="by command")
-    typer.echo(f"{name} {state.alias} is version {state.version} (generation {state.generation})")
+    _tell(name, state)
+
+
+@app.command("try", epilog="Example: glyphserve models try mnist 3 --share 0.1 --mode canary")
+def try_candidate(
+    name: str,
+    candidate: int,
+    mode: Annotated[Mode, typer.Option(help="A canary answers its share; a shadow reads along.")] = "shadow",
+    share: Annotated[float | None, typer.Option(help="Of the requests, from 0 to 1; a shadow's default is 1.")] = None,
+    alias: AliasOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Put a version on trial beside the serving one; `promote` and `rollback` end it."""
+    from service.cli.local import open_registry, settings_for
+
+    settings = settings_for(home)
+    registry = open_registry(settings)
+    serving = registry.alias(name, alias or settings.alias)
+    trial = make_candidate(candidate, share, mode)
+    state = registry.promote(
+        name,
+        serving.alias,
+        serving.version,
+        candidate=trial,
+        expected_generation=serving.generation,
+        reason="on trial by command",
+    )
+    _tell(name, state)
 
 
 @app.command(epilog="Example: glyphserve models rollback mnist")
 def rollback(name: str, alias: AliasOption = None, home: HomeOption = None) -> None:
-    """Go back to the version before the present one."""
+    """Go back to the version before the present one. A trial ends."""
     from service.cli.local import open_registry, settings_for
-    from service.errors import Conflict
 
     settings = settings_for(home)
-    registry = open_registry(settings)
-    history = registry.history(name, alias or settings.alias)
-    before = next((state for state in history if state.version != history[0].version), None)
-    if before is None:
-        raise Conflict("there is no earlier version to go back to")
-    state = registry.promote(name, alias or settings.alias, before.version, reason="rolled back by command")
-    typer.echo(f"{name} {state.alias} is version {state.version} again (generation {state.generation})")
+    state = open_registry(settings).roll_back(name, alias or settings.alias, reason="rolled back by command")
+    _tell(name, state)
+
+
+def _tell(name: str, state: AliasState) -> None:
+    line = f"{name} {state.alias} is version {state.version} (generation {state.generation})"
+    if trial := state.candidate:
+        line += f"; version {trial.version} is its {trial.mode} on {trial.share:.0%} of the requests"
+    typer.echo(line)

@@ -5,15 +5,26 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Response
 
-from service.dependencies import PartsDep
+from service.aliases import AliasState, Candidate, make_candidate
+from service.dependencies import Parts, PartsDep
 from service.errors import InvalidInput
 from service.manifest import Manifest
-from service.registry import AliasState
-from service.schemas import MAX_VERSION, AliasInfo, ModelInfo, Models, PromoteBody, VersionInfo
+from service.schemas import (
+    MAX_VERSION,
+    AliasInfo,
+    AliasNow,
+    ModelInfo,
+    Models,
+    PromoteBody,
+    RollBackBody,
+    TrialInfo,
+    VersionInfo,
+)
 
 router = APIRouter(prefix="/models", tags=["models"])
 
 VersionPath = Annotated[int, Path(ge=1, le=MAX_VERSION)]
+IfMatch = Annotated[str | None, Header(description="Change the alias only if it is at this generation.")]
 
 
 @router.get("")
@@ -49,11 +60,22 @@ def get_weights(name: str, version: VersionPath, parts: PartsDep) -> Response:
 
 
 @router.get("/{name}/aliases/{alias}")
-def get_alias(name: str, alias: str, parts: PartsDep, response: Response) -> AliasInfo:
-    """Show what an alias means; the ETag is its generation."""
+def get_alias(name: str, alias: str, parts: PartsDep, response: Response) -> AliasNow:
+    """Show what an alias means, and how the trial of its candidate goes; the ETag is its generation."""
     state = parts.registry.alias(name, alias)
     response.headers["ETag"] = f'"{state.generation}"'
-    return _alias(state)
+    now = AliasNow(**_alias(state).model_dump())
+    if state.candidate and (name, alias) == (parts.settings.model, parts.settings.alias):
+        if trial := parts.predictor.trial:
+            figures = trial.figures()
+            now.trial = TrialInfo(
+                requests=figures.requests,
+                compared=figures.compared,
+                agreement=figures.agreement,
+                dropped=figures.dropped,
+            )
+        now.trouble = parts.predictor.candidate_trouble
+    return now
 
 
 @router.get("/{name}/aliases/{alias}/history")
@@ -64,20 +86,51 @@ def get_history(name: str, alias: str, parts: PartsDep) -> list[AliasInfo]:
 
 @router.put("/{name}/aliases/{alias}")
 def put_alias(
+    name: str, alias: str, body: PromoteBody, parts: PartsDep, response: Response, if_match: IfMatch = None
+) -> AliasInfo:
+    """Promote a version, or roll back to one: the alias means it from now on, and requests are answered by it.
+
+    With a `candidate`, that version is on trial from now on: as a shadow it reads along, as a canary it answers a
+    share of the requests. Without one, a trial ends.
+    """
+    state = parts.registry.promote(
+        name,
+        alias,
+        body.version,
+        candidate=_candidate(body),
+        expected_generation=_generation(if_match),
+        reason=body.reason,
+    )
+    return _changed(state, parts, response)
+
+
+@router.post("/{name}/aliases/{alias}/rollback")
+def roll_back(
     name: str,
     alias: str,
-    body: PromoteBody,
     parts: PartsDep,
     response: Response,
-    if_match: Annotated[str | None, Header(description="Promote only if the alias is at this generation.")] = None,
+    body: RollBackBody | None = None,
+    if_match: IfMatch = None,
 ) -> AliasInfo:
-    """Promote a version, or roll back to one: the alias means it from now on, and requests are answered by it."""
-    state = parts.registry.promote(
-        name, alias, body.version, expected_generation=_generation(if_match), reason=body.reason
-    )
+    """Go back to the version that the alias meant before the present one; a trial ends."""
+    reason = (body or RollBackBody()).reason
+    state = parts.registry.roll_back(name, alias, expected_generation=_generation(if_match), reason=reason)
+    return _changed(state, parts, response)
+
+
+def _changed(state: AliasState, parts: Parts, response: Response) -> AliasInfo:
     parts.predictor.follow()
     response.headers["ETag"] = f'"{state.generation}"'
     return _alias(state)
+
+
+def _candidate(body: PromoteBody) -> Candidate | None:
+    if body.candidate is None:
+        if body.share is not None or body.mode is not None:
+            raise InvalidInput("a share and a mode need a candidate", field="candidate")
+        return None
+    return make_candidate(body.candidate, body.share, body.mode or "shadow")
 
 
 def _generation(if_match: str | None) -> int | None:
@@ -90,7 +143,17 @@ def _generation(if_match: str | None) -> int | None:
 
 
 def _alias(state: AliasState) -> AliasInfo:
-    return AliasInfo(**asdict(state))
+    trial = asdict(state.candidate) if state.candidate else {}
+    return AliasInfo(
+        alias=state.alias,
+        version=state.version,
+        generation=state.generation,
+        since=state.since,
+        reason=state.reason,
+        candidate=trial.get("version"),
+        share=trial.get("share"),
+        mode=trial.get("mode"),
+    )
 
 
 def _version(manifest: Manifest, aliases: list[AliasState]) -> VersionInfo:

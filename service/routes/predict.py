@@ -19,6 +19,7 @@ from service.routes.form_docs import OPENAPI
 from service.routes.forms import Reader, readers_of
 from service.schemas import MAX_VERSION, BatchPrediction, SinglePrediction
 from training.arrays import Floats, Pixels
+from training.preprocess import SIDE
 
 router = APIRouter(tags=["predict"])
 
@@ -46,7 +47,7 @@ async def predict(
     if len(readers) > parts.settings.max_batch_images:
         raise PayloadTooLarge(f"{len(readers)} images; at most {parts.settings.max_batch_images} are taken at once")
     glyphs = await _glyphs(readers)
-    answers = _answer(glyphs, snapshot, parts, top_k)
+    answers = _answer(glyphs, snapshot, parts, request_id, top_k)
     common = {"model": snapshot.model, "version": snapshot.version, "request_id": request_id}
     if is_batch:
         body: dict[str, Any] = {"predictions": [_as_entry(answer) for answer in answers], **common}
@@ -79,11 +80,12 @@ def _attempt(read: Callable[[], _Read]) -> _Read | ServiceError:
 
 
 def _answer(
-    read: Sequence[Pixels | ServiceError], snapshot: Snapshot, parts: Parts, top_k: int | None
+    read: Sequence[Pixels | ServiceError], snapshot: Snapshot, parts: Parts, request_id: str, top_k: int | None
 ) -> list[dict[str, Any] | ServiceError]:
     """Let the network see all glyphs as one batch; an image that could not be read is answered by its error."""
     glyphs = [glyph for glyph in read if not isinstance(glyph, ServiceError)]
-    rows = iter(snapshot.probabilities(np.stack(glyphs)) if glyphs else ())
+    batch = np.stack(glyphs) if glyphs else np.empty((0, SIDE, SIDE), np.uint8)
+    rows = iter(snapshot.probabilities(batch) if glyphs else ())
     answers: list[dict[str, Any] | ServiceError] = []
     for glyph in read:
         if isinstance(glyph, ServiceError):
@@ -92,9 +94,9 @@ def _answer(
             continue
         answers.append(_prediction(next(rows), snapshot.labels, top_k))
     found = [answer for answer in answers if not isinstance(answer, ServiceError)]
-    parts.metrics.predicted(
-        snapshot.model, [answer["label"] for answer in found], [answer["confidence"] for answer in found]
-    )
+    labels = [answer["label"] for answer in found]
+    parts.metrics.predicted(snapshot.model, labels, [answer["confidence"] for answer in found])
+    parts.predictor.compare(request_id, snapshot, batch, labels)
     return answers
 
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 
+from service.aliases import NAME
 from service.dependencies import PartsDep
 from service.errors import InvalidInput
 from service.job import Job, JobRequest
-from service.registry import NAME
 from service.routes import train_events
 from service.schemas import JobInfo, Jobs, TrainBody
 from service.settings import Settings

@@ -64,7 +64,9 @@ def test_train_publishes_and_models_lists_promotes_and_rolls_back(tmp_path: Path
     listed = run("models", "list", home=home)
     assert "784-16-10" in listed.stdout
     rolled = run("models", "rollback", "mnist", home=home)
-    assert "version 1 again" in rolled.stdout
+    assert "production is version 1 (generation 3)" in rolled.stdout
+    tried = run("models", "try", "mnist", "2", "--mode", "canary", "--share", "0.1", home=home)
+    assert "version 2 is its canary on 10% of the requests" in tried.stdout
     manifest = json.loads(run("models", "show", "mnist", "2", home=home).stdout)
     assert manifest["recipe"] == "starter"
     always = run("train", "--set", "epochs=1", "--promote", "always", home=home)
@@ -80,6 +82,8 @@ def test_train_publishes_and_models_lists_promotes_and_rolls_back(tmp_path: Path
         (["train", "--dataset", "/nowhere"], 1, "no data set"),
         (["models", "promote", "mnist", "99"], 1, "no version 99"),
         (["models", "rollback", "mnist"], 1, "no earlier version"),
+        (["models", "try", "mnist", "1"], 1, "the version itself"),
+        (["models", "try", "mnist", "2", "--mode", "canary"], 1, "needs the share"),
         (["models", "show", "../x", "1"], 1, "lower-case"),
         (["jobs", "list"], 1, "not ready"),
         (["predict", "x.png", "--version", "7"], 1, "no version 7"),

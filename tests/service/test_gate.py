@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from service.aliases import AliasState
 from service.gate import judge
 from service.job import JobRequest
-from service.registry import AliasState, Registry
+from service.registry import Registry
 from service.store import open_store
 from tests.service.conftest import half_trained
 
@@ -40,6 +41,17 @@ def test_never_means_never_and_always_asks_nothing(registry: Registry) -> None:
     assert judge(registry, "production", never, 1).state(never) == "succeeded"
     assert registry.history("odd", "production") == []
     assert judge(registry, "production", JobRequest("starter", {}, "odd", "always"), 1).promoted
+
+
+def test_a_damaged_last_entry_of_the_alias_does_not_keep_jobs_from_promoting(
+    registry: Registry, tmp_path: Path
+) -> None:
+    for version in (1, 3):
+        registry.promote("odd", "production", version)
+    (tmp_path / "store" / "models" / "odd" / "aliases" / "production" / "00000002.json").write_bytes(b"rotten")
+    assert judge(registry, "production", JobRequest("starter", {}, "odd", "always"), 2).promoted
+    assert [state.version for state in registry.history("odd", "production")] == [2, 1]
+    assert registry.alias("odd", "production").generation == 3
 
 
 def test_a_promotion_made_during_the_comparison_is_not_overwritten_unseen(

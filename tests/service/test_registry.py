@@ -157,6 +157,18 @@ def test_a_damaged_entry_of_an_alias_is_told_as_such(content: bytes, registry: R
     assert [state.reason for state in registry.history("odd", "production")] == ["mended"]
 
 
+def test_a_damaged_last_entry_hides_neither_the_model_nor_the_way_back(registry: Registry, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        registry.publish("odd", *half_trained(seed=seed))
+        registry.promote("odd", "production", seed)
+    (tmp_path / "store" / "models" / "odd" / "aliases" / "production" / "00000002.json").write_bytes(b"rotten")
+    assert [(state.alias, state.version) for state in registry.aliases("odd")] == [("production", 1)]
+    back = registry.roll_back("odd", "production")
+    assert (back.version, back.generation) == (1, 3)
+    with pytest.raises(Conflict):
+        registry.roll_back("odd", "production")
+
+
 def test_weights_that_do_not_fit_their_manifest_are_not_published(registry: Registry) -> None:
     weights, details = half_trained()
     with pytest.raises(CorruptModel):

@@ -1,0 +1,44 @@
+"""One model version in memory, ready to answer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.errors import CorruptModel
+from service.manifest import LoadedModel
+from training import MLP
+from training.arrays import Floats, Pixels
+from training.evaluation import class_probabilities
+from training.preprocess import SIDE
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version, loaded and warm. Never changed; a promotion makes a new one."""
+
+    model: str
+    version: int
+    labels: tuple[str, ...]
+    network: MLP
+    temperature: float
+    generation: int = 0
+    """Of the alias that led here; 0 when the version was asked for by number."""
+
+    def probabilities(self, glyphs: Pixels) -> Floats:
+        """Read glyphs, uint8 (n, 28, 28): one row of probabilities each, in the order of the labels."""
+        probabilities = class_probabilities(self.network, self.network.config.input.features(glyphs))
+        if self.temperature == 1:
+            return probabilities
+        # Softmax at a temperature, from probabilities: p^(1/T), normalised (Guo et al. 2017).
+        powers = np.power(np.maximum(probabilities, np.finfo(np.float32).tiny), 1 / self.temperature)
+        scaled: Floats = powers / powers.sum(axis=1, keepdims=True)
+        return scaled
+
+
+def warm_snapshot(loaded: LoadedModel, generation: int) -> Snapshot:
+    """Make a snapshot and let it answer once. Raises CorruptModel when the answer is no number."""
+    manifest = loaded.manifest
+    fresh = Snapshot(manifest.name, manifest.version, manifest.labels, loaded.network, manifest.temperature, generation)
+    if not np.isfinite(fresh.probabilities(np.zeros((1, SIDE, SIDE), np.uint8))).all():
+        raise CorruptModel(f"{manifest.name} version {manifest.version} answers with numbers that are not finite")
+    return fresh
