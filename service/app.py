@@ -26,9 +26,11 @@ from service.errors import (
 from service.jobs import Jobs
 from service.metrics import Metrics
 from service.predictor import Predictor
+from service.recent import Recent
 from service.registry import Registry
 from service.released import adopt_released
-from service.routes import docs, health, models, predict, train
+from service.routes import docs, health, models, predict, samples, train
+from service.samples import open_samples
 from service.settings import Settings
 from service.store import open_store
 
@@ -40,13 +42,15 @@ _HTTP_ERRORS = {400: MalformedRequest, 404: NotFound, 405: MethodNotAllowed, 413
 def create_app(settings: Settings) -> FastAPI:
     """Build the application: it opens the store, adopts the released models, and answers by the alias's version."""
     metrics = Metrics()
-    registry = Registry(open_store(settings.store_location))
+    store = open_store(settings.store_location)
+    registry = Registry(store)
     predictor = Predictor(
         registry, settings.model, settings.alias, on_swap=lambda fresh: metrics.serve(fresh.model, fresh.version)
     )
     metrics.trouble.set_function(lambda: float(predictor.trouble is not None))
     metrics.watch_trial(lambda: (trial.labels, asdict(trial.figures())) if (trial := predictor.trial) else None)
-    parts = Parts(settings, registry, predictor, Jobs(settings), metrics)
+    recent = Recent(settings.remembered_images)
+    parts = Parts(settings, registry, predictor, Jobs(settings), metrics, open_samples(store, settings), recent)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -68,7 +72,11 @@ def create_app(settings: Settings) -> FastAPI:
         responses=docs.ERRORS,
     )
     app.state.parts = parts
-    limits = (("/predict", settings.max_body_bytes), ("", settings.max_json_bytes))
+    limits = (
+        ("/predict", settings.max_body_bytes),
+        ("/samples", settings.max_body_bytes),
+        ("", settings.max_json_bytes),
+    )
     app.add_middleware(Edge, metrics=metrics, body_limits=limits)
     for router in _ROUTERS:
         app.include_router(router)
@@ -77,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-_ROUTERS = (predict.router, train.router, models.router, health.router)
+_ROUTERS = (predict.router, samples.router, train.router, models.router, health.router)
 
 
 def _adopt(registry: Registry, alias: str) -> None:

@@ -10,7 +10,9 @@ from service.images import ImageLimits
 from service.jobs import Jobs
 from service.metrics import Metrics
 from service.predictor import Predictor
+from service.recent import Recent
 from service.registry import Registry
+from service.samples import Samples
 from service.settings import Settings
 
 
@@ -23,6 +25,8 @@ class Parts:
     predictor: Predictor
     jobs: Jobs
     metrics: Metrics
+    samples: Samples
+    recent: Recent
     draining: threading.Event = field(default_factory=threading.Event)
     """Set when the server is to end: what would go on for long ends now."""
 

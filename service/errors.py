@@ -92,9 +92,15 @@ class Unavailable(ServiceError):
 
 
 class NoDiskSpace(ServiceError):
-    """Not enough disk space to train."""
+    """Not enough disk space to train, or to keep what was sent."""
 
     status, code, title = 507, "no_disk_space", "No disk space"
+
+
+class SamplesFull(ServiceError):
+    """As many samples are kept as shall be."""
+
+    status, code, title = 507, "samples_full", "Samples full"
 
 
 class CorruptModel(ServiceError):

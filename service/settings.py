@@ -48,6 +48,12 @@ class Settings(BaseSettings):
     """Most pixels of an image, before it is decoded."""
     max_image_side: int = Field(default=4096, ge=28)
     """Longest side of an image in pixels."""
+    remembered_images: int = Field(default=4096, ge=0, le=1_000_000)
+    """Images of the last predictions that each process remembers, so that a correction may name a request."""
+    max_samples: int = Field(default=10_000, ge=1)
+    """Most corrected images that are kept for a model; more are answered with 507."""
+    max_sample_bytes: int = Field(default=64 * 1024**2, ge=1)
+    """Most bytes that they may take together, with the labels that they had before."""
     max_queued_jobs: int = Field(default=20, ge=1)
     """Training jobs that may wait; more are answered with 429."""
     min_free_bytes: int = Field(default=200 * 1024**2, ge=0)

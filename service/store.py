@@ -5,6 +5,7 @@ Without it a power cut could undo an acknowledged write, or leave an empty file 
 once. So a local object is staged under another name, synced, and only then linked to its own.
 """
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -16,13 +17,15 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
 
-from service.errors import Unavailable
+from service.errors import NoDiskSpace, Unavailable
 
 _STAGING = ".staging"
+_NO_SPACE = os.strerror(errno.ENOSPC)
+"""Found in the text: obstore tells the operating system's errors in words alone."""
 
 
 class Store:
-    """A place for objects. Raises Unavailable when the disk or the network fails."""
+    """A place for objects. Raises Unavailable when the disk or the network fails, NoDiskSpace when it is full."""
 
     def __init__(self, backend: Any, root: Path | None) -> None:
         """Keep the backend, and its folder when it is a local one."""
@@ -53,6 +56,12 @@ class Store:
         """List the keys below a folder, in order."""
         with _told("listed"):
             return sorted(entry["path"] for batch in obstore.list(self._backend, prefix=prefix) for entry in batch)
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """List the objects below a folder with their sizes in bytes."""
+        with _told("listed"):
+            batches = obstore.list(self._backend, prefix=prefix)
+            return {entry["path"]: entry["size"] for batch in batches for entry in batch}
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens when there is none."""
@@ -101,4 +110,6 @@ def _told(what: str) -> Iterator[None]:
     except AlreadyExistsError:
         raise FileExistsError from None
     except (BaseError, OSError) as error:
+        if _NO_SPACE in str(error):
+            raise NoDiskSpace("the disk is full; nothing was written") from error
         raise Unavailable(f"the store cannot be {what} now", retry_after_seconds=1) from error

@@ -48,6 +48,7 @@ async def predict(
         raise PayloadTooLarge(f"{len(readers)} images; at most {parts.settings.max_batch_images} are taken at once")
     glyphs = await _glyphs(readers)
     answers = _answer(glyphs, snapshot, parts, request_id, top_k)
+    _remember(parts, request_id, snapshot, glyphs, answers)
     common = {"model": snapshot.model, "version": snapshot.version, "request_id": request_id}
     if is_batch:
         body: dict[str, Any] = {"predictions": [_as_entry(answer) for answer in answers], **common}
@@ -98,6 +99,19 @@ def _answer(
     parts.metrics.predicted(snapshot.model, labels, [answer["confidence"] for answer in found])
     parts.predictor.compare(request_id, snapshot, batch, labels)
     return answers
+
+
+def _remember(
+    parts: Parts,
+    request_id: str,
+    snapshot: Snapshot,
+    read: Sequence[Pixels | ServiceError],
+    answers: Sequence[dict[str, Any] | ServiceError],
+) -> None:
+    """Keep the images for a while, so that a correction may name this request."""
+    glyphs = [None if isinstance(glyph, ServiceError) else glyph for glyph in read]
+    found = [(answer["label"], answer["confidence"]) for answer in answers if not isinstance(answer, ServiceError)]
+    parts.recent.remember(request_id, snapshot.model, snapshot.version, glyphs, found)
 
 
 def _prediction(probabilities: Floats, labels: tuple[str, ...], top_k: int | None) -> dict[str, Any]:

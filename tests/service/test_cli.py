@@ -181,3 +181,24 @@ def digit(folder: Path) -> Path:
     path = folder / "digit.png"
     path.write_bytes(png(open_source("starter").train.images[0]))
     return path
+
+
+def test_samples_are_added_listed_exported_and_deleted(tmp_path: Path, digits: Dataset) -> None:
+    home, files = tmp_path / "home", [str(tmp_path / f"{number}.png") for number in range(3)]
+    for number, file in enumerate(files):
+        Path(file).write_bytes(png(digits.images[number]))
+    assert run("samples", "add", "7", *files[:2], home=home).stdout == "2 new, 0 known already, 0 failed\n"
+    (tmp_path / "bad.png").write_bytes(b"text")
+    mixed = run("samples", "add", "7", *files, str(tmp_path / "bad.png"), home=home)
+    assert (mixed.returncode, mixed.stdout) == (1, "1 new, 2 known already, 1 failed\n")
+    assert "bad.png: this is no image" in mixed.stderr
+    assert "it knows 0, 1, 2" in run("samples", "add", "x", files[0], home=home).stderr
+    assert run("samples", "list", home=home).stdout.startswith("3 samples (7: 3)")
+    exported = run("samples", "export", str(tmp_path / "folder"), home=home)
+    assert exported.stdout.startswith("3 samples in ")
+    read = open_source(str(tmp_path / "folder")).train
+    assert read.classes == ("7",)
+    assert {image.tobytes() for image in read.images} == {image.tobytes() for image in digits.images[:3]}
+    assert run("samples", "export", str(tmp_path / "folder"), home=home).stderr.startswith("error: the folder is not")
+    assert run("samples", "delete", home=home).returncode == 2
+    assert run("samples", "delete", "--label", "7", home=home).stdout == "3 samples deleted\n"

@@ -1,0 +1,187 @@
+"""Samples over HTTP: pictures that users have put right, for the next training."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import asdict
+from tempfile import SpooledTemporaryFile
+from typing import IO, Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from service.aliases import NAME
+from service.dependencies import PartsDep, RequestIdDep
+from service.errors import InvalidInput
+from service.predictor import Snapshot
+from service.routes.sample_forms import OPENAPI, Correction, correction_of, read
+from service.sample import Sample, Source
+from service.sample_export import write_zip
+from service.sample_schemas import DeletedSamples, ListedSample, SampleInfo, SampleLabel, SampleList, SampleSource
+from service.samples import Entry, chosen_by, count_by_label
+from training.arrays import Pixels
+
+router = APIRouter(prefix="/samples", tags=["samples"])
+
+_PIECE_BYTES = 64 * 1024
+_IN_MEMORY_BYTES = 8 * 1024**2
+_FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+_ZIP: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
+}
+_PNG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+LabelQuery = Annotated[str | None, Query(max_length=64, description="Only samples with this label.")]
+SampleId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
+
+
+def _model(
+    parts: PartsDep,
+    model: Annotated[str | None, Query(max_length=63, description="Of another model than the serving one.")] = None,
+) -> str:
+    if model is not None and not NAME.fullmatch(model):
+        raise InvalidInput("names are lower-case letters, digits, - and _, at most 63", field="model")
+    return model or parts.settings.model
+
+
+ModelDep = Annotated[str, Depends(_model)]
+
+
+@router.post("", status_code=201, openapi_extra=OPENAPI, responses={200: {"model": SampleInfo}})
+async def add_sample(
+    request: Request,
+    response: Response,
+    parts: PartsDep,
+    request_id: RequestIdDep,
+    model: ModelDep,
+    label: Annotated[str | None, Query(description="The right label, where the body is an image alone.")] = None,
+) -> SampleInfo:
+    """Send an image with its right label, or put a prediction right by its request id.
+
+    201 for a new sample or a new label, 200 when the picture has that label already: it is counted once.
+    """
+    correction = await correction_of(request, parts, label)
+    snapshot = await asyncio.to_thread(parts.predictor.snapshot, model)
+    if correction.label not in snapshot.labels:
+        known = ", ".join(snapshot.labels[:50])
+        raise InvalidInput(f"{snapshot.model} has no such label; it knows {known}", field="label")
+    if correction.reader is None:
+        seen = parts.recent.recall(correction.request_id or "", correction.place)
+        if seen.model != model:
+            raise InvalidInput("that request was answered by another model", field="request_id")
+        glyph = seen.glyph
+        source = Source(correction.request_id or "", seen.version, seen.label, seen.confidence)
+    else:
+        glyph, source = await asyncio.to_thread(_read, correction, snapshot, request_id)
+    sample, is_new = await asyncio.to_thread(parts.samples.add, model, glyph, correction.label, source)
+    response.status_code = 201 if is_new else 200
+    response.headers["Location"] = _address(sample)
+    return _info(sample)
+
+
+def _read(correction: Correction, snapshot: Snapshot, request_id: str) -> tuple[Pixels, Source]:
+    """Read the image, and let the network read it too: what it answers belongs to the sample's story."""
+    assert correction.reader  # noqa: S101 -- for the type checker
+    glyph = read(correction.reader)
+    probabilities = snapshot.probabilities(glyph[None])[0]
+    place = int(probabilities.argmax())
+    return glyph, Source(request_id, snapshot.version, snapshot.labels[place], round(float(probabilities[place]), 6))
+
+
+@router.get("")
+def list_samples(
+    parts: PartsDep,
+    model: ModelDep,
+    label: LabelQuery = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Most samples in one answer.")] = 100,
+    after: Annotated[str | None, Query(max_length=60, description="The `next` of the page before.")] = None,
+) -> SampleList:
+    """List samples, those labelled last first, and count them by label."""
+    entries = parts.samples.list(model)
+    wanted = [entry for entry in entries if label is None or entry.label == label]
+    rest = [entry for entry in wanted if after is None or _place(entry) < after]
+    page = rest[:limit]
+    return SampleList(
+        model=model,
+        count=len(entries),
+        bytes=parts.samples.size(model),
+        counts=count_by_label(entries),
+        samples=[ListedSample(id=entry.sample_id, label=entry.label, since=entry.since) for entry in page],
+        next=_place(page[-1]) if len(rest) > len(page) else None,
+    )
+
+
+@router.delete("")
+def delete_samples(
+    parts: PartsDep,
+    model: ModelDep,
+    label: LabelQuery = None,
+    older_than_days: Annotated[float | None, Query(ge=0, le=36_500, description="Labelled so long ago.")] = None,
+    everything: Annotated[bool, Query(description="Needed when neither label nor age is given.")] = False,
+) -> DeletedSamples:
+    """Delete samples by label, by age, by both, or all. Nothing brings them back."""
+    if label is None and older_than_days is None and not everything:
+        raise InvalidInput("say label, older_than_days, or everything=true", field="everything")
+    return DeletedSamples(deleted=parts.samples.delete(model, chosen_by(label, older_than_days)))
+
+
+@router.get("/export", response_class=StreamingResponse, responses=_ZIP)
+def export_samples(parts: PartsDep, model: ModelDep) -> StreamingResponse:
+    """Download all samples as a zip of an image folder: a folder a label, and `samples.json` with their sources."""
+    file = SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 -- closed when it was sent
+    try:
+        write_zip(parts.samples.read_all(model), file)
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    headers = {"Content-Disposition": f'attachment; filename="{model}-samples.zip"'}
+    return StreamingResponse(_pieces(file), media_type="application/zip", headers=headers)
+
+
+@router.get("/{sample_id}")
+def get_sample(sample_id: SampleId, parts: PartsDep, model: ModelDep) -> SampleInfo:
+    """Show a sample: its labels, and where it came from."""
+    return _info(parts.samples.get(model, sample_id))
+
+
+@router.get("/{sample_id}/picture.png", response_class=Response, responses=_PNG)
+def get_picture(sample_id: SampleId, parts: PartsDep, model: ModelDep) -> Response:
+    """Show a sample's picture as the network sees it: 28×28, gray."""
+    return Response(parts.samples.get(model, sample_id).picture, media_type="image/png", headers=_FOR_EVER)
+
+
+@router.delete("/{sample_id}", status_code=204, response_class=Response)
+def delete_sample(sample_id: SampleId, parts: PartsDep, model: ModelDep) -> Response:
+    """Delete a sample with all its labels."""
+    parts.samples.get(model, sample_id)
+    parts.samples.delete(model, lambda entry: entry.sample_id == sample_id)
+    return Response(status_code=204)
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
+
+
+def _place(entry: Entry) -> str:
+    """Where an entry stands in the list, newest first: pages go on below it, also when others came on top."""
+    return f"{entry.stamp:016d}-{entry.sample_id}"
+
+
+def _address(sample: Sample) -> str:
+    return f"/samples/{sample.id}?model={sample.model}"
+
+
+def _info(sample: Sample) -> SampleInfo:
+    return SampleInfo(
+        id=sample.id,
+        model=sample.model,
+        label=sample.label,
+        since=sample.since,
+        source=SampleSource(**asdict(sample.source)),
+        history=[SampleLabel(label=label.label, since=label.since) for label in sample.history],
+        picture=f"/samples/{sample.id}/picture.png?model={sample.model}",
+    )

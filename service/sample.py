@@ -1,0 +1,104 @@
+"""What a sample is: a picture that somebody has put right, as one object that is whole in itself."""
+
+import base64
+import io
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from service.errors import BlankImage
+from training.arrays import Pixels
+from training.preprocess import SIDE, fingerprint
+
+_LEAST_CONTRAST = 16
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a sample came from."""
+
+    request_id: str
+    """The request that showed the picture: the prediction that was wrong, or the one that brought the sample."""
+    version: int | None = None
+    """The version that read it."""
+    answered: str | None = None
+    """What that version took it for."""
+    confidence: float | None = None
+    """How sure it was."""
+    key_id: str | None = None
+    """The key of whoever sent the label, where keys are asked for."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """One entry of a sample's history: what somebody said it shows, and when."""
+
+    label: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture, the glyph that the network saw, with the label that counts now."""
+
+    id: str
+    """Of the picture: the same picture is the same sample."""
+    model: str
+    label: str
+    since: str
+    picture: bytes
+    """The glyph as a gray 28×28 PNG."""
+    source: Source
+    history: tuple[Label, ...] = field(default=())
+    """All labels that it has had, the present one first; of many, the newest."""
+
+    @property
+    def glyph(self) -> Pixels:
+        """The glyph, uint8 (28, 28)."""
+        with Image.open(io.BytesIO(self.picture), formats=("PNG",)) as image:
+            return np.array(image, dtype=np.uint8)
+
+
+def identify(glyph: Pixels) -> str:
+    """Name a picture by its content. Raises BlankImage when there is nothing on it to learn."""
+    if int(glyph.max()) - int(glyph.min()) < _LEAST_CONTRAST:
+        raise BlankImage("the image is blank: there is nothing on it to learn from")
+    return sha256(np.ascontiguousarray(glyph).data).hexdigest()[:32]
+
+
+def to_bytes(glyph: Pixels, model: str, label: str, source: Source) -> bytes:
+    """Write a sample as it is stored."""
+    png = io.BytesIO()
+    Image.fromarray(glyph).save(png, "PNG", optimize=True)
+    entry = {
+        "model": model,
+        "label": label,
+        "picture": base64.b64encode(png.getvalue()).decode(),
+        "preprocessing": fingerprint(),
+        "source": asdict(source),
+    }
+    return json.dumps(entry).encode()
+
+
+def from_bytes(content: bytes, sample_id: str, stamp: int) -> Sample:
+    """Read back what `to_bytes` wrote. Raises ValueError when it is damaged: the picture must be that of the id."""
+    try:
+        entry: dict[str, Any] = json.loads(content)
+        picture = base64.b64decode(entry["picture"], validate=True)
+        sample = Sample(sample_id, entry["model"], entry["label"], time_of(stamp), picture, Source(**entry["source"]))
+        glyph = sample.glyph
+    except Exception as error:  # json, base64 and Pillow raise a dozen types for damaged content
+        raise ValueError(f"sample {sample_id} is damaged") from error
+    if glyph.shape != (SIDE, SIDE) or identify(glyph) != sample_id:
+        raise ValueError(f"sample {sample_id} is damaged")
+    return sample
+
+
+def time_of(stamp: int) -> str:
+    """Write a time in microseconds since 1970 as ISO 8601."""
+    return datetime.fromtimestamp(stamp / 1e6, UTC).isoformat(timespec="milliseconds")
