@@ -36,6 +36,7 @@ from service.store import open_store
 
 log = logging.getLogger(__name__)
 
+_OPEN_SECONDS = 1.0
 _HTTP_ERRORS = {400: MalformedRequest, 404: NotFound, 405: MethodNotAllowed, 413: PayloadTooLarge, 503: Unavailable}
 
 
@@ -57,9 +58,11 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.to_thread(_adopt, registry, settings.alias)
         await asyncio.to_thread(predictor.follow)
         following = asyncio.create_task(_follow(predictor, settings.alias_poll_seconds))
+        opening = asyncio.create_task(_open_later(parts.jobs))
         yield
         following.cancel()
         await asyncio.to_thread(predictor.close)
+        opening.cancel()
         await asyncio.to_thread(parts.jobs.close)
 
     app = FastAPI(
@@ -99,6 +102,13 @@ async def _follow(predictor: Predictor, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
         await asyncio.to_thread(predictor.follow)
+
+
+async def _open_later(jobs: Jobs) -> None:
+    """Get the queue of jobs ready once serving has begun: what that imports would hold up the start."""
+    await asyncio.sleep(_OPEN_SECONDS)
+    with contextlib.suppress(Unavailable):
+        await asyncio.to_thread(jobs.open)
 
 
 def _answer_errors(app: FastAPI) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 from dataclasses import dataclass
 
-from service.errors import PreconditionFailed, ServiceError
+from service.errors import PreconditionFailed, ServiceError, Unavailable
 from service.job import JobRequest
 from service.registry import Registry
 from training import TrainingError, evaluate, recipes
@@ -26,7 +26,10 @@ class Verdict:
 
 
 def judge(registry: Registry, alias: str, request: JobRequest, version: int) -> Verdict:
-    """Promote the version if the rule allows; may be repeated. A version that cannot be compared is not promoted."""
+    """Promote the version if the rule allows; may be repeated. A version that cannot be compared is not promoted.
+
+    Raises Unavailable when the store is out of reach.
+    """
     if request.promote == "never":
         return Verdict(promoted=False, reason=None)
     try:
@@ -34,6 +37,8 @@ def judge(registry: Registry, alias: str, request: JobRequest, version: int) -> 
             with contextlib.suppress(PreconditionFailed):  # the alias moved meanwhile: compare with what it means now
                 return _judge_once(registry, alias, request, version)
         return Verdict(promoted=False, reason="the serving version kept changing while they were compared")
+    except Unavailable:
+        raise
     except (ServiceError, TrainingError) as error:
         return Verdict(promoted=False, reason=str(error))
 

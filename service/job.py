@@ -3,7 +3,13 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+STRIKES = 3
+"""How often a job may see its worker or its training process die; after that it is failed."""
+
 _MOST_EPOCHS = 500
+_MOST_LINES = 50
+_LONGEST_LINE = 300
+_NOT_WITHIN = ("event", "epochs")
 _QUEUED, _RUNNING = "queued", "running"
 
 
@@ -25,6 +31,21 @@ class Progress:
     epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     """Figures by epoch. It is written whole each time, so of a long training the older half is kept more coarsely."""
+    current: dict[str, Any] | None = None
+    """Figures of the epoch at work: step, steps, speed, loss, time left."""
+    log: list[str] = field(default_factory=list)
+    """The last lines that the training wrote, and that its worker wrote about it."""
+    log_lines: int = 0
+    """How many lines there were in all."""
+    deaths: int = 0
+    """How often its training process was killed, be it by the system for want of memory."""
+
+    def begun(self, epochs: int, history: list[dict[str, Any]]) -> "Progress":
+        """Begin, or go on after the epochs of a checkpoint."""
+        progress = replace(self, epochs=epochs, epoch=0, history=[], current=None)
+        for figures in history:
+            progress = progress.after(figures)
+        return progress
 
     def after(self, figures: dict[str, Any]) -> "Progress":
         """Add an epoch."""
@@ -32,7 +53,20 @@ class Progress:
         if len(history) > _MOST_EPOCHS:
             middle = len(history) // 2
             history = history[:middle:2] + history[middle:]
-        return replace(self, epoch=figures["epoch"], history=history)
+        return replace(self, epoch=figures["epoch"], history=history, current=None)
+
+    def within(self, figures: dict[str, Any]) -> "Progress":
+        """Tell how the epoch at work goes."""
+        return replace(self, current={name: value for name, value in figures.items() if name not in _NOT_WITHIN})
+
+    def bereaved(self) -> "Progress":
+        """Count a death of the training process."""
+        return replace(self, deaths=self.deaths + 1)
+
+    def saying(self, line: str) -> "Progress":
+        """Add a line to the log."""
+        log = [*self.log, line.rstrip()[:_LONGEST_LINE]][-_MOST_LINES:]
+        return replace(self, log=log, log_lines=self.log_lines + 1)
 
 
 @dataclass(frozen=True)
@@ -47,12 +81,20 @@ class Job:
     started: str | None
     finished: str | None
     attempts: int
+    """How often a worker began it."""
     progress: Progress
     version: int | None = None
     promoted: bool = False
     detail: str | None = None
+    returned: int = 0
+    """How often a worker gave it back in good order."""
 
     @property
     def is_final(self) -> bool:
         """Whether nothing will change any more."""
         return self.state not in (_QUEUED, _RUNNING)
+
+    @property
+    def strikes(self) -> int:
+        """How often its worker or its training process died."""
+        return max(self.attempts - 1 - self.returned, 0) + self.progress.deaths

@@ -1,6 +1,6 @@
 """Training jobs: submit, look at, cancel. A small seam in front of DBOS, which keeps them in a database.
 
-DBOS takes a second to import, so it is imported when the first job is asked for, and serving starts without it.
+DBOS takes a second to import, so that is left until the first job is asked for, or until serving has begun.
 """
 
 import contextlib
@@ -13,10 +13,11 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs, Unavailable
 from service.job import Job, JobRequest, Progress
+from service.record import PROGRESS, RETURNED, json_serializer, read_job
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,10 +30,6 @@ QUEUE = "training"
 APPLICATION_VERSION = "1"
 """Of the workflow's steps. Pinned: a new release goes on with the jobs of the one before."""
 
-MAX_RECOVERIES = 3
-"""How often a job whose worker died is begun again; DBOS gives up on the next."""
-
-_STATES = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "CANCELLED": "cancelled"}
 _LISTED = 200
 _FINAL = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
@@ -44,6 +41,7 @@ class Running:
     job_id: str
     executor_id: str
     sign_of_life: int
+    returned: int
 
 
 class Jobs:
@@ -56,6 +54,14 @@ class Jobs:
         self._queueing = threading.Lock()
         self._opened: DBOSClient | None = None
 
+    def open(self) -> None:
+        """Open the database, and make its tables if nobody has, so that the first job need not wait for it.
+
+        Raises Unavailable.
+        """
+        with self._client():
+            pass
+
     def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Job:
         """Queue a job; the same key again answers the job of the first time.
 
@@ -63,7 +69,7 @@ class Jobs:
         """
         job_id = _job_id(idempotency_key)
         if idempotency_key and (known := self._status(job_id)):
-            return _same(_job(known), request)
+            return _same(read_job(known), request)
         free = shutil.disk_usage(self._settings.home).free
         if free < self._settings.min_free_bytes:
             raise NoDiskSpace(f"{free // 2**20} MiB are free, training wants {self._settings.min_free_bytes // 2**20}")
@@ -85,26 +91,28 @@ class Jobs:
         status = self._status(job_id)
         if status is None:
             raise NotFound("there is no job of that id")
-        return _job(status)
+        return read_job(status)
 
     def list(self) -> list[Job]:
         """List the jobs, newest first, at most 200."""
         with self._client() as client:
-            return [_job(s) for s in client.list_workflows(name=WORKFLOW, sort_desc=True, limit=_LISTED)]
+            return [read_job(s) for s in client.list_workflows(name=WORKFLOW, sort_desc=True, limit=_LISTED)]
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job that has not ended. Raises NotFound, or Conflict when it has."""
         job = self.get(job_id)
-        if job.is_final and job.state != "cancelled":
+        if not job.is_final:
+            with self._client() as client:
+                client.cancel_workflow(job_id)
+            job = self.get(job_id)
+        if job.state != "cancelled":  # it may have ended in this very moment
             raise Conflict(f"the job has ended: {job.state}")
-        with self._client() as client:
-            client.cancel_workflow(job_id)
-        return self.get(job_id)
+        return job
 
     def report(self, job_id: str, progress: Progress) -> None:
         """Write a job's progress; its worker does."""
         with self._client() as client:
-            client.update_workflow_attributes(job_id, {"progress": json.dumps(asdict(progress))}, merge=True)
+            client.update_workflow_attributes(job_id, {PROGRESS: json.dumps(asdict(progress))}, merge=True)
 
     def is_cancelled(self, job_id: str) -> bool:
         """Say whether a job was cancelled, or is gone, without reading all of it."""
@@ -116,19 +124,32 @@ class Jobs:
         """Tell which jobs workers have taken."""
         with self._client() as client:
             taken = client.list_workflows(name=WORKFLOW, status="PENDING", load_input=False, load_output=False)
-        return tuple(Running(s.workflow_id, s.executor_id or "", s.updated_at or 0) for s in taken)
+        return tuple(
+            Running(s.workflow_id, s.executor_id or "", s.updated_at or 0, (s.attributes or {}).get(RETURNED, 0))
+            for s in taken
+        )
 
     def touch(self, job_id: str) -> None:
         """Give a sign of life for a job; its worker does."""
         with self._client() as client:
             client.update_workflow_attributes(job_id, {}, merge=True)
 
+    def requeue(self, job: Running) -> bool:
+        """Queue a job again that its worker will not end; answer whether it was still that worker's.
+
+        In one step, so that a job that was cancelled or taken over in this moment stays so. DBOS marks this internal:
+        its public `resume` would revive a cancelled job.
+        """
+        with self._client() as client:
+            return client._sys_db.reenqueue_for_recovery(job.job_id, [job.executor_id], QUEUE)
+
     def hand_back(self, executor_id: str) -> None:
-        """Queue again what a worker has taken that takes no more; it costs the job none of its attempts."""
+        """Queue again what a worker has taken that takes no more; the job has no strike from it."""
         for job in self.running():
             if job.executor_id == executor_id:
                 with self._client() as client:
-                    client.resume_workflow(job.job_id, queue_name=QUEUE)
+                    client.update_workflow_attributes(job.job_id, {RETURNED: job.returned + 1}, merge=True)
+                self.requeue(job)
 
     def forget_old(self, days: float) -> int:
         """Delete the records of jobs that ended so long ago; the versions that they made stay."""
@@ -149,19 +170,19 @@ class Jobs:
     @contextlib.contextmanager
     def _client(self) -> "Iterator[DBOSClient]":
         """Give the client, opened the first time; a database that does not answer is Unavailable."""
-        from dbos import DBOSClient
+        from dbos import DBOS, DBOSClient
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
             with self._lock:
                 if self._opened is None:
-                    client = DBOSClient(
+                    self._settings.home.mkdir(parents=True, exist_ok=True)
+                    DBOS.migrate(self._settings.database_location)  # API or worker, whoever comes first
+                    self._opened = DBOSClient(
                         system_database_url=self._settings.database_location,
                         serializer=json_serializer(),
                         retry_connection_errors=False,
                     )
-                    client.list_workflows(name=WORKFLOW, limit=1)  # fails while no worker has made the tables
-                    self._opened = client
             yield self._opened
         except SQLAlchemyError as error:
             log.warning("the jobs database does not answer: %s", type(error).__name__)
@@ -175,23 +196,6 @@ class Jobs:
                 self._opened = None
 
 
-def json_serializer() -> Any:
-    """DBOS pickles by default; what is in our database shall be readable, and never code."""
-    from dbos import Serializer
-
-    class JsonSerializer(Serializer):  # type: ignore[misc, unused-ignore]
-        def name(self) -> str:
-            return "json"
-
-        def serialize(self, data: Any) -> str:
-            return json.dumps(data, default=str)
-
-        def deserialize(self, serialized_data: str) -> Any:
-            return json.loads(serialized_data)
-
-    return JsonSerializer()
-
-
 def _job_id(idempotency_key: str | None) -> str:
     if idempotency_key is None:
         return f"job-{uuid.uuid4().hex[:20]}"
@@ -202,35 +206,3 @@ def _same(job: Job, request: JobRequest) -> Job:
     if job.request != request:
         raise Conflict("this Idempotency-Key was used for another request")
     return job
-
-
-def _job(status: "WorkflowStatus") -> Job:
-    arguments: Any = status.input or {}
-    request = JobRequest(**arguments["args"][0])
-    progress = json.loads((status.attributes or {}).get("progress", "{}"))
-    outcome = status.output if isinstance(status.output, dict) else {}
-    state = _STATES.get(status.status) or outcome.get("state", "failed")
-    detail = outcome.get("detail")
-    if state == "failed" and not outcome:
-        gave_up = status.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
-        deaths = MAX_RECOVERIES + 1
-        detail = f"its worker died {deaths} times while it ran" if gave_up else "the worker failed; its log says why"
-    return Job(
-        id=status.workflow_id,
-        state=state,
-        request=request,
-        created=_time(status.created_at) or "",
-        started=_time(status.dequeued_at),
-        finished=_time(status.completed_at),
-        attempts=status.recovery_attempts or 0,
-        progress=Progress(**progress),
-        version=outcome.get("version"),
-        promoted=bool(outcome.get("promoted")),
-        detail=detail,
-    )
-
-
-def _time(milliseconds: int | None) -> str | None:
-    if milliseconds is None:
-        return None
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")

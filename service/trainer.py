@@ -4,90 +4,144 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from service.job import JobRequest
-from service.registry import Registry
+from service.repeating import repeating
 
 Event = dict[str, Any]
+
+CHECKPOINT = "checkpoint.npz"
+"""The file in a training's folder that it goes on from."""
 
 _POLITENESS = 10  # added to the niceness of the child, so that predictions come first
 _ASK_SECONDS = 0.3
 _PATIENCE_SECONDS = 1.0  # between asking a child to end and making it
+_CHECKPOINT_SECONDS = 0.5
 
 
 class TrainingFailedError(Exception):
     """The child could not finish; the text says why."""
 
 
-def train_and_publish(
-    registry: Registry,
-    request: JobRequest,
-    job_id: str,
-    *,
-    scratch: Path,
-    threads: int,
-    on_event: Callable[[Event], None],
-    should_stop: Callable[[], bool] = lambda: False,
-) -> int:
-    """Train in a child process and publish the result under the job's id; answer the version's number.
-
-    Raises TrainingFailedError, and what `Registry.publish` raises.
-    """
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=f"{job_id}-", ignore_cleanup_errors=True) as folder:
-        finished = run_training(request, Path(folder), threads, on_event, should_stop)
-        if should_stop():
-            raise TrainingFailedError("cancelled")
-        details = json.loads(Path(finished["manifest"]).read_bytes())
-        weights = Path(finished["weights"]).read_bytes()
-        return registry.publish(request.model, weights, details, job_id=job_id).version
+class StoppedError(TrainingFailedError):
+    """The child was ended because it was asked for."""
 
 
-def run_training(
-    request: JobRequest, folder: Path, threads: int, on_event: Callable[[Event], None], should_stop: Callable[[], bool]
-) -> Event:
-    """Train into `folder` and answer the `finished` event. Raises TrainingFailedError, also when stopped.
+class ChildKilledError(TrainingFailedError):
+    """A signal that was not ours ended the child: it may be begun again."""
 
-    `should_stop` is asked a few times a second, from a thread of its own. The child ends when this process does, since
-    its standard input closes then; it is nice to its neighbours.
+
+class BadCheckpointError(TrainingFailedError):
+    """The child cannot go on from the checkpoint that it was given."""
+
+
+class DiskFailedError(TrainingFailedError):
+    """The child could not write: there may be room again later."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who hears of a training, and who may end it."""
+
+    hear: Callable[[Event], None]
+    """Called with each event of the child, from two threads."""
+    should_stop: Callable[[], bool] = lambda: False
+    """Asked a few times a second, from a thread of its own."""
+
+
+def run_training(request: JobRequest, folder: Path, threads: int, watch: Watch) -> Event:
+    """Train into `folder`, on from the checkpoint there if there is one, and answer the `finished` event.
+
+    Raises TrainingFailedError. The child ends when this process does, since its standard input closes then; it is
+    nice to its neighbours.
     """
     command = [sys.executable, "-m", "training", "fit", "--recipe", request.recipe]
     command += ["--settings", json.dumps(request.settings), "--out", str(folder)]
+    command += ["--resume", "--checkpoint-seconds", str(_CHECKPOINT_SECONDS)]
     command += ["--progress", "jsonl", "--stop-when-stdin-closes"]
-    with (
-        tempfile.TemporaryFile() as complaints,
-        subprocess.Popen(  # noqa: S603 -- our own module, and settings that were checked
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            env=os.environ | {"OPENBLAS_NUM_THREADS": str(threads)},
-        ) as child,
-    ):
+    resumes = (folder / CHECKPOINT).exists()
+    with subprocess.Popen(  # noqa: S603 -- our own module, and settings that were checked
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": str(threads)},
+    ) as child:
         os.setpriority(os.PRIO_PROCESS, child.pid, _POLITENESS)
-        ended = threading.Event()
-        watcher = threading.Thread(target=_end_when_told, args=(child, should_stop, ended), daemon=True)
-        watcher.start()
-        try:
-            events = deque[Event](maxlen=1)
-            for line in child.stdout or ():
-                events.append(json.loads(line))
-                on_event(events[-1])
+        with _listening(child.stderr, watch.hear) as words, _ended_when_told(child, watch.should_stop) as told:
+            last = _relay(child.stdout, watch.hear)
             child.wait()
-        finally:
-            ended.set()
-            end(child)
-            watcher.join()
-        last = events[-1] if events else {}
-        if last.get("event") != "finished":
-            raise TrainingFailedError(last.get("detail") or _last_words(complaints, child.returncode))
+    if last.get("event") == "finished":
         return last
+    if told.is_set():
+        raise StoppedError("cancelled")
+    if resumes and last.get("code") in ("weights", "config"):  # damaged, or of a release that fits no more
+        raise BadCheckpointError(last["detail"])
+    raise _failure(last, child.returncode, words)
+
+
+def _failure(last: Event, code: int, words: list[str]) -> TrainingFailedError:
+    """Say why there is no result, as the child's last event, its exit code and its last words tell."""
+    if last.get("event") == "failed":
+        kind = DiskFailedError if last["code"] == "disk" else TrainingFailedError
+        return kind(last["detail"])
+    if code < 0:
+        return ChildKilledError(f"training was killed by signal {-code}")
+    return TrainingFailedError(f"training ended with code {code}" + (f": {words[-1]}" if words else ""))
+
+
+def _relay(lines: IO[bytes] | None, hear: Callable[[Event], None]) -> Event:
+    """Pass events on, and answer the last. What is no event was cut off when the child was killed."""
+    event: Event = {}
+    for line in lines or ():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        hear(event)
+    return event
+
+
+@contextmanager
+def _listening(lines: IO[bytes] | None, hear: Callable[[Event], None]) -> Iterator[list[str]]:
+    """Pass what the child writes on standard error on as events, and give its last words."""
+    words: list[str] = []
+
+    def listen() -> None:
+        for line in lines or ():
+            if text := line.decode(errors="replace").strip():
+                words[:] = [text]
+                hear({"event": "log", "line": text})
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield words
+    finally:
+        thread.join()
+
+
+@contextmanager
+def _ended_when_told(child: subprocess.Popen[bytes], should_stop: Callable[[], bool]) -> Iterator[threading.Event]:
+    """End the child when it should stop, and in any case at the end of the block; tell whether it should."""
+    told = threading.Event()
+
+    def ask() -> None:
+        if not told.is_set() and should_stop():
+            told.set()
+            end(child)
+
+    try:
+        with repeating(ask, _ASK_SECONDS):
+            yield told
+    finally:
+        end(child)
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
@@ -100,16 +154,3 @@ def end(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
-
-
-def _end_when_told(child: subprocess.Popen[bytes], should_stop: Callable[[], bool], ended: threading.Event) -> None:
-    while not ended.wait(_ASK_SECONDS):
-        if should_stop():
-            end(child)
-            return
-
-
-def _last_words(complaints: IO[bytes], code: int) -> str:
-    complaints.seek(0)
-    words = complaints.read().decode(errors="replace").strip().splitlines()
-    return f"training ended with code {code}" + (f": {words[-1]}" if words else "")

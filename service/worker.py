@@ -11,27 +11,33 @@ import shutil
 import signal
 import sys
 import threading
-from functools import partial
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from dbos import DBOS, DBOSConfig
+from dbos import error as errors
+from sqlalchemy.exc import SQLAlchemyError
 
+from service.checkpoints import Checkpoints
 from service.errors import ServiceError, Unavailable
 from service.gate import judge
-from service.job import JobRequest, Progress
-from service.jobs import APPLICATION_VERSION, MAX_RECOVERIES, QUEUE, WORKFLOW, Jobs, json_serializer
+from service.job import STRIKES, JobRequest
+from service.jobs import APPLICATION_VERSION, QUEUE, WORKFLOW, Jobs
+from service.learning import Workplace, patiently, three_strikes, train_and_publish
+from service.record import json_serializer
 from service.registry import Registry
+from service.reporter import Reporter
 from service.settings import Settings
 from service.store import open_store
-from service.trainer import Event, TrainingFailedError, train_and_publish
+from service.trainer import TrainingFailedError, Watch
 from service.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
 MAX_WORKERS = 64
 _POLL_SECONDS = 0.25
-_SIGNS_OF_LIFE = 6  # within the time after which a worker is taken for gone
+_TICK_SECONDS = 1.0
+_MOST_BEGINNINGS = 100  # a backstop of DBOS's; the strikes are counted here
 
 
 def run_worker(settings: Settings, *, stop_when_stdin_closes: bool = False) -> NoReturn:
@@ -48,12 +54,13 @@ def run_worker(settings: Settings, *, stop_when_stdin_closes: bool = False) -> N
     executor_id, lock = _claim_id(settings.home / "workers", settings.worker_prefix)
     scratch = settings.home / "scratch" / executor_id
     shutil.rmtree(scratch, ignore_errors=True)  # of a worker of this id that was killed
-    jobs = Jobs(settings)
-    _launch(settings, Registry(open_store(settings.store_location)), jobs, executor_id, scratch)
-    # Recovery is DBOS's own, marked internal: its public `resume` would forget how often the job was begun already.
-    upkeep = Upkeep(jobs, executor_id, settings, DBOS._recover_pending_workflows)
+    store, jobs = open_store(settings.store_location), Jobs(settings)
+    place = Workplace(Registry(store), Checkpoints(store), scratch, settings.train_threads)
+    at_work: set[str] = set()
+    _launch(settings, place, jobs, executor_id, at_work)
+    upkeep = Upkeep(jobs, place.checkpoints, executor_id, settings, at_work.__contains__)
     log.info("worker %s is ready", executor_id)
-    while not stop.wait(settings.takeover_seconds / _SIGNS_OF_LIFE):
+    while not stop.wait(_TICK_SECONDS):
         upkeep.tick()
     _leave(jobs, executor_id, lock)
 
@@ -75,7 +82,7 @@ def _leave(jobs: Jobs, executor_id: str, lock: IO[str]) -> NoReturn:
     os._exit(0)
 
 
-def _launch(settings: Settings, registry: Registry, jobs: Jobs, executor_id: str, scratch: Path) -> None:
+def _launch(settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, at_work: set[str]) -> None:
     """Register the workflow and start taking jobs; jobs that this id left behind go on first."""
     config: DBOSConfig = {
         "name": "glyphserve",
@@ -86,66 +93,70 @@ def _launch(settings: Settings, registry: Registry, jobs: Jobs, executor_id: str
         "serializer": json_serializer(),
     }
     DBOS(config=config)
-    train_here = partial(train_and_publish, registry, scratch=scratch, threads=settings.train_threads)
 
     @DBOS.step(name="learn")
     def learn(given: dict[str, Any]) -> dict[str, Any]:
-        job_id, request = str(DBOS.workflow_id), JobRequest(**given)
-        reporter = _Reporter(jobs, job_id)
-        try:
-            version = train_here(request, job_id, on_event=reporter.hear, should_stop=reporter.tell)
-        except (TrainingFailedError, ServiceError) as error:
-            return {"state": "failed", "detail": str(error)}
-        return {"version": version}
+        return _learn(place, jobs, str(DBOS.workflow_id), JobRequest(**given))
 
     @DBOS.step(name="conclude")
     def conclude(given: dict[str, Any], version: int) -> dict[str, Any]:
-        request = JobRequest(**given)
-        verdict = judge(registry, settings.alias, request, version)
-        outcome = {"version": version, "promoted": verdict.promoted, "detail": verdict.reason}
-        return outcome | {"state": verdict.state(request)}
+        return _conclude(settings, place, jobs, str(DBOS.workflow_id), JobRequest(**given), version)
 
-    @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=MAX_RECOVERIES)
+    @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_MOST_BEGINNINGS)
     def train(given: dict[str, Any]) -> dict[str, Any]:
-        learned = learn(given)
-        return conclude(given, learned["version"]) if "version" in learned else learned
+        job_id = str(DBOS.workflow_id)
+        at_work.add(job_id)
+        try:
+            learned = learn(given)
+            outcome = conclude(given, learned["version"]) if "version" in learned else learned
+            _forget(place.checkpoints, job_id)
+            return outcome
+        except SQLAlchemyError as error:
+            # A full disk, say. Raised on, it would be the job's end: so nothing is recorded, and upkeep queues it.
+            log.warning("job %s is left for now: %s", job_id, type(error).__name__)
+            raise errors.DBOSWorkflowCancelledError("left for now") from error
+        finally:
+            at_work.discard(job_id)
 
     DBOS.launch()
     DBOS.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=_POLL_SECONDS, on_conflict="always_update")
+
+
+def _learn(place: Workplace, jobs: Jobs, job_id: str, request: JobRequest) -> dict[str, Any]:
+    """Train and publish, unless the job has had its strikes; answer the version, or the outcome of a failed job."""
+    try:
+        job = patiently(lambda: jobs.get(job_id))
+        if job.strikes >= STRIKES:
+            return {"state": "failed", "detail": three_strikes("its worker died")}
+        reporter = Reporter(jobs, job)
+        watch = Watch(reporter.hear, reporter.tell)
+        return {"version": train_and_publish(place, request, job_id, watch, strikes=job.strikes)}
+    except (TrainingFailedError, ServiceError) as error:
+        return {"state": "failed", "detail": str(error)}
+
+
+def _conclude(
+    settings: Settings, place: Workplace, jobs: Jobs, job_id: str, request: JobRequest, version: int
+) -> dict[str, Any]:
+    """Let the version take over if it deserves to; answer the job's outcome."""
+    if patiently(lambda: jobs.is_cancelled(job_id)):
+        return {"state": "failed", "detail": "cancelled", "version": version}
+    verdict = patiently(lambda: judge(place.registry, settings.alias, request, version))
+    outcome = {"version": version, "promoted": verdict.promoted, "detail": verdict.reason}
+    return outcome | {"state": verdict.state(request)}
+
+
+def _forget(checkpoints: Checkpoints, job_id: str) -> None:
+    try:
+        checkpoints.forget(job_id)
+    except ServiceError as error:
+        log.warning("the checkpoint of %s stays for now: %s", job_id, error.detail)
 
 
 def _stop_at_end_of_input(stop: threading.Event) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
     stop.set()
-
-
-class _Reporter:
-    """Keeps the job's record up to date with what the child says.
-
-    Two threads use it: `hear` only remembers, so that a slow database never holds up training; `tell` writes.
-    """
-
-    def __init__(self, jobs: Jobs, job_id: str) -> None:
-        self._jobs, self._job_id = jobs, job_id
-        self._progress = self._told = Progress()
-
-    def hear(self, event: Event) -> None:
-        """Take in an event of the child."""
-        if event["event"] == "start":
-            self._progress = Progress(epochs=event["epochs"])
-        elif event["event"] == "epoch":
-            self._progress = self._progress.after(event)
-
-    def tell(self) -> bool:
-        """Write what is new, and answer whether the job was cancelled; False while the database does not answer."""
-        try:
-            if (progress := self._progress) is not self._told:
-                self._jobs.report(self._job_id, progress)
-                self._told = progress
-            return self._jobs.is_cancelled(self._job_id)
-        except Unavailable:
-            return False
 
 
 def _claim_id(folder: Path, name: str) -> tuple[str, IO[str]]:

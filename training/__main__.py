@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,9 @@ def fit_command(
     settings: Annotated[str | None, typer.Option(help="The same as one JSON object, for programs.")] = None,
     progress: Annotated[str, typer.Option(help=f"One of {', '.join(REPORTS)}.")] = "bar",
     resume: Annotated[bool, typer.Option("--resume", help="Keep checkpoints, and go on from the last one.")] = False,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(help="Least time from one checkpoint to the next; 0 for one after each epoch.")
+    ] = 0.0,
     plots: Annotated[bool, typer.Option("--plots", help="Draw pictures into the folder, too.")] = False,
     stop_when_stdin_closes: Annotated[
         bool, typer.Option("--stop-when-stdin-closes", help="End when whoever started this is gone.")
@@ -53,7 +57,7 @@ def fit_command(
         threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
     with errors(as_json=progress == "jsonl"):
         chosen = recipes.get(recipe).replace(**read_changes(changes or [], settings, data=data, seed=seed))
-        checkpoint = out / "checkpoint.npz"
+        checkpoint, due = out / "checkpoint.npz", 0.0
         with REPORTS[progress]() as report:
             experiment = Experiment(chosen, progress=download_bar(progress))
             if resume:
@@ -61,9 +65,10 @@ def fit_command(
             report.start(experiment)
             try:
                 for epoch in experiment.epochs(report.step):
+                    if resume and time.monotonic() >= due:
+                        _keep(experiment, checkpoint)
+                        due = time.monotonic() + checkpoint_seconds
                     report.epoch(epoch)
-                    if resume:
-                        experiment.checkpoint(checkpoint)
             except KeyboardInterrupt as interrupt:
                 if not isinstance(interrupt, TerminatedError) and experiment.run.history:
                     experiment.keep_best()
@@ -86,6 +91,13 @@ def recipes_command() -> None:
     for recipe in recipes.RECIPES.values():
         table.add_row(f"[bold]{recipe.name}[/]", recipe.description)
     console().print(table)
+
+
+def _keep(experiment: Experiment, checkpoint: Path) -> None:
+    try:
+        experiment.checkpoint(checkpoint)
+    except OSError as error:  # a full disk: what is learned is still here, and the next checkpoint may have room
+        sys.stderr.write(f"no checkpoint of epoch {len(experiment.run.history)}: {error.strerror}\n")
 
 
 def _plot(experiment: Experiment, out: Path) -> None:

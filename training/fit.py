@@ -24,8 +24,8 @@ from training.schedules import Schedule
 Augment = Callable[[Floats, np.random.Generator], Floats]
 """A batch of inputs (n, features) → the same deformed; the labels stay."""
 
-OnStep = Callable[[int, int, float], None]
-"""Called with (step, steps, loss) within an epoch."""
+OnStep = Callable[[int, int, Score], None]
+"""Called with (step, steps, the epoch's mean loss and accuracy so far) within an epoch."""
 
 
 @dataclass
@@ -115,6 +115,8 @@ def train(
         learned = replace(learned, x=np.take(learned.x, run.columns, axis=1))
     steps = config.steps_per_epoch or math.ceil(len(learned.x) / config.batch_size)
     schedule = config.make_schedule(config.max_steps or steps * config.epochs)
+    if run.best and stop_reason(config, run.history):  # resumed, but there is nothing left to learn
+        restore(run.network, run.best)
     while not stop_reason(config, run.history):
         yield _epoch(run, learned, held_out, config, schedule, steps, augment, on_step)
 
@@ -203,7 +205,7 @@ def _learn(
         loss_sum += loss * len(rows)
         right += examples.right(outputs, targets) if examples.right else 0.0
         if on_step:
-            on_step(number, steps, loss)
+            on_step(number, steps, Score(loss_sum / seen, right / seen if examples.right else None))
     return seen, Score(loss_sum / seen, right / seen if examples.right else None)
 
 

@@ -11,10 +11,11 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training.callbacks import Epoch
+from training.callbacks import Epoch, Score
 from training.data.download import Progress as DownloadProgress
 from training.epoch_lines import make_line
 from training.experiment import Experiment
+from training.pace import Pace
 
 
 class Silent:
@@ -32,7 +33,7 @@ class Silent:
     def start(self, experiment: Experiment) -> None:
         """The data is there and the network is built."""
 
-    def step(self, step: int, steps: int, loss: float) -> None:
+    def step(self, step: int, steps: int, score: Score) -> None:
         """Another step is made within an epoch."""
 
     def epoch(self, epoch: Epoch) -> None:
@@ -51,7 +52,8 @@ class JsonLines(Silent):
 
     def start(self, experiment: Experiment) -> None:
         """See Silent."""
-        splits = experiment.splits
+        splits, past = experiment.splits, experiment.run.history
+        self._pace = Pace(experiment.recipe.fit, len(past))
         self._print(
             "start",
             recipe=experiment.recipe.name,
@@ -59,11 +61,18 @@ class JsonLines(Silent):
             train_examples=len(splits.train),
             validation_examples=len(splits.validation or ()),
             parameters=len(experiment.network.parameters),
+            **({"history": [_figures(epoch) for epoch in past]} if past else {}),
         )
+
+    def step(self, step: int, steps: int, score: Score) -> None:
+        """See Silent."""
+        if figures := self._pace.step(step, steps, score):
+            self._print("progress", **figures)
 
     def epoch(self, epoch: Epoch) -> None:
         """See Silent."""
-        self._print("epoch", epoch=epoch.number, **{k: v for k, v in epoch.to_dict().items() if k != "number"})
+        self._pace.epoch()
+        self._print("epoch", **_figures(epoch))
 
     def finish(self, manifest: dict[str, Any], folder: str) -> None:
         """See Silent."""
@@ -131,18 +140,19 @@ class Bar(Lines):
     def start(self, experiment: Experiment) -> None:
         """See Silent."""
         super().start(experiment)
-        fit = experiment.recipe.fit
-        self.steps_before, self.batch_size = 0, fit.batch_size
-        self.task = self.progress.add_task("", total=None, epoch=1, epochs=fit.epochs, loss=float("nan"), speed=0)
+        fit, run = experiment.recipe.fit, experiment.run
+        self.steps_before, self.batch_size = run.step, fit.batch_size
+        epoch = min(len(run.history) + 1, fit.epochs)
+        self.task = self.progress.add_task("", total=None, epoch=epoch, epochs=fit.epochs, loss=float("nan"), speed=0)
 
-    def step(self, step: int, steps: int, loss: float) -> None:
+    def step(self, step: int, steps: int, score: Score) -> None:
         """See Silent."""
         task = self.progress.tasks[self.task]
         self.progress.update(
             self.task,
             total=steps * task.fields["epochs"],
             completed=self.steps_before + step,
-            loss=loss,
+            loss=score.loss,
             speed=(task.speed or 0) * self.batch_size,
         )
 
@@ -151,6 +161,11 @@ class Bar(Lines):
         super().epoch(epoch)
         self.steps_before = epoch.step
         self.progress.update(self.task, epoch=min(epoch.number + 1, epoch.epochs))
+
+
+def _figures(epoch: Epoch) -> dict[str, Any]:
+    figures = epoch.to_dict()
+    return {"epoch": figures.pop("number")} | figures
 
 
 def download_bar(progress: str) -> DownloadProgress | None:

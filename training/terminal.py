@@ -1,5 +1,6 @@
 """What the commands share: options, exit codes, and how an error is told."""
 
+import errno
 import json
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ import typer
 from rich.console import Console
 
 from training.errors import ConfigError, TrainingError
+
+_DISK_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 EXIT_FAILED, EXIT_BAD_SETTINGS, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -36,11 +39,20 @@ def errors(*, as_json: bool = False) -> Iterator[None]:
     except TrainingError as error:
         field = getattr(error, "field", None)
         code = type(error).__name__.removesuffix("Error").lower()
-        event = {"event": "failed", "code": code, "field": field, "detail": str(error)}
-        (sys.stdout if as_json else sys.stderr).write(json.dumps(event) + "\n" if as_json else f"error: {error}\n")
+        _tell(code, field, str(error), as_json=as_json)
         raise typer.Exit(EXIT_BAD_SETTINGS if isinstance(error, ConfigError) else EXIT_FAILED) from error
+    except OSError as error:
+        if error.errno not in _DISK_FAILS:
+            raise
+        _tell("disk", None, error.strerror or type(error).__name__, as_json=as_json)
+        raise typer.Exit(EXIT_FAILED) from error
     except ModuleNotFoundError as error:
         sys.stderr.write(f"error: this needs {error.name}: pip install 'glyphserve[plots,onnx]'\n")
         raise typer.Exit(EXIT_FAILED) from error
     except KeyboardInterrupt:
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _tell(code: str, field: str | None, detail: str, *, as_json: bool) -> None:
+    event = {"event": "failed", "code": code, "field": field, "detail": detail}
+    (sys.stdout if as_json else sys.stderr).write(json.dumps(event) + "\n" if as_json else f"error: {detail}\n")

@@ -26,18 +26,21 @@ def train(
     home: Annotated[Path | None, typer.Option(help="Folder of models and jobs.")] = None,
 ) -> None:
     """Train a new version; it takes over when it is at least as good as the serving one."""
+    from service.checkpoints import Checkpoints
     from service.cli.local import open_registry, settings_for
     from service.cli.progress import training_progress
     from service.gate import judge
     from service.job import JobRequest
-    from service.trainer import TrainingFailedError, train_and_publish
+    from service.learning import Workplace, train_and_publish
+    from service.store import open_store
+    from service.trainer import TrainingFailedError, Watch
     from training import ConfigError, recipes
     from training.changes import read_changes
 
     if promote not in ("always", "if_better", "never"):
         raise typer.BadParameter("choose always, if_better or never", param_hint="--promote")
     settings = settings_for(home)
-    registry = open_registry(settings)
+    registry, store = open_registry(settings), open_store(settings.store_location)
     try:
         wanted = read_changes(changes or [], data=dataset, seed=seed)
         recipes.get(recipe).replace(**wanted)
@@ -46,18 +49,19 @@ def train(
         raise typer.Exit(2) from None
     request = JobRequest(recipe, wanted, model or settings.model, promote)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the child and the scratch folder go, as with Ctrl-C
-    job_id, scratch = f"local-{uuid.uuid4().hex[:12]}", settings.home / "scratch"
+    job_id = f"local-{uuid.uuid4().hex[:12]}"
+    place = Workplace(registry, Checkpoints(store), settings.home / "scratch", settings.train_threads)
     try:
         with training_progress() as tell:
-            version = train_and_publish(
-                registry, request, job_id, scratch=scratch, threads=settings.train_threads, on_event=tell
-            )
+            version = train_and_publish(place, request, job_id, Watch(tell))
     except TrainingFailedError as error:
         sys.stderr.write(f"error: {error}\n")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; nothing was published\n")
         raise typer.Exit(130) from None
+    finally:
+        place.checkpoints.forget(job_id)
     verdict = judge(registry, settings.alias, request, version)
     typer.echo(f"published {request.model} version {version}")
     if verdict.reason:

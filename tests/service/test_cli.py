@@ -85,7 +85,6 @@ def test_train_publishes_and_models_lists_promotes_and_rolls_back(tmp_path: Path
         (["models", "try", "mnist", "1"], 1, "the version itself"),
         (["models", "try", "mnist", "2", "--mode", "canary"], 1, "needs the share"),
         (["models", "show", "../x", "1"], 1, "lower-case"),
-        (["jobs", "list"], 1, "not ready"),
         (["predict", "x.png", "--version", "7"], 1, "no version 7"),
         (["serve", "--host", "0.0.0.0"], 2, "--insecure"),
         (["serve", "--port", "99999"], 2, "GLYPHSERVE_PORT"),
@@ -202,3 +201,9 @@ def test_samples_are_added_listed_exported_and_deleted(tmp_path: Path, digits: D
     assert run("samples", "export", str(tmp_path / "folder"), home=home).stderr.startswith("error: the folder is not")
     assert run("samples", "delete", home=home).returncode == 2
     assert run("samples", "delete", "--label", "7", home=home).stdout == "3 samples deleted\n"
+
+
+def test_jobs_can_be_listed_before_any_worker_has_made_the_tables(tmp_path: Path) -> None:
+    listed = run("jobs", "list", home=tmp_path / "home")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "state" in listed.stdout

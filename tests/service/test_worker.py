@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from service.gate import judge
-from service.job import Job, JobRequest
+from service.job import STRIKES, Job, JobRequest, Progress
 from service.jobs import Jobs
 from service.registry import Registry
+from service.reporter import Reporter
 from service.settings import Settings
 from service.store import open_store
-from service.worker import _Reporter
 from tests.service.conftest import Server, half_trained, running_server, wait_until
 from tests.service.processes import ENDLESS, QUICK, trainers_of, worker_of
 from training import Dataset
@@ -69,7 +69,7 @@ def test_a_worker_that_is_told_to_end_is_gone_at_once_and_gives_its_job_back(tmp
             assert worker.returncode == 0
             assert "Traceback" not in errors
             wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to end", seconds=5.0)
-        assert (jobs.get(job_id).state, jobs.get(job_id).attempts) == ("queued", 0)
+        assert (jobs.get(job_id).state, jobs.get(job_id).strikes) == ("queued", 0)
         with running_worker(tmp_path):
             wait_until(lambda: jobs.get(job_id).state == "running", "another worker")
             assert jobs.cancel(job_id).state == "cancelled"
@@ -113,19 +113,20 @@ def test_a_job_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
         with running_worker(tmp_path) as worker:
             job_id = submit(jobs, ENDLESS)
             wait_until(partial(trainers_of, worker.pid), "the training")
-        for attempt in range(2, 5):
+        for attempt in range(2, STRIKES + 1):
             with running_worker(tmp_path) as worker:
                 wait_until(partial(trainers_of, worker.pid), "the training")
                 assert jobs.get(job_id).attempts == attempt
         with running_worker(tmp_path):
             given_up = wait_for_end(jobs, job_id)
     assert given_up.state == "failed"
-    assert given_up.detail == "its worker died 4 times while it ran"
+    assert given_up.detail == "it was begun 3 times and never came to an end; the last time its worker died"
 
 
 def test_progress_that_cannot_be_written_does_not_fail_the_job(tmp_path: Path) -> None:
     nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
-    reporter = _Reporter(Jobs(Settings(home=tmp_path, database_url=nowhere)), "job-1")
+    job = Job("job-1", "running", JobRequest("starter", {}, "mnist"), "", None, None, 1, Progress())
+    reporter = Reporter(Jobs(Settings(home=tmp_path, database_url=nowhere)), job)
     reporter.hear({"event": "start", "epochs": 3})
     reporter.hear({"event": "epoch", "epoch": 1})
     assert reporter.tell() is False

@@ -79,3 +79,19 @@ def test_what_is_no_checkpoint_is_told_as_such(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(WeightsError, match="not a checkpoint"):
             load_checkpoint(path, MLP(NETWORK, 0), config())
+
+
+def test_a_run_that_had_finished_goes_on_to_its_best_weights(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Also when it learned without the silent inputs, so that what the checkpoint has are the last weights."""
+    x = np.zeros((200, 64), np.float32)
+    x[:, 20:30] = rng.normal(size=(200, 10))
+    examples = x, rng.integers(0, 3, 200)  # nothing to learn: the best epoch is seldom the last
+    network, settings = MLPConfig((64, 10, 3)), config(keep_best=True)
+    whole = Run.start(MLP(network, 0), settings)
+    list(train(whole, examples, settings))
+    save_checkpoint(tmp_path / "run.npz", whole, settings)
+    assert whole.columns is not None
+    resumed = load_checkpoint(tmp_path / "run.npz", MLP(network, 0), settings)
+    assert list(train(resumed, examples, settings)) == []
+    for name, array in whole.network.arrays().items():
+        assert array.tobytes() == resumed.network.arrays()[name].tobytes(), name

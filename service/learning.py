@@ -1,0 +1,110 @@
+"""From a request to a published version, through deaths of the child, full disks and a store out of reach."""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from service.checkpoints import Checkpoints
+from service.errors import Unavailable
+from service.job import STRIKES, JobRequest
+from service.registry import Registry
+from service.trainer import (
+    CHECKPOINT,
+    BadCheckpointError,
+    ChildKilledError,
+    DiskFailedError,
+    Event,
+    StoppedError,
+    TrainingFailedError,
+    Watch,
+    run_training,
+)
+
+T = TypeVar("T")
+
+_PATIENCE_SECONDS = 600.0
+_WAIT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where trainings run, and what they need there."""
+
+    registry: Registry
+    checkpoints: Checkpoints
+    scratch: Path
+    """The folder for what is at work; whatever is in it may be deleted when nothing is."""
+    threads: int
+
+
+def train_and_publish(place: Workplace, request: JobRequest, job_id: str, watch: Watch, *, strikes: int = 0) -> int:
+    """Train in a child process and publish the result under the job's id; answer the version's number.
+
+    It goes on from the job's checkpoint, and again when the child is killed, which counts on the strikes that the job
+    had before. Raises TrainingFailedError, and what `Registry.publish` raises.
+    """
+    place.scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.scratch, prefix=f"{job_id}-", ignore_cleanup_errors=True) as folder:
+        finished = _train(place, request, job_id, Path(folder), watch, strikes)
+        details = json.loads(Path(finished["manifest"]).read_bytes())
+        weights = Path(finished["weights"]).read_bytes()
+        publish = place.registry.publish
+        return patiently(lambda: publish(request.model, weights, details, job_id=job_id).version, watch)
+
+
+def _train(place: Workplace, request: JobRequest, job_id: str, folder: Path, watch: Watch, strikes: int) -> Event:
+    """Train until there is a result or a reason why there is none."""
+    checkpoint, deadline = folder / CHECKPOINT, time.monotonic() + _PATIENCE_SECONDS
+    patiently(lambda: place.checkpoints.fetch(job_id, checkpoint), watch)
+    while True:
+        try:
+            with place.checkpoints.keeping(job_id, checkpoint):
+                return run_training(request, folder, place.threads, watch)
+        except BadCheckpointError as error:
+            checkpoint.unlink()
+            _say(watch, f"{error}; training begins anew")
+        except ChildKilledError as death:
+            strikes += 1
+            watch.hear({"event": "died"})
+            _say(watch, str(death))
+            if strikes >= STRIKES:
+                raise TrainingFailedError(three_strikes(str(death))) from None
+        except DiskFailedError as error:
+            if time.monotonic() > deadline:
+                raise
+            _say(watch, f"{error}; training waits for room")
+            time.sleep(_WAIT_SECONDS)
+        if watch.should_stop():
+            raise StoppedError("cancelled")
+
+
+def three_strikes(last: str) -> str:
+    """Say why a job is not begun again."""
+    return f"it was begun {STRIKES} times and never came to an end; the last time {last}"
+
+
+def patiently(action: Callable[[], T], watch: Watch | None = None) -> T:
+    """Do something that needs the store or the database, again while that is out of reach, for ten minutes.
+
+    Raises Unavailable after that, StoppedError when the job is to stop.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        if watch and watch.should_stop():
+            raise StoppedError("cancelled")
+        try:
+            return action()
+        except Unavailable as error:
+            if time.monotonic() > deadline:
+                raise
+            if watch:
+                _say(watch, f"{error.detail}; the job waits")
+            time.sleep(_WAIT_SECONDS)
+
+
+def _say(watch: Watch, line: str) -> None:
+    watch.hear({"event": "log", "line": line})

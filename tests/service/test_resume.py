@@ -1,0 +1,153 @@
+"""A job that is cut off goes on where it was, and ends with the weights of one that nobody disturbed."""
+
+import os
+import signal
+import time
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from service.job import Job, JobRequest, Progress
+from service.jobs import Running
+from service.registry import Registry
+from service.store import Store, open_store
+from service.trainer import Watch, run_training
+from tests.service.conftest import wait_until
+from tests.service.processes import trainers_of
+from tests.service.test_worker import queue_of, running_worker, submit, wait_for_end, wait_for_epochs
+
+LONG: dict[str, Any] = {"epochs": 60, "layers": [784, 32, 10], "dropout": 0.1}
+ENORMOUS: dict[str, Any] = {"epochs": 9, "layers": [784, 1024, 1024, 10], "batch_size": 1}
+
+
+def undisturbed(folder: Path, settings: dict[str, Any]) -> str:
+    """Train without a worker; answer the hash of the weights."""
+    finished = run_training(JobRequest("starter", settings, "mnist"), folder, 1, Watch(lambda _: None))
+    return sha256(Path(finished["weights"]).read_bytes()).hexdigest()
+
+
+def weights_of(store: Store, job: Job) -> str:
+    assert job.version is not None, job
+    return Registry(store).manifest("mnist", job.version).weights_sha256
+
+
+def went_on_after(job: Job) -> int:
+    """The epoch that the last attempt began after, as the job's log has it."""
+    return int(next(line for line in reversed(job.progress.log) if "begun again" in line).rpartition(" ")[2])
+
+
+def wait_for_checkpoint(store: Store, job_id: str) -> None:
+    wait_until(lambda: store.list(f"jobs/{job_id}"), "a checkpoint")
+
+
+def test_after_a_kill_a_job_goes_on_at_its_checkpoint_here_and_on_another_host(tmp_path: Path) -> None:
+    shared = {"database_url": f"sqlite:///{tmp_path / 'shared.sqlite'}", "store_url": str(tmp_path / "store")}
+    store = open_store(shared["store_url"])
+    with queue_of(tmp_path / "first", **shared) as jobs:
+        with running_worker(tmp_path / "first", worker_name="first", takeover_seconds="5", **shared) as worker:
+            job_id = submit(jobs, LONG)
+            wait_for_checkpoint(store, job_id)
+            worker.kill()
+        with running_worker(tmp_path / "first", worker_name="first", takeover_seconds="5", **shared) as worker:
+            ready = time.monotonic()
+            again = wait_until(lambda: j if (j := jobs.get(job_id)).attempts == 2 else None, "the same host")
+            wait_until(partial(trainers_of, worker.pid), "the training")
+            assert time.monotonic() - ready < 5
+            reached = went_on_after(
+                wait_until(lambda: j if "begun again" in str((j := jobs.get(job_id)).progress.log) else None, "a start")
+            )
+            assert reached >= 1
+            wait_until(lambda: jobs.get(job_id).progress.epoch > reached + 1, "more epochs")
+            worker.kill()
+        with running_worker(tmp_path / "second", worker_name="second", takeover_seconds="5", **shared):
+            done = wait_for_end(jobs, job_id)
+    assert again.state == "running"
+    assert (done.state, done.attempts, done.strikes) == ("succeeded", 3, 2)
+    assert went_on_after(done) >= reached
+    assert [figures["epoch"] for figures in done.progress.history] == list(range(1, 61))
+    assert weights_of(store, done) == undisturbed(tmp_path / "undisturbed", LONG)
+    assert store.list("jobs") == []
+
+
+def test_a_killed_training_process_is_begun_again_by_its_worker_until_the_third_strike(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    with queue_of(tmp_path) as jobs, running_worker(tmp_path) as worker:
+        once, always = submit(jobs, LONG), submit(jobs, ENORMOUS)
+        wait_for_checkpoint(store, once)
+        (child,) = trainers_of(worker.pid)
+        os.kill(child, signal.SIGKILL)
+        done = wait_for_end(jobs, once)
+        assert (done.state, done.attempts, done.progress.deaths) == ("succeeded", 1, 1)
+        assert "training was killed by signal 9" in done.progress.log
+        assert weights_of(store, done) == undisturbed(tmp_path / "undisturbed", LONG)
+        for _ in range(3):
+            child = wait_until(lambda: next(iter(set(trainers_of(worker.pid)) - {child}), 0), "the training")  # noqa: B023
+            os.kill(child, signal.SIGKILL)
+        given_up = wait_for_end(jobs, always)
+    assert given_up.state == "failed"
+    assert given_up.detail == (
+        "it was begun 3 times and never came to an end; the last time training was killed by signal 9"
+    )
+
+
+def test_a_damaged_checkpoint_or_one_of_other_settings_is_passed_over(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    with queue_of(tmp_path) as jobs, running_worker(tmp_path) as worker:
+        job_id = submit(jobs, LONG)
+        wait_for_checkpoint(store, job_id)
+        worker.kill()
+        worker.wait()
+        whole = store.get(f"jobs/{job_id}/checkpoint.npz")
+        other = submit(jobs, LONG | {"seed": 1})
+        store.put(f"jobs/{job_id}/checkpoint.npz", whole[: len(whole) // 2])
+        store.put(f"jobs/{other}/checkpoint.npz", whole)
+        with running_worker(tmp_path):
+            for job in (wait_for_end(jobs, job_id), wait_for_end(jobs, other)):
+                assert job.state == "succeeded"
+                assert "training begins anew" in " ".join(job.progress.log)
+                assert weights_of(store, job) == undisturbed(tmp_path / job.id, job.request.settings)
+
+
+def test_a_job_cancelled_while_its_worker_hands_it_back_stays_cancelled(tmp_path: Path) -> None:
+    with queue_of(tmp_path) as jobs, running_worker(tmp_path):
+        job_id = submit(jobs, LONG)
+        wait_for_epochs(jobs, job_id)
+        (seen,) = jobs.running()
+        assert jobs.cancel(job_id).state == "cancelled"
+        assert jobs.requeue(seen) is False
+        assert jobs.get(job_id).state == "cancelled"
+
+
+def test_a_job_that_another_worker_has_taken_meanwhile_is_not_queued_again(tmp_path: Path) -> None:
+    with queue_of(tmp_path) as jobs, running_worker(tmp_path):
+        job_id = submit(jobs, LONG)
+        wait_for_epochs(jobs, job_id)
+        (seen,) = jobs.running()
+        assert jobs.requeue(Running(job_id, "somebody-else", seen.sign_of_life, 0)) is False
+        assert jobs.get(job_id).state == "running"
+        jobs.cancel(job_id)
+
+
+def test_checkpoints_of_ended_jobs_are_tidied_away(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    store.put("jobs/job-gone/checkpoint.npz", b"what a killed training in the foreground left")
+    with queue_of(tmp_path) as jobs, running_worker(tmp_path):
+        waiting = submit(jobs, LONG)
+        wait_until(lambda: not store.list("jobs/job-gone"), "the tidying")
+        jobs.cancel(waiting)
+
+
+def test_strikes_are_the_deaths_and_not_the_returns() -> None:
+    progress = Progress().bereaved()
+    request = JobRequest("starter", {}, "mnist")
+    job = Job("job-1", "running", request, "", None, None, attempts=4, progress=progress, returned=2)
+    assert job.strikes == 2
+
+
+def test_the_log_keeps_its_last_lines_and_counts_all() -> None:
+    progress = Progress()
+    for number in range(200):
+        progress = progress.saying(f"line {number}\n")
+    assert (len(progress.log), progress.log[-1], progress.log_lines) == (50, "line 199", 200)
+    assert len(Progress().saying("x" * 10_000).log[0]) == 300
