@@ -4,7 +4,7 @@ import json
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +19,8 @@ from training.data import Dataset, open_source, stratified_split
 from training.data.download import Progress
 from training.errors import ConfigError
 from training.evaluation import Evaluation, evaluate
-from training.export import to_bytes, write_atomically
+from training.export import load, to_bytes, write_atomically
+from training.extra import Extra, divide, repeated
 from training.fit import OnStep, Run, restore, train
 from training.network import MLP
 from training.preprocess import fingerprint
@@ -37,6 +38,8 @@ class Splits:
     test: Dataset | None
     watched: Dataset | None
     """What is measured after each epoch."""
+    extra: Extra | None = None
+    """The extra source, of which `train` has what is learned, repeated."""
 
     @property
     def held_out(self) -> Dataset:
@@ -45,10 +48,21 @@ class Splits:
 
 
 def split(recipe: Recipe, progress: Progress | None = None) -> Splits:
-    """Open a recipe's source and divide it; the same recipe always divides alike.
+    """Open a recipe's sources and divide them; the same recipe always divides alike.
 
-    Raises DataError when the source is missing or damaged, ConfigError when its classes do not fit the network.
+    Raises DataError when a source is missing or damaged, ConfigError when its classes do not fit the network.
     """
+    splits, wanted = _split_own(recipe, progress), recipe.data
+    if wanted.extra_data is None:
+        return splits
+    source, own = open_source(wanted.extra_data, progress), splits.train
+    extra = divide(source, own.classes, drop_others=wanted.classes is not None)
+    deform = recipe.make_augment() is None  # else every picture is deformed anyway
+    added = repeated(extra.learned, len(own), wanted.extra_share, wanted.split_seed, deform=deform)
+    return replace(splits, train=own.joined(added), extra=extra)
+
+
+def _split_own(recipe: Recipe, progress: Progress | None) -> Splits:
     source = open_source(recipe.data.data, progress)
     learned, test = source.train, source.test
     if recipe.data.classes:
@@ -75,10 +89,14 @@ class Experiment:
     """One run of a recipe: opened with its data, trained epoch by epoch, kept at the end."""
 
     def __init__(self, recipe: Recipe, progress: Progress | None = None) -> None:
-        """Open the data and draw the first weights. Raises what `split` raises."""
+        """Open the data, and draw or load the first weights. Raises what `split` and `load` raise."""
+        if recipe.data.start_from:
+            self.network = load(recipe.data.start_from)
+            recipe = replace(recipe, network=self.network.config)
+        else:
+            self.network = MLP(recipe.network, np.random.default_rng(recipe.fit.seed))
         self.recipe = recipe
         self.splits = split(recipe, progress)
-        self.network = MLP(recipe.network, np.random.default_rng(recipe.fit.seed))
         self.run = Run.start(self.network, recipe.fit)
         self._started = time.perf_counter()
 
@@ -93,6 +111,7 @@ class Experiment:
             validation=(features(held_out.images), held_out.labels) if held_out else None,
             augment=self.recipe.make_augment(),
             on_step=on_step,
+            fresh=self.recipe.data.start_from is None,
         )
 
     def evaluation(self, on: str | None = None) -> Evaluation:
@@ -135,6 +154,9 @@ class Experiment:
         part = "test" if splits.test else "validation" if splits.validation else "train"
         metrics |= {f"{part}_accuracy": evaluation.accuracy, f"{part}_examples": evaluation.examples}
         metrics |= {"calibration_error": evaluation.calibration_error}
+        if splits.extra and splits.extra.held_out:
+            judged = evaluate(self.network, splits.extra.held_out)
+            metrics |= {"extra_accuracy": judged.accuracy, "extra_examples": judged.examples}
         return {
             "format": MANIFEST_FORMAT,
             "labels": list(splits.train.classes),
@@ -147,6 +169,7 @@ class Experiment:
                 "train_examples": len(splits.train),
                 "validation_examples": len(splits.validation or ()),
                 "test_examples": len(splits.test or ()),
+                "extra": _told(splits.extra),
             },
             "metrics": metrics,
             "preprocessing": fingerprint(self.network.config.input),
@@ -154,6 +177,13 @@ class Experiment:
             "libraries": {"glyphserve": _own_version(), "numpy": np.__version__, "python": platform.python_version()},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+
+
+def _told(extra: Extra | None) -> dict[str, Any] | None:
+    if extra is None:
+        return None
+    counts = {"examples": len(extra.learned), "held_out_examples": len(extra.held_out or ())}
+    return {"name": extra.name, "fingerprint": extra.fingerprint} | counts
 
 
 def _own_version() -> str:

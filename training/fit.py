@@ -94,11 +94,13 @@ def train(
     sample_weights: Floats | None = None,
     augment: Augment | None = None,
     on_step: OnStep | None = None,
+    fresh: bool = True,
 ) -> Iterator[Epoch]:
     """Yield an Epoch after each pass over the examples, until the config says enough.
 
     A run that has a history goes on where it stopped. With `config.keep_best` the network has the weights of its
-    best epoch when the last one is yielded.
+    best epoch when the last one is yielded. A network that is not `fresh`, but has learned before, keeps what it knows
+    of inputs that these examples leave silent.
 
     Raises ConfigError for settings that do not fit the network, DataError for examples that do not (shapes, numbers
     that are not finite, labels out of range), DivergedError when the loss leaves the finite numbers.
@@ -107,7 +109,7 @@ def train(
         examples, sample_weights, validation = hold_out(examples, sample_weights, config)
     learned = prepare(run.network, examples, config, sample_weights)
     held_out = prepare(run.network, validation, config, smooth=False) if validation else None
-    if run.step == 0 and not augment:  # a deformation sees whole pictures, and may make silent inputs speak
+    if run.step == 0 and fresh and not augment:  # a deformation sees whole pictures, and may make silent inputs speak
         columns = speaking_columns(run.network, learned.x)
         if columns is not None:
             run.narrow(columns, config)

@@ -17,7 +17,7 @@ from training.preprocess import InputForm
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which examples a recipe learns from, and which it is judged on."""
+    """Which examples a recipe learns from, which it is judged on, and what it starts from."""
 
     data: str = "starter"
     """A source: starter, mnist, fashion, a folder or an `.npz`."""
@@ -35,6 +35,12 @@ class DataConfig:
     """How the training examples are deformed anew in each epoch; a name in AUGMENTATIONS."""
     augment_options: Mapping[str, Any] = field(default_factory=dict)
     """Its options, such as max_shift, max_degrees, alpha."""
+    extra_data: str | None = None
+    """A second source to learn from, such as corrections: a folder or an `.npz`; see `training.extra`."""
+    extra_share: float = 0.05
+    """Share of each epoch that its examples make up, by being repeated, if they are enough for that."""
+    start_from: str | None = None
+    """A `weights.npz` to start from instead of drawn weights; the network is then the one that it holds."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without the data."""
@@ -42,6 +48,14 @@ class DataConfig:
             raise ConfigError(f"data must name a source, not {self.data!r}", field="data")
         if not isinstance(self.test_share, int | float) or not 0 <= self.test_share <= 0.9:
             raise ConfigError(f"test_share must be from 0 to 0.9, not {self.test_share!r}", field="test_share")
+        for name in ("extra_data", "start_from"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value):
+                raise ConfigError(f"{name} must be a path, not {value!r}", field=name)
+        if not isinstance(self.extra_share, int | float) or not 0 < self.extra_share <= 0.9:
+            raise ConfigError(
+                f"extra_share must be above 0 and at most 0.9, not {self.extra_share!r}", field="extra_share"
+            )
         if self.watch not in ("validation", "test"):
             raise ConfigError(f"watch must be validation or test, not {self.watch!r}", field="watch")
         if not isinstance(self.augment, str) or not isinstance(self.augment_options, Mapping):

@@ -37,6 +37,19 @@ OWN = (
         data=DataConfig(data="mnist"),
     ),
     Recipe(
+        "corrections",
+        "Eight more epochs for a network that has learned already, with extra examples: set start_from and extra_data.",
+        fit=FitConfig(
+            epochs=8,
+            batch_size=256,
+            learning_rate=0.002,
+            schedule="cosine",
+            weight_decay=0.01,
+            validation_share=0.1,
+        ),
+        data=DataConfig(data="mnist"),
+    ),
+    Recipe(
         "sprint",
         "784-128-64-10 to 98 % of MNIST's test digits in three epochs: about a second of training.",
         network=MLPConfig(initializer="glorot"),
