@@ -8,6 +8,7 @@ Beside its version an entry may name a candidate that is on trial, as `trial` ex
 
 import json
 import re
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,17 +105,23 @@ class AliasLogs:
         Raises PreconditionFailed, or Conflict when others keep being faster.
         """
         since = datetime.now(UTC).isoformat(timespec="milliseconds")
-        entry: dict[str, Any] = {"version": version, "since": since, "reason": reason}
+        # The id tells an own entry from a rival's: S3 may have written it although its answer was lost on the way.
+        entry: dict[str, Any] = {"version": version, "since": since, "reason": reason, "id": secrets.token_hex(8)}
         if candidate:
             entry |= {"candidate": candidate.version, "share": candidate.share, "mode": candidate.mode}
         for _ in range(_TRIES):
             generation = self.expect(name, alias, expected)
-            try:
-                self._store.create(_key(name, alias, generation + 1), json.dumps(entry).encode())
-            except FileExistsError:
-                continue
-            return AliasState(alias, version, generation + 1, since, reason, candidate)
+            if self._written(_key(name, alias, generation + 1), json.dumps(entry).encode()):
+                return AliasState(alias, version, generation + 1, since, reason, candidate)
         raise Conflict("others keep promoting this alias; try again")
+
+    def _written(self, key: str, entry: bytes) -> bool:
+        """Write an entry under a number that must be free; tell whether it stands there."""
+        try:
+            self._store.create(key, entry)
+        except FileExistsError:
+            return self._store.get(key) == entry
+        return True
 
 
 def checked(name: str) -> str:

@@ -55,9 +55,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(_adopt, registry, settings.alias)
+        adopted = await asyncio.to_thread(_adopt, registry, settings.alias)
         await asyncio.to_thread(predictor.follow)
-        following = asyncio.create_task(_follow(predictor, settings.alias_poll_seconds))
+        following = asyncio.create_task(_follow(registry, predictor, settings, adopted=adopted))
         opening = asyncio.create_task(_open_later(parts.jobs))
         yield
         following.cancel()
@@ -91,16 +91,20 @@ def create_app(settings: Settings) -> FastAPI:
 _ROUTERS = (predict.router, samples.router, train.router, models.router, health.router)
 
 
-def _adopt(registry: Registry, alias: str) -> None:
+def _adopt(registry: Registry, alias: str) -> bool:
     try:
         adopt_released(registry, alias)
     except ServiceError as error:  # what the store has may still serve; readiness tells if it does not
         log.error("the released models were not added: %s", error.detail)
+        return False
+    return True
 
 
-async def _follow(predictor: Predictor, seconds: float) -> None:
+async def _follow(registry: Registry, predictor: Predictor, settings: Settings, *, adopted: bool) -> None:
     while True:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(settings.alias_poll_seconds)
+        if not adopted and predictor.trouble:  # the store was out of reach when we started; it may be empty, too
+            adopted = await asyncio.to_thread(_adopt, registry, settings.alias)
         await asyncio.to_thread(predictor.follow)
 
 

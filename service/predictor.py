@@ -29,7 +29,7 @@ class Predictor:
         self._tried: Snapshot | None = None
         self._trial: Trial | None = None
         self._versions: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._loading, self._remembering = threading.Lock(), threading.Lock(), threading.Lock()
         self.trouble: str | None = None
         """Why the alias could not be followed the last time; the old snapshot goes on serving."""
         self.candidate_trouble: str | None = None
@@ -154,14 +154,23 @@ class Predictor:
         serving = self._serving
         if serving and (model, version) == (serving.model, serving.version):
             return serving
-        with self._lock:
-            key = (model, version)
-            if key not in self._versions:
-                self._versions[key] = self._load(model, version, generation=0)
+        if known := self._remembered(model, version):
+            return known
+        with self._loading:  # not the lock of `follow`, which a silent store may hold for seconds
+            if known := self._remembered(model, version):
+                return known
+            fresh = self._load(model, version, generation=0)
+            with self._remembering:
+                self._versions[model, version] = fresh
                 if len(self._versions) > _CACHED_VERSIONS:
                     self._versions.popitem(last=False)
-            self._versions.move_to_end(key)
-            return self._versions[key]
+            return fresh
+
+    def _remembered(self, model: str, version: int) -> Snapshot | None:
+        with self._remembering:
+            if (model, version) in self._versions:
+                self._versions.move_to_end((model, version))
+            return self._versions.get((model, version))
 
     def _load(self, model: str, version: int, generation: int) -> Snapshot:
         return warm_snapshot(self._registry.load(model, version), generation)

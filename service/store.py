@@ -10,8 +10,9 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -19,9 +20,16 @@ from obstore.store import LocalStore, from_url
 
 from service.errors import NoDiskSpace, Unavailable
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
 _STAGING = ".staging"
 _NO_SPACE = os.strerror(errno.ENOSPC)
 """Found in the text: obstore tells the operating system's errors in words alone."""
+_CLIENT: "ClientConfig" = {"connect_timeout": "3s", "timeout": "10s", "allow_http": True}
+"""Plain HTTP is used where AWS_ENDPOINT_URL names it, and nowhere else."""
+_RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
+"""obstore's own would hold a poll of the alias for minutes when S3 is silent; the next poll tries again anyway."""
 
 
 class Store:
@@ -51,6 +59,15 @@ class Store:
                 obstore.put(self._backend, key, content, mode="create", use_multipart=False)
             else:
                 self._link(self._root, key, content, overwrite=False)
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is an object of that key."""
+        try:
+            with _told("read"):
+                obstore.head(self._backend, key)
+        except FileNotFoundError:
+            return False
+        return True
 
     def list(self, prefix: str) -> list[str]:
         """List the keys below a folder, in order."""
@@ -86,7 +103,7 @@ class Store:
 def open_store(location: str) -> Store:
     """Open a store by folder or by URL (`s3://bucket/prefix`; credentials as the AWS variables give them)."""
     if "://" in location:
-        return Store(from_url(location), None)
+        return Store(from_url(location, client_options=_CLIENT, retry_config=_RETRIES), None)
     root = Path(location).absolute()
     root.mkdir(parents=True, exist_ok=True)
     return Store(LocalStore(root), root)

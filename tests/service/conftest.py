@@ -20,9 +20,13 @@ from PIL import Image
 
 from service.app import create_app
 from service.settings import Settings
+from service.store import Store, open_store
+from tests.service.s3 import fresh_location, s3, s3_server
 from training import Dataset
 from training.arrays import Pixels
 from training.data import open_source
+
+__all__ = ["s3", "s3_server"]  # fixtures that live in a room of their own
 
 PATIENCE_SECONDS = 60.0
 
@@ -45,6 +49,20 @@ def png(picture: Pixels) -> bytes:
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     return open_source("starter").train
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.s3)])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store of each kind: what stands on it must do the same on both."""
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    request.getfixturevalue("s3")
+    return fresh_location()
+
+
+@pytest.fixture
+def store(location: str) -> Store:
+    return open_store(location)
 
 
 @pytest.fixture

@@ -1,20 +1,18 @@
-from pathlib import Path
-
 import pytest
 
 from service.aliases import AliasState
 from service.gate import judge
 from service.job import JobRequest
 from service.registry import Registry
-from service.store import open_store
+from service.store import Store
 from tests.service.conftest import half_trained
 
 REQUEST = JobRequest("starter", {}, "odd", "if_better")
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    registry = Registry(open_store(str(tmp_path / "store")))
+def registry(store: Store) -> Registry:
+    registry = Registry(store)
     for seed in (1, 2, 3):
         registry.publish("odd", *half_trained(seed=seed))
     return registry
@@ -43,12 +41,10 @@ def test_never_means_never_and_always_asks_nothing(registry: Registry) -> None:
     assert judge(registry, "production", JobRequest("starter", {}, "odd", "always"), 1).promoted
 
 
-def test_a_damaged_last_entry_of_the_alias_does_not_keep_jobs_from_promoting(
-    registry: Registry, tmp_path: Path
-) -> None:
+def test_a_damaged_last_entry_of_the_alias_does_not_keep_jobs_from_promoting(registry: Registry, store: Store) -> None:
     for version in (1, 3):
         registry.promote("odd", "production", version)
-    (tmp_path / "store" / "models" / "odd" / "aliases" / "production" / "00000002.json").write_bytes(b"rotten")
+    store.put("models/odd/aliases/production/00000002.json", b"rotten")
     assert judge(registry, "production", JobRequest("starter", {}, "odd", "always"), 2).promoted
     assert [state.version for state in registry.history("odd", "production")] == [2, 1]
     assert registry.alias("odd", "production").generation == 3

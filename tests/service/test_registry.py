@@ -1,19 +1,13 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound, PreconditionFailed
 from service.registry import Registry
 from service.released import adopt_released, released_models
-from service.store import Store, open_store
+from service.store import Store
 from tests.service.conftest import half_trained
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(str(tmp_path / "store"))
 
 
 @pytest.fixture
@@ -113,15 +107,15 @@ def test_promotions_at_once_without_expectation_all_stand_in_the_log(registry: R
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "missing", "another"])
-def test_damaged_weights_are_neither_loaded_nor_promoted(damage: str, registry: Registry, tmp_path: Path) -> None:
+def test_damaged_weights_are_neither_loaded_nor_promoted(damage: str, registry: Registry, store: Store) -> None:
     registry.publish("odd", *half_trained())
-    weights = tmp_path / "store" / "models" / "odd" / "1" / "weights.npz"
-    content = weights.read_bytes()
+    weights = "models/odd/1/weights.npz"
+    content = store.get(weights)
     if damage == "missing":
-        weights.unlink()
+        store.delete(weights)
     else:
         broken = {"flipped": content[:500] + b"!" + content[501:], "truncated": content[:-1]}
-        weights.write_bytes(broken.get(damage, half_trained(seed=9)[0]))
+        store.put(weights, broken.get(damage, half_trained(seed=9)[0]))
     with pytest.raises(CorruptModel):
         registry.load("odd", 1)
     with pytest.raises(CorruptModel):
@@ -130,26 +124,26 @@ def test_damaged_weights_are_neither_loaded_nor_promoted(damage: str, registry: 
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}"])
-def test_a_damaged_manifest_is_told_as_such(content: bytes, registry: Registry, tmp_path: Path) -> None:
+def test_a_damaged_manifest_is_told_as_such(content: bytes, registry: Registry, store: Store) -> None:
     registry.publish("odd", *half_trained())
-    (tmp_path / "store" / "models" / "odd" / "1" / "manifest.json").write_bytes(content)
+    store.put("models/odd/1/manifest.json", content)
     with pytest.raises(CorruptModel):
         registry.manifest("odd", 1)
 
 
-def test_a_damaged_manifest_does_not_hide_the_other_versions(registry: Registry, tmp_path: Path) -> None:
+def test_a_damaged_manifest_does_not_hide_the_other_versions(registry: Registry, store: Store) -> None:
     for seed in (1, 2):
         registry.publish("odd", *half_trained(seed=seed))
-    (tmp_path / "store" / "models" / "odd" / "1" / "manifest.json").write_bytes(b"{")
+    store.put("models/odd/1/manifest.json", b"{")
     assert [manifest.version for manifest in registry.versions("odd")] == [2]
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"version": 1}'])
-def test_a_damaged_entry_of_an_alias_is_told_as_such(content: bytes, registry: Registry, tmp_path: Path) -> None:
+def test_a_damaged_entry_of_an_alias_is_told_as_such(content: bytes, registry: Registry, store: Store) -> None:
     registry.publish("odd", *half_trained())
     registry.promote("odd", "production", 1)
-    (entry,) = (tmp_path / "store" / "models" / "odd" / "aliases" / "production").iterdir()
-    entry.write_bytes(content)
+    (entry,) = store.list("models/odd/aliases/production")
+    store.put(entry, content)
     with pytest.raises(CorruptModel, match="generation 1"):
         registry.alias("odd", "production")
     registry.promote("odd", "production", 1, reason="mended")
@@ -157,11 +151,11 @@ def test_a_damaged_entry_of_an_alias_is_told_as_such(content: bytes, registry: R
     assert [state.reason for state in registry.history("odd", "production")] == ["mended"]
 
 
-def test_a_damaged_last_entry_hides_neither_the_model_nor_the_way_back(registry: Registry, tmp_path: Path) -> None:
+def test_a_damaged_last_entry_hides_neither_the_model_nor_the_way_back(registry: Registry, store: Store) -> None:
     for seed in (1, 2):
         registry.publish("odd", *half_trained(seed=seed))
         registry.promote("odd", "production", seed)
-    (tmp_path / "store" / "models" / "odd" / "aliases" / "production" / "00000002.json").write_bytes(b"rotten")
+    store.put("models/odd/aliases/production/00000002.json", b"rotten")
     assert [(state.alias, state.version) for state in registry.aliases("odd")] == [("production", 1)]
     back = registry.roll_back("odd", "production")
     assert (back.version, back.generation) == (1, 3)

@@ -11,7 +11,7 @@ from service.store import Store, open_store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def folder(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "store"))
 
 
@@ -46,6 +46,41 @@ def test_of_many_who_create_at_once_exactly_one_wins(store: Store) -> None:
     assert store.get("prize") == str(winners[0]).encode()
 
 
+CREATE_ALL = """
+import sys
+from service.store import open_store
+store = open_store(sys.argv[1])
+sys.stdin.readline()
+for key in range(50):
+    try:
+        store.create(f"prizes/{key}", sys.argv[2].encode())
+    except FileExistsError:
+        continue
+    print(key)
+"""
+
+
+def test_of_two_processes_that_create_at_once_exactly_one_wins_each_name(location: str, store: Store) -> None:
+    start = [sys.executable, "-c", CREATE_ALL, location]
+    rivals = [
+        subprocess.Popen([*start, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for name in "ab"
+    ]
+    for rival in rivals:
+        assert rival.stdin
+        rival.stdin.write("go\n")
+        rival.stdin.flush()
+    won = {name: rival.communicate(timeout=60)[0].split() for name, rival in zip("ab", rivals, strict=True)}
+    assert sorted(won["a"] + won["b"], key=int) == [str(key) for key in range(50)]
+    for name, keys in won.items():
+        assert all(store.get(f"prizes/{key}") == name.encode() for key in keys)
+
+
+def test_an_object_is_there_or_not(store: Store) -> None:
+    store.create("here", b"")
+    assert store.exists("here")
+    assert not store.exists("there")
+
+
 def test_keys_cannot_leave_the_store(store: Store, tmp_path: Path) -> None:
     with pytest.raises(Exception, match="path"):
         store.put("../outside", b"x")
@@ -69,16 +104,16 @@ def test_an_object_is_on_disk_before_its_name_is_and_its_name_before_the_write_i
     ]
 
 
-def test_nothing_is_left_of_a_write_that_failed(store: Store, tmp_path: Path) -> None:
-    store.create("taken", b"x")
+def test_nothing_is_left_of_a_write_that_failed(folder: Store, tmp_path: Path) -> None:
+    folder.create("taken", b"x")
     with pytest.raises(FileExistsError):
-        store.create("taken", b"y")
+        folder.create("taken", b"y")
     assert list((tmp_path / "store" / ".staging").iterdir()) == []
 
 
-def test_a_disk_that_fails_is_told_as_unavailable(store: Store, tmp_path: Path) -> None:
+def test_a_disk_that_fails_is_told_as_unavailable(folder: Store, tmp_path: Path) -> None:
     (tmp_path / "store" / "models").write_bytes(b"a file where a folder should be")
     with pytest.raises(Unavailable):
-        store.create("models/a", b"x")
+        folder.create("models/a", b"x")
     with pytest.raises(Unavailable):
-        store.get("models/a")
+        folder.get("models/a")

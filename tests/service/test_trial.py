@@ -1,7 +1,6 @@
 """A candidate on trial beside the version that serves: as a canary, and as a shadow."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -13,7 +12,7 @@ from service.dependencies import Parts
 from service.predictor import Predictor, Snapshot
 from service.registry import Registry
 from service.settings import Settings
-from service.store import open_store
+from service.store import Store
 from service.trial import takes
 from tests.service.conftest import half_trained, wait_until
 from tests.service.test_predict import assert_problem
@@ -23,8 +22,8 @@ IDS = [f"request-{number}" for number in range(4000)]
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    registry = Registry(open_store(str(tmp_path / "store")))
+def registry(store: Store) -> Registry:
+    registry = Registry(store)
     for seed in (1, 2, 3):
         registry.publish("odd", *half_trained(seed=seed))
     return registry
@@ -123,17 +122,16 @@ def test_what_comparing_cannot_keep_up_with_is_dropped_and_counted(
 
 @pytest.mark.parametrize("damaged", ["2/weights.npz", "2/manifest.json"])
 def test_a_candidate_that_went_bad_is_told_and_disturbs_nobody(
-    damaged: str, registry: Registry, predictor: Predictor, tmp_path: Path
+    damaged: str, registry: Registry, predictor: Predictor, store: Store
 ) -> None:
-    file = tmp_path / "store" / "models" / "odd" / damaged
-    good = file.read_bytes()
+    good = store.get(f"models/odd/{damaged}")
     registry.promote("odd", "production", 1, candidate=Candidate(2, 1.0, "canary"))
-    file.write_bytes(b"rotten")
+    store.put(f"models/odd/{damaged}", b"rotten")
     predictor.follow()
     assert predictor.choose("any").version == 1
     assert predictor.trouble is None
     assert "damaged" in str(predictor.candidate_trouble)
-    file.write_bytes(good)
+    store.put(f"models/odd/{damaged}", good)
     predictor.follow()
     assert predictor.choose("any").version == 2
     assert predictor.candidate_trouble is None
