@@ -37,6 +37,19 @@ class Problem(Answer):
     """The part of the request at fault."""
 
 
+class ExplanationInfo(Answer):
+    """Why an answer came out as it did."""
+
+    label: str
+    """The class that is explained: the most probable one."""
+    image: str
+    """What the network saw: a gray PNG of 28×28 pixels, in base64."""
+    saliency: list[list[float]]
+    """28 rows of 28 numbers: what each pixel added to the score of that class (gradient × input)."""
+    saliency_image: str
+    """The same as a PNG in base64: red pixels spoke for the class, blue ones against it."""
+
+
 class Prediction(Answer):
     """What is on one image."""
 
@@ -46,6 +59,8 @@ class Prediction(Answer):
     """Its probability."""
     probabilities: dict[str, float]
     """By label, most probable first; `top_k` of them when asked for."""
+    explanation: ExplanationInfo | None = None
+    """Only when asked for by `explain=true`."""
 
 
 class SinglePrediction(Prediction):

@@ -124,13 +124,15 @@ class MLP:
             last = place == len(config.layers) - 2
             normed = config.batch_norm and not last
             bias = take_other((fan_out,)) if config.bias and not normed else None
-            block: list[Layer] = [Dense(take_weight((fan_in, fan_out)), bias, input_gradient=place > 0)]
+            residual = config.residual and not last and fan_in == fan_out
+            # A residual block adds its input's gradient to its own, so it needs it, also in front.
+            block: list[Layer] = [Dense(take_weight((fan_in, fan_out)), bias, input_gradient=place > 0 or residual)]
             if normed:
                 block.append(BatchNorm(take_other((fan_out,)), take_other((fan_out,))))
             if not last:
                 block.append(Activate(ACTIVATIONS[config.activation]))
                 block += [Dropout(config.dropout)] if config.dropout else []
-            layers += [Residual(block)] if config.residual and not last and fan_in == fan_out else block
+            layers += [Residual(block)] if residual else block
         return layers
 
     def _initialize(self, rng: np.random.Generator) -> None:

@@ -9,10 +9,8 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from service.dependencies import Parts, PartsDep, RequestIdDep
-from service.errors import (
-    PayloadTooLarge,
-    ServiceError,
-)
+from service.errors import PayloadTooLarge, ServiceError
+from service.explain import explain as explain_answers
 from service.images import Picture
 from service.predictor import Snapshot
 from service.routes.form_docs import OPENAPI
@@ -37,6 +35,7 @@ async def predict(
     version: Annotated[int | None, Query(ge=1, le=MAX_VERSION, description="A version of it.")] = None,
     alias: Annotated[str | None, Query(description="An alias of it.")] = None,
     top_k: Annotated[int | None, Query(ge=1, description="Only so many of the most probable labels.")] = None,
+    explain: Annotated[bool, Query(description="Say what the network saw, and which pixels made the answer.")] = False,
 ) -> Response:
     """Read the digit on one image, or on several: as files, as the body itself, or as JSON."""
     if model is None and version is None and alias is None:
@@ -49,6 +48,8 @@ async def predict(
     glyphs = await _glyphs(readers)
     answers = _answer(glyphs, snapshot, parts, request_id, top_k)
     _remember(parts, request_id, snapshot, glyphs, answers)
+    if explain:
+        await asyncio.to_thread(_explain, glyphs, answers, snapshot)
     common = {"model": snapshot.model, "version": snapshot.version, "request_id": request_id}
     if is_batch:
         body: dict[str, Any] = {"predictions": [_as_entry(answer) for answer in answers], **common}
@@ -57,7 +58,8 @@ async def predict(
     else:
         body = answers[0] | common
     headers = {"X-Model-Version": str(snapshot.version)}
-    return Response(orjson.dumps(body), media_type="application/json", headers=headers)
+    content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(content, media_type="application/json", headers=headers)
 
 
 async def _glyphs(readers: Sequence[Reader]) -> list[Pixels | ServiceError]:
@@ -112,6 +114,18 @@ def _remember(
     glyphs = [None if isinstance(glyph, ServiceError) else glyph for glyph in read]
     found = [(answer["label"], answer["confidence"]) for answer in answers if not isinstance(answer, ServiceError)]
     parts.recent.remember(request_id, snapshot.model, snapshot.version, glyphs, found)
+
+
+def _explain(
+    read: Sequence[Pixels | ServiceError], answers: Sequence[dict[str, Any] | ServiceError], snapshot: Snapshot
+) -> None:
+    """Add to each answer why it came out as it did."""
+    glyphs = [glyph for glyph in read if not isinstance(glyph, ServiceError)]
+    found = [answer for answer in answers if not isinstance(answer, ServiceError)]
+    if found:
+        classes = [snapshot.labels.index(answer["label"]) for answer in found]
+        for answer, explanation in zip(found, explain_answers(snapshot, np.stack(glyphs), classes), strict=True):
+            answer["explanation"] = explanation.to_json()
 
 
 def _prediction(probabilities: Floats, labels: tuple[str, ...], top_k: int | None) -> dict[str, Any]:
