@@ -8,6 +8,9 @@ from typing import Any
 from service.errors import CorruptModel
 from training import MLP, WeightsError, load
 
+RELEASE = "release-"
+"""Begins the job id of versions that came with the package."""
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -47,6 +50,11 @@ class Manifest:
     def job_id(self) -> str | None:
         """The job that made it, if any did."""
         return self.details.get("job_id")
+
+    @property
+    def is_released(self) -> bool:
+        """Whether it came with the package."""
+        return (self.job_id or "").startswith(RELEASE)
 
     def to_bytes(self) -> bytes:
         """Write it as `manifest.json`."""

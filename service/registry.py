@@ -5,15 +5,19 @@
     models/<name>/jobs/<job id>.json         the manifest of what a job made, decided once: it cannot publish twice
     models/<name>/aliases/<alias>/<generation>.json    as `aliases` tells
 
+Whoever promotes a version holds a claim on it meanwhile, so that it is not deleted just then (`claims`, `collection`).
+
 Everything but the weights is written create-only, so that two replicas that promote at once cannot both win. No
 database is needed to serve.
 """
 
 import json
+from contextlib import ExitStack
 from hashlib import sha256
 from typing import Any
 
 from service.aliases import AliasLogs, AliasState, Candidate, checked
+from service.claims import claim, is_claimed
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound
 from service.manifest import LoadedModel, Manifest, open_network
 from service.store import Store
@@ -24,11 +28,11 @@ class Registry:
 
     def __init__(self, store: Store) -> None:
         """Stand on a store."""
-        self._store, self._aliases = store, AliasLogs(store)
+        self.store, self._aliases = store, AliasLogs(store)
 
     def models(self) -> list[str]:
         """List the names of models with at least one version."""
-        keys = (key.split("/") for key in self._store.list("models"))
+        keys = (key.split("/") for key in self.store.list("models"))
         return sorted({parts[1] for parts in keys if len(parts) == 4 and parts[3] == "manifest.json"})
 
     def versions(self, name: str) -> list[Manifest]:
@@ -39,9 +43,8 @@ class Registry:
 
     def manifest(self, name: str, version: int) -> Manifest:
         """Read a version's manifest. Raises NotFound, or CorruptModel when it cannot be read."""
-        checked(name)
         try:
-            content = self._store.get(f"models/{name}/{version}/manifest.json")
+            content = self.store.get(f"{self.folder(name, version)}/manifest.json")
         except FileNotFoundError:
             raise NotFound(f"model {name} has no version {version}") from None
         return Manifest.read(name, version, content)
@@ -49,7 +52,7 @@ class Registry:
     def weights(self, manifest: Manifest) -> bytes:
         """Read a version's weights and check their hash. Raises CorruptModel."""
         try:
-            content = self._store.get(f"models/{manifest.name}/{manifest.version}/weights.npz")
+            content = self.store.get(f"models/{manifest.name}/{manifest.version}/weights.npz")
         except FileNotFoundError:
             content = b""
         if sha256(content).hexdigest() != manifest.weights_sha256:
@@ -75,9 +78,9 @@ class Registry:
         manifest = Manifest(name, number, details | {"name": name, "version": number, "job_id": job_id})
         if job_id:
             try:
-                self._store.create(f"models/{name}/jobs/{job_id}.json", manifest.to_bytes())
+                self.store.create(f"models/{name}/jobs/{job_id}.json", manifest.to_bytes())
             except FileExistsError:  # the same job, published by another worker in this moment
-                self._store.delete(f"models/{name}/{number}/weights.npz")
+                self.store.delete(f"models/{name}/{number}/weights.npz")
                 manifest = self._decided(name, job_id) or manifest
         return self._finish(manifest, weights)
 
@@ -86,7 +89,7 @@ class Registry:
         while True:
             number += 1
             try:
-                self._store.create(f"models/{name}/{number}/weights.npz", weights)
+                self.store.create(f"models/{name}/{number}/weights.npz", weights)
             except FileExistsError:
                 continue
             return number
@@ -99,9 +102,9 @@ class Registry:
         except CorruptModel:
             if sha256(weights).hexdigest() != manifest.weights_sha256:
                 raise
-            self._store.put(f"{key}/weights.npz", weights)  # the very bytes that were decided on
+            self.store.put(f"{key}/weights.npz", weights)  # the very bytes that were decided on
         try:
-            self._store.create(f"{key}/manifest.json", manifest.to_bytes())
+            self.store.create(f"{key}/manifest.json", manifest.to_bytes())
         except FileExistsError:
             return self.manifest(manifest.name, manifest.version)
         return manifest
@@ -118,9 +121,13 @@ class Registry:
         """List what an alias has meant, newest first, without damaged entries."""
         return self._aliases.history(name, alias, most)
 
+    def alias_names(self, name: str) -> list[str]:
+        """List the names of a model's aliases."""
+        return self._aliases.names(name)
+
     def aliases(self, name: str) -> list[AliasState]:
         """List all aliases of a model, each by its newest entry that can be read."""
-        states = (self.history(name, alias, most=1) for alias in self._aliases.names(name))
+        states = (self.history(name, alias, most=1) for alias in self.alias_names(name))
         return [state for found in states for state in found]
 
     def promote(
@@ -136,15 +143,20 @@ class Registry:
         """Let an alias mean a version, after loading that version once; a candidate goes on trial beside it.
 
         With `expected_generation` (0: the alias must be new) it happens only if nobody else was faster; raises
-        PreconditionFailed otherwise, NotFound for an unknown version, CorruptModel for a damaged one.
+        PreconditionFailed otherwise, NotFound for an unknown version, CorruptModel for a damaged one, Conflict for one
+        that is being deleted.
         """
         self._aliases.expect(name, alias, expected_generation)
-        self.load(name, version)
-        if candidate:
-            if candidate.version == version:
-                raise InvalidInput("the candidate is the version itself", field="candidate")
-            self.load(name, candidate.version)
-        return self._aliases.append(name, alias, version, candidate, expected_generation, reason)
+        if candidate and candidate.version == version:
+            raise InvalidInput("the candidate is the version itself", field="candidate")
+        with ExitStack() as claims:
+            for wanted in [version] + ([candidate.version] if candidate else []):
+                self.manifest(name, wanted)
+                claims.enter_context(claim(self.store, self.folder(name, wanted), "promoting"))
+                if is_claimed(self.store, self.folder(name, wanted), "deleting"):
+                    raise Conflict(f"version {wanted} is being deleted")
+                self.load(name, wanted)
+            return self._aliases.append(name, alias, version, candidate, expected_generation, reason)
 
     def roll_back(
         self, name: str, alias: str, *, expected_generation: int | None = None, reason: str = "rolled back"
@@ -168,13 +180,23 @@ class Registry:
         for number in self._numbers(name, "manifest.json"):
             try:
                 readable.append(self.manifest(name, number))
-            except CorruptModel:
+            except (CorruptModel, NotFound):  # damaged, or deleted since it was listed
                 continue
         return readable
 
+    def remains(self, name: str) -> list[int]:
+        """List the numbers of versions whose deletion was cut off after they had ceased to exist."""
+        keys = [key.split("/") for key in self.store.list(f"models/{checked(name)}")]
+        begun = {int(parts[2]) for parts in keys if len(parts) == 5 and parts[3] == "deleting"}
+        return sorted(begun - set(self._numbers(name, "manifest.json")))
+
+    def folder(self, name: str, version: int) -> str:
+        """Give the key under which all objects of a version are."""
+        return f"models/{checked(name)}/{version}"
+
     def _decided(self, name: str, job_id: str) -> Manifest | None:
         try:
-            content = self._store.get(f"models/{name}/jobs/{job_id}.json")
+            content = self.store.get(f"models/{name}/jobs/{job_id}.json")
             return Manifest.read(name, int(json.loads(content)["version"]), content)
         except FileNotFoundError:
             return None
@@ -183,5 +205,5 @@ class Registry:
 
     def _numbers(self, name: str, member: str) -> list[int]:
         """List the numbers of versions that have a member."""
-        keys = (key.split("/") for key in self._store.list(f"models/{checked(name)}"))
+        keys = (key.split("/") for key in self.store.list(f"models/{checked(name)}"))
         return sorted(int(p[2]) for p in keys if len(p) == 4 and p[3] == member and p[2].isdigit())

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from service.errors import PreconditionFailed
+from service.manifest import RELEASE
 from service.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def adopt_released(registry: Registry, alias: str) -> None:
         known = {manifest.weights_sha256: manifest.version for manifest in registry.readable_versions(name)}
         version = known.get(details["weights_sha256"])
         if version is None:
-            job_id = f"release-{details['weights_sha256'][:16]}"
+            job_id = f"{RELEASE}{details['weights_sha256'][:16]}"
             version = registry.publish(name, (folder / "weights.npz").read_bytes(), details, job_id=job_id).version
             log.info("added released model %s version %d", name, version)
         newest[name] = version

@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     """Training time after which a job is ended with what it has."""
     job_retention_days: float = Field(default=30.0, gt=0)
     """Days after which the record of an ended job is deleted; the version that it made stays."""
+    keep_versions: int = Field(default=50, ge=1)
+    """Newest versions of a model that are kept; older ones go, unless an alias means or lately meant them."""
     worker_name: str | None = Field(default=None, pattern="^[A-Za-z0-9._-]{1,40}$")
     """Begins the ids of this host's workers; by default the host's name when DATABASE_URL is set, else `worker`."""
     takeover_seconds: float = Field(default=60.0, ge=5)

@@ -19,6 +19,7 @@ from dbos import error as errors
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.checkpoints import Checkpoints
+from service.collection import collect_quietly
 from service.errors import ServiceError, Unavailable
 from service.gate import judge
 from service.job import STRIKES, JobRequest
@@ -142,6 +143,7 @@ def _conclude(
     if patiently(lambda: jobs.is_cancelled(job_id)):
         return {"state": "failed", "detail": "cancelled", "version": version}
     verdict = patiently(lambda: judge(place.registry, settings.alias, request, version))
+    collect_quietly(place.registry, request.model, settings.keep_versions)
     outcome = {"version": version, "promoted": verdict.promoted, "detail": verdict.reason}
     return outcome | {"state": verdict.state(request)}
 

@@ -97,6 +97,25 @@ def rollback(name: str, alias: AliasOption = None, home: HomeOption = None) -> N
     _tell(name, state)
 
 
+@app.command(epilog="Example: glyphserve models collect --dry-run")
+def collect(
+    keep: Annotated[int | None, typer.Option(min=1, help="Newest versions to keep; by default the setting.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be deleted.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Delete old versions that no alias means or lately meant. Workers do this after each job."""
+    from service import collection
+    from service.cli.local import open_registry, settings_for
+
+    settings = settings_for(home)
+    registry = open_registry(settings)
+    choose = collection.collectable if dry_run else collection.collect
+    for name in registry.models():
+        versions = choose(registry, name, keep or settings.keep_versions)
+        listed = ", ".join(map(str, versions)) or "nothing"
+        typer.echo(f"{name}: {'would delete' if dry_run else 'deleted'} {listed}")
+
+
 def _tell(name: str, state: AliasState) -> None:
     line = f"{name} {state.alias} is version {state.version} (generation {state.generation})"
     if trial := state.candidate:

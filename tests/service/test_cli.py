@@ -67,6 +67,7 @@ def test_train_publishes_and_models_lists_promotes_and_rolls_back(tmp_path: Path
     assert "production is version 1 (generation 3)" in rolled.stdout
     tried = run("models", "try", "mnist", "2", "--mode", "canary", "--share", "0.1", home=home)
     assert "version 2 is its canary on 10% of the requests" in tried.stdout
+    assert "mnist: would delete nothing" in run("models", "collect", "--dry-run", "--keep", "1", home=home).stdout
     manifest = json.loads(run("models", "show", "mnist", "2", home=home).stdout)
     assert manifest["recipe"] == "starter"
     always = run("train", "--set", "epochs=1", "--promote", "always", home=home)

@@ -99,14 +99,14 @@ def test_a_service_that_starts_during_an_outage_is_ready_once_it_ends(
 def test_a_promotion_whose_answer_was_lost_is_known_as_ones_own(location: str, line: Line) -> None:
     registry = Registry(open_store(location))
     registry.publish("odd", *half_trained())
-    create = registry._store.create
+    create = registry.store.create
 
     def create_over_a_bad_line(key: str, content: bytes) -> None:
         line.lose_next_answer = True
         create(key, content)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry._store, "create", create_over_a_bad_line)
+        patch.setattr(registry.store, "create", create_over_a_bad_line)
         state = registry.promote("odd", "production", 1, expected_generation=0)
     assert line.lost == 1
     assert state.generation == 1
