@@ -53,8 +53,9 @@ class Checkpoints:
             yield
 
     def forget(self, job_id: str) -> None:
-        """Delete a job's checkpoint; it has ended. Raises Unavailable."""
-        self._store.delete(_key(job_id))
+        """Delete a job's checkpoint, and what else it was given; it has ended. Raises Unavailable."""
+        for key in self._store.list(f"jobs/{job_id}"):
+            self._store.delete(key)
 
     def job_ids(self) -> list[str]:
         """List the jobs that have one. Raises Unavailable."""

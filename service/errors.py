@@ -91,7 +91,7 @@ class Unavailable(ServiceError):
     status, code, title = 503, "unavailable", "Unavailable"
 
 
-class NoDiskSpace(ServiceError):
+class NoDiskSpace(Unavailable):
     """Not enough disk space to train, or to keep what was sent."""
 
     status, code, title = 507, "no_disk_space", "No disk space"

@@ -21,6 +21,10 @@ class JobRequest:
     settings: dict[str, Any]
     model: str
     promote: str = "if_better"
+    include_samples: bool = False
+    """Whether to learn from the samples of the model, too."""
+    start_from: str | None = None
+    """The version, by number or alias, to go on from; None for a network that knows nothing yet."""
 
 
 @dataclass(frozen=True)

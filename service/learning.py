@@ -4,13 +4,14 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from service.checkpoints import Checkpoints
 from service.errors import Unavailable
 from service.job import STRIKES, JobRequest
+from service.provisions import Provisions
 from service.registry import Registry
 from service.trainer import (
     CHECKPOINT,
@@ -36,6 +37,7 @@ class Workplace:
 
     registry: Registry
     checkpoints: Checkpoints
+    provisions: Provisions
     scratch: Path
     """The folder for what is at work; whatever is in it may be deleted when nothing is."""
     threads: int
@@ -49,8 +51,10 @@ def train_and_publish(place: Workplace, request: JobRequest, job_id: str, watch:
     """
     place.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.scratch, prefix=f"{job_id}-", ignore_cleanup_errors=True) as folder:
-        finished = _train(place, request, job_id, Path(folder), watch, strikes)
-        details = json.loads(Path(finished["manifest"]).read_bytes())
+        given = patiently(lambda: place.provisions.bring(request, job_id, Path(folder)), watch)
+        provided = replace(request, settings=request.settings | given)
+        finished = _train(place, provided, job_id, Path(folder), watch, strikes)
+        details = place.provisions.tell(request, job_id, json.loads(Path(finished["manifest"]).read_bytes()))
         weights = Path(finished["weights"]).read_bytes()
         publish = place.registry.publish
         return patiently(lambda: publish(request.model, weights, details, job_id=job_id).version, watch)

@@ -7,7 +7,7 @@ from. What is read back is bit for bit what the network saw.
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from service.errors import InvalidInput
 from service.sample import Sample
+from training.preprocess import SIDE
 
 LIST_NAME = "samples.json"
 
@@ -45,14 +46,14 @@ def write_zip(samples: Iterable[Sample], file: IO[bytes]) -> None:
         archive.writestr(LIST_NAME, json.dumps(listed, indent=2) + "\n", zipfile.ZIP_DEFLATED)
 
 
-def to_npz(samples: Iterable[Sample], labels: Sequence[str]) -> bytes:
-    """Write samples as an `.npz` of images, class numbers and classes; labels that are not among these are left out."""
-    known = [(sample.glyph, labels.index(sample.label)) for sample in samples if sample.label in labels]
-    images = np.stack([glyph for glyph, _ in known]) if known else np.zeros((0, 28, 28), np.uint8)
+def to_npz(samples: Iterable[Sample]) -> bytes:
+    """Write samples as an `.npz` of images, class numbers, and classes: the labels that they have, in order."""
+    known = [(sample.glyph, sample.label) for sample in samples]
+    classes = sorted({label for _, label in known})
+    images = np.stack([glyph for glyph, _ in known]) if known else np.zeros((0, SIDE, SIDE), np.uint8)
+    labels = np.array([classes.index(label) for _, label in known], np.int64)
     content = io.BytesIO()
-    np.savez(
-        content, images=images, labels=np.array([number for _, number in known], np.int64), classes=np.array(labels)
-    )
+    np.savez(content, images=images, labels=labels, classes=np.array(classes, dtype=str))
     return content.getvalue()
 
 

@@ -184,6 +184,10 @@ class TrainBody(Body):
     """The model that gets the new version; by default the one that serves."""
     promote: Literal["always", "if_better", "never"] = "if_better"
     """Whether the new version takes over: if_better compares both on the recipe's held-out examples."""
+    include_samples: bool = False
+    """Learn from the samples too, that users have sent to POST /samples; a part is held out to judge by."""
+    start_from: str | None = Field(default=None, pattern="^[a-z0-9][a-z0-9_-]{0,62}$", examples=["production"])
+    """Go on from this version of the model, by number or alias; the recipe corrections does from the serving one."""
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
     """Of everything random."""
     max_minutes: float | None = Field(default=None, gt=0)

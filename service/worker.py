@@ -25,9 +25,11 @@ from service.gate import judge
 from service.job import STRIKES, JobRequest
 from service.jobs import APPLICATION_VERSION, QUEUE, WORKFLOW, Jobs
 from service.learning import Workplace, patiently, three_strikes, train_and_publish
+from service.provisions import Provisions
 from service.record import json_serializer
 from service.registry import Registry
 from service.reporter import Reporter
+from service.samples import open_samples
 from service.settings import Settings
 from service.store import open_store
 from service.trainer import TrainingFailedError, Watch
@@ -56,7 +58,9 @@ def run_worker(settings: Settings, *, stop_when_stdin_closes: bool = False) -> N
     scratch = settings.home / "scratch" / executor_id
     shutil.rmtree(scratch, ignore_errors=True)  # of a worker of this id that was killed
     store, jobs = open_store(settings.store_location), Jobs(settings)
-    place = Workplace(Registry(store), Checkpoints(store), scratch, settings.train_threads)
+    registry = Registry(store)
+    provisions = Provisions(store, open_samples(store, settings), registry)
+    place = Workplace(registry, Checkpoints(store), provisions, scratch, settings.train_threads)
     at_work: set[str] = set()
     _launch(settings, place, jobs, executor_id, at_work)
     upkeep = Upkeep(jobs, place.checkpoints, executor_id, settings, at_work.__contains__)
@@ -142,7 +146,8 @@ def _conclude(
     """Let the version take over if it deserves to; answer the job's outcome."""
     if patiently(lambda: jobs.is_cancelled(job_id)):
         return {"state": "failed", "detail": "cancelled", "version": version}
-    verdict = patiently(lambda: judge(place.registry, settings.alias, request, version))
+    samples = patiently(lambda: place.provisions.judged_by(request, job_id, version))
+    verdict = patiently(lambda: judge(place.registry, settings.alias, request, version, samples))
     collect_quietly(place.registry, request.model, settings.keep_versions)
     outcome = {"version": version, "promoted": verdict.promoted, "detail": verdict.reason}
     return outcome | {"state": verdict.state(request)}

@@ -93,6 +93,8 @@ class Experiment:
         if recipe.data.start_from:
             self.network = load(recipe.data.start_from)
             recipe = replace(recipe, network=self.network.config)
+        elif recipe.continues:
+            raise ConfigError(f"{recipe.name} goes on from weights: set start_from", field="start_from")
         else:
             self.network = MLP(recipe.network, np.random.default_rng(recipe.fit.seed))
         self.recipe = recipe

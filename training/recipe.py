@@ -94,6 +94,8 @@ class Recipe:
     lines: str = "plain"
     """The form of its epoch lines; a name in `reports.EPOCH_LINES`."""
     published: Published | None = None
+    continues: bool = False
+    """Whether it is made to go on from weights, and makes no sense without `start_from`."""
 
     def __post_init__(self) -> None:
         """Check that the three fit each other, as far as that can be told without data."""

@@ -48,6 +48,7 @@ OWN = (
             validation_share=0.1,
         ),
         data=DataConfig(data="mnist"),
+        continues=True,
     ),
     Recipe(
         "sprint",

@@ -23,6 +23,12 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     promote: Annotated[str, typer.Option(help="always, if_better or never.")] = "if_better",
     model: Annotated[str | None, typer.Option(help="The model that gets the new version.")] = None,
+    include_samples: Annotated[
+        bool, typer.Option("--include-samples", help="Learn from what users have put right, too.")
+    ] = False,
+    start_from: Annotated[
+        str | None, typer.Option(help="A version or an alias of the model to go on from, such as production.")
+    ] = None,
     home: Annotated[Path | None, typer.Option(help="Folder of models and jobs.")] = None,
 ) -> None:
     """Train a new version; it takes over when it is at least as good as the serving one."""
@@ -32,6 +38,8 @@ def train(
     from service.gate import judge
     from service.job import JobRequest
     from service.learning import Workplace, train_and_publish
+    from service.provisions import Provisions
+    from service.samples import open_samples
     from service.store import open_store
     from service.trainer import TrainingFailedError, Watch
     from training import ConfigError, recipes
@@ -43,14 +51,17 @@ def train(
     registry, store = open_registry(settings), open_store(settings.store_location)
     try:
         wanted = read_changes(changes or [], data=dataset, seed=seed)
-        recipes.get(recipe).replace(**wanted)
+        chosen = recipes.get(recipe).replace(**wanted)
     except ConfigError as error:
         sys.stderr.write(f"error: {error}\n")
         raise typer.Exit(2) from None
-    request = JobRequest(recipe, wanted, model or settings.model, promote)
+    if chosen.continues and chosen.data.start_from is None:
+        start_from = start_from or settings.alias
+    request = JobRequest(recipe, wanted, model or settings.model, promote, include_samples, start_from)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the child and the scratch folder go, as with Ctrl-C
     job_id = f"local-{uuid.uuid4().hex[:12]}"
-    place = Workplace(registry, Checkpoints(store), settings.home / "scratch", settings.train_threads)
+    provisions = Provisions(store, open_samples(store, settings), registry)
+    place = Workplace(registry, Checkpoints(store), provisions, settings.home / "scratch", settings.train_threads)
     try:
         with training_progress() as tell:
             version = train_and_publish(place, request, job_id, Watch(tell))
@@ -60,9 +71,10 @@ def train(
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; nothing was published\n")
         raise typer.Exit(130) from None
+    else:
+        verdict = judge(registry, settings.alias, request, version, provisions.judged_by(request, job_id, version))
     finally:
         place.checkpoints.forget(job_id)
-    verdict = judge(registry, settings.alias, request, version)
     typer.echo(f"published {request.model} version {version}")
     if verdict.reason:
         typer.echo(("promoted: " if verdict.promoted else "not promoted: ") + verdict.reason)

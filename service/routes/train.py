@@ -1,18 +1,19 @@
 """Training jobs over HTTP."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 
 from service.aliases import NAME
-from service.dependencies import PartsDep
+from service.dependencies import Parts, PartsDep
 from service.errors import InvalidInput
 from service.job import Job, JobRequest
+from service.provisions import start_version
 from service.routes import train_events
 from service.schemas import JobInfo, Jobs, TrainBody
 from service.settings import Settings
-from training import ConfigError, recipes
+from training import ConfigError, MLPConfig, recipes
 
 router = APIRouter(prefix="/train", tags=["training"])
 router.include_router(train_events.router)
@@ -28,7 +29,7 @@ def submit(
     ] = None,
 ) -> JobInfo:
     """Queue a training job. Everything that can be checked is checked before: a bad setting is a 422 that names it."""
-    job = parts.jobs.submit(_request(body or TrainBody(), parts.settings), idempotency_key)
+    job = parts.jobs.submit(_checked(_request(body or TrainBody(), parts.settings), parts), idempotency_key)
     response.headers["Location"] = f"/train/{job.id}"
     return _info(job)
 
@@ -73,6 +74,9 @@ def _request(body: TrainBody, settings: Settings) -> JobRequest:
         data = changes.get("data", recipe.data.data)
         if data not in ("starter", "mnist", "fashion"):
             raise ConfigError("data must be starter, mnist or fashion", field="data")
+        for name in ("extra_data", "start_from"):
+            if name in changes:
+                raise ConfigError(f"{name} is a path; here there are include_samples and start_from", field=name)
         recipe.replace(**changes)
         changes["max_seconds"] = min(changes.get("max_seconds") or minutes * 60, minutes * 60)
     except ConfigError as error:
@@ -80,7 +84,20 @@ def _request(body: TrainBody, settings: Settings) -> JobRequest:
     model = body.model or settings.model
     if not NAME.fullmatch(model):
         raise InvalidInput("names are lower-case letters, digits, - and _, at most 63", field="model")
-    return JobRequest(body.recipe, changes, model, body.promote)
+    start_from = body.start_from or (settings.alias if recipe.continues else None)
+    known = {field.name for field in fields(MLPConfig)} & set(changes)
+    if start_from and known:
+        raise InvalidInput("the network is that of the version to go on from", field=min(known))
+    return JobRequest(body.recipe, changes, model, body.promote, body.include_samples, start_from)
+
+
+def _checked(request: JobRequest, parts: Parts) -> JobRequest:
+    """Look whether there is what the job shall be given. Raises NotFound or InvalidInput."""
+    if request.start_from is not None:
+        start_version(parts.registry, request)
+    if request.include_samples and not parts.samples.list(request.model):
+        raise InvalidInput("there are no samples of that model yet", field="include_samples")
+    return request
 
 
 def _info(job: Job, most: int = 0) -> JobInfo:

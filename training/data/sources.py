@@ -2,6 +2,7 @@
 
 from importlib import resources
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -43,12 +44,23 @@ def starter() -> Dataset:
 
 
 def read_npz(path: Path) -> Dataset:
-    """Read a set from an `.npz` with `images` uint8 (n, 28, 28), `labels` (n,) and perhaps `classes` (k,) of text."""
+    """Read a set from an `.npz` file; see `parse_npz`."""
     try:
         # Opened here, because NumPy leaves the file open when it turns out to be broken.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
+        with path.open("rb") as file:
+            return parse_npz(file, path.stem)
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not an .npz with `images` and `labels`: {error}") from error
+
+
+def parse_npz(file: BinaryIO, name: str) -> Dataset:
+    """Read a set of `images` uint8 (n, 28, 28), `labels` (n,) and perhaps `classes` (k,) of text. Raises ValueError."""
+    try:
+        with np.load(file, allow_pickle=False) as members:
             images, labels = members["images"], members["labels"].astype(np.int64)
             classes = tuple(map(str, members["classes"])) if "classes" in members else DIGITS
     except Exception as error:  # zipfile, zlib and NumPy raise six different types for a broken file
-        raise DataError(f"{path} is not an .npz with `images` and `labels`: {error}") from error
-    return Dataset(path.stem, images, labels, classes)
+        raise ValueError(str(error)) from error
+    return Dataset(name, images, labels, classes)

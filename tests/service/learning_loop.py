@@ -1,0 +1,50 @@
+"""The loop as users see it: predictions that are wrong, corrections, a job, and the predictions after it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tests.service.conftest import Server, wait_until
+from training.arrays import Pixels
+
+_AT_ONCE = 50
+
+
+def mirrored(pictures: Pixels) -> Pixels:
+    """Write digits the other way round, as a mirror shows them."""
+    return np.ascontiguousarray(pictures[:, :, ::-1])
+
+
+def answers(server: Server, pictures: Pixels) -> list[dict[str, Any]]:
+    """Read pictures over HTTP, several in a request; answer the predictions in their order."""
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(pictures), _AT_ONCE):
+        body = {"instances": pictures[start : start + _AT_ONCE].tolist()}
+        answer = server.http.post("/predict", json=body).json()
+        found += [{**one, "version": answer["version"]} for one in answer["predictions"]]
+    return found
+
+
+def share_right(server: Server, pictures: Pixels, labels: Sequence[str]) -> float:
+    """Measure the accuracy over HTTP."""
+    read = [answer["label"] for answer in answers(server, pictures)]
+    return float(np.mean([mine == right for mine, right in zip(read, labels, strict=True)]))
+
+
+def correct(server: Server, pictures: Pixels, label: str) -> None:
+    """Let each picture be read, and put the answer right by its request id, be it wrong or not."""
+    for picture in pictures:
+        read = server.http.post("/predict", json={"pixels": picture.tolist()}).json()
+        sent = server.http.post("/samples", json={"request_id": read["request_id"], "label": label})
+        assert sent.status_code == 201, sent.text
+
+
+def learn(server: Server, **body: Any) -> dict[str, Any]:
+    """Let a job learn from the samples, and wait until what it made answers, or is refused."""
+    job = server.wait_for(
+        server.submit(recipe="corrections", include_samples=True, **body)["id"], "succeeded", "rejected"
+    )
+    if job["promoted"]:
+        wait_until(lambda: server.http.get("/health/ready").json()["version"] == job["version"], "the new version")
+    return job
