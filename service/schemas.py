@@ -206,6 +206,21 @@ class EpochFigures(Answer):
     images_per_second: float
 
 
+class CurrentFigures(Answer):
+    """How the epoch at work goes; written about twice a second."""
+
+    epoch: int
+    step: int
+    steps: int
+    """How many the epoch has."""
+    train_loss: float
+    """The mean over the epoch so far."""
+    train_accuracy: float | None
+    images_per_second: float
+    seconds_left: float
+    """Until the job's last epoch ends, unless something stops it before."""
+
+
 class JobInfo(Answer):
     """A training job."""
 
@@ -217,11 +232,17 @@ class JobInfo(Answer):
     started: str | None
     finished: str | None
     attempts: int
-    """How often it was begun; more than 1 after a worker died."""
+    """How often a worker began it; it goes on where it was when a worker ends or dies."""
+    strikes: int
+    """How often its worker or its training process died; the third time it is failed."""
     epoch: int
     epochs: int | None
+    current: CurrentFigures | None
+    """How the epoch at work goes."""
     history: list[EpochFigures]
-    """Figures by epoch; of a long training the older ones more coarsely. In lists, the last alone."""
+    """Figures by epoch; of more than 500 epochs the older ones more coarsely. In lists, the last alone."""
+    log: list[str]
+    """The last 50 lines that the training wrote, and its worker about it. In lists, the last alone."""
     model: str | None
     version: int | None
     """The version that it made."""

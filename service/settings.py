@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+_SIGNS_OF_LIFE = 6  # within the time after which a worker is taken for gone
+
 
 def _data_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "glyphserve"
@@ -72,6 +74,11 @@ class Settings(BaseSettings):
     """CPU threads of a training job; predictions keep the rest."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is logged."""
+
+    @property
+    def sign_of_life_seconds(self) -> float:
+        """How often a worker gives one for its jobs."""
+        return self.takeover_seconds / _SIGNS_OF_LIFE
 
     @property
     def store_location(self) -> str:

@@ -12,7 +12,6 @@ from service.settings import Settings
 log = logging.getLogger(__name__)
 
 _TIDY_SECONDS = 600.0
-_SIGNS_OF_LIFE = 6  # within the time after which a worker is taken for gone
 _IDLE_SECONDS = 3.0
 
 
@@ -41,7 +40,7 @@ class Upkeep:
             own = [job for job in running if job.executor_id == self._executor_id]
             self._pick_up(own)
             if time.monotonic() >= self._next_life:
-                self._next_life = time.monotonic() + self._settings.takeover_seconds / _SIGNS_OF_LIFE
+                self._next_life = time.monotonic() + self._settings.sign_of_life_seconds
                 for job in own:
                     self._jobs.touch(job.job_id)
             self._take_over([job for job in running if job.executor_id != self._executor_id])

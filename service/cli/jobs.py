@@ -1,17 +1,17 @@
-"""`glyphserve jobs`: look at training jobs, watch them, cancel them."""
+"""`glyphserve jobs`: look at training jobs, watch them, cancel them, free them from a worker that is gone."""
 
 import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Look at training jobs; watch and cancel them.", no_args_is_help=True)
+app = typer.Typer(help="Look at training jobs; watch, cancel and recover them.", no_args_is_help=True)
 
 HomeOption = Annotated[Path | None, typer.Option(help="Folder of models and jobs.")]
-_WATCH_SECONDS = 0.5
+_WATCH_SECONDS = 0.3
 
 
 @app.command("list", epilog="Example: glyphserve jobs list")
@@ -22,11 +22,12 @@ def list_jobs(home: HomeOption = None) -> None:
     from service.cli.local import console, settings_for
     from service.jobs import Jobs
 
-    table = Table("id", "state", "recipe", "epoch", "version", "created", "detail", box=None)
+    table = Table("id", "state", "recipe", "epoch", "attempts", "version", "created", "detail", box=None)
     for job in Jobs(settings_for(home)).list():
         epoch = f"{job.progress.epoch}/{job.progress.epochs or '?'}"
         version = str(job.version or "")
-        table.add_row(job.id, job.state, job.request.recipe, epoch, version, job.created, job.detail or "")
+        begun = str(job.attempts)
+        table.add_row(job.id, job.state, job.request.recipe, epoch, begun, version, job.created, job.detail or "")
     console().print(table)
 
 
@@ -54,17 +55,15 @@ def watch(job_id: str, home: HomeOption = None) -> None:
     from service.cli.local import settings_for
     from service.cli.progress import training_progress
     from service.jobs import Jobs
+    from service.news import News
 
-    jobs = Jobs(settings_for(home))
+    jobs, news = Jobs(settings_for(home)), News()
     job = jobs.get(job_id)
-    shown: dict[str, Any] | None = None
     with training_progress() as tell:
         tell({"event": "start", "epochs": job.progress.epochs})
         while True:
-            history = job.progress.history
-            known = history.index(shown) + 1 if shown in history else 0
-            for shown in history[known:]:
-                tell(shown)
+            for piece in news.of(job):
+                tell({"event": piece.kind, "epochs": job.progress.epochs} | piece.data)
             if job.is_final:
                 break
             time.sleep(_WATCH_SECONDS)
@@ -73,3 +72,30 @@ def watch(job_id: str, home: HomeOption = None) -> None:
     typer.echo(": ".join(part for part in (f"{job_id} {job.state}", outcome, job.detail) if part))
     if job.state in ("failed", "cancelled"):
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: glyphserve jobs recover --worker worker-host-0")
+def recover(
+    worker: Annotated[str | None, typer.Option(help="The worker that is gone; else all that are silent.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Queue again the jobs of workers that are gone for good, before others take them over by themselves.
+
+    Without a name it listens for as long as every living worker gives a sign of life. Never name one that lives: its
+    job would be begun a second time beside it.
+    """
+    from service.cli.local import settings_for
+    from service.jobs import Jobs
+
+    settings = settings_for(home)
+    jobs = Jobs(settings)
+    taken = [job for job in jobs.running() if worker in (None, job.executor_id)]
+    if worker is None and taken:
+        typer.echo(f"listening for {settings.sign_of_life_seconds * 2:.0f} s")
+        time.sleep(settings.sign_of_life_seconds * 2)
+        taken = sorted(set(taken) & set(jobs.running()), key=lambda job: job.job_id)
+    for job in taken:
+        if jobs.requeue(job):
+            typer.echo(f"{job.job_id} of {job.executor_id} is queued again")
+    if not taken:
+        typer.echo("no job waits for a worker that is gone")

@@ -14,8 +14,8 @@ import typer
 
 from service.settings import Settings
 
-_RESTART_SECONDS = 1.0
-_STABLE_SECONDS = 30.0
+_RESTART_SECONDS = 0.5  # after a second death in a row; after the first it starts again at once
+_STABLE_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 60.0
 _WORKER_STOP_SECONDS = 5.0
 _DRAIN_SECONDS = 8
@@ -108,17 +108,17 @@ class _WorkerSupervisor:
         )
 
     def _watch(self) -> None:
-        wait = _RESTART_SECONDS
+        wait = 0.0
         while True:
             started = time.monotonic()
             code = self._process.wait()
             if self._stopping.is_set():
                 return
-            wait = _RESTART_SECONDS if time.monotonic() - started > _STABLE_SECONDS else wait
-            sys.stderr.write(f"the worker ended with code {code}; it starts again in {wait:.0f} s\n")
+            wait = 0.0 if time.monotonic() - started > _STABLE_SECONDS else wait
+            sys.stderr.write(f"the worker ended with code {code}; it starts again in {wait:.1f} s\n")
             if self._stopping.wait(wait):
                 return
-            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+            wait = min(max(2 * wait, _RESTART_SECONDS), _LONGEST_WAIT_SECONDS)
             self._process = self._start()
 
     def stop(self) -> None:

@@ -51,7 +51,7 @@ async def list_recipes() -> dict[str, dict[str, Any]]:
 
 @router.get("/{job_id}")
 def get_job(job_id: str, parts: PartsDep) -> JobInfo:
-    """Show a job: its state, its progress epoch by epoch, and what came of it."""
+    """Show a job: its state, its progress within the epoch and epoch by epoch, its log, and what came of it."""
     return _info(parts.jobs.get(job_id))
 
 
@@ -101,7 +101,8 @@ def _checked(request: JobRequest, parts: Parts) -> JobRequest:
 
 
 def _info(job: Job, most: int = 0) -> JobInfo:
-    history = [train_events.figures(epoch) for epoch in job.progress.history[-most:]]
+    progress = job.progress
+    history = [train_events.figures(epoch) for epoch in progress.history[-most:]]
     return JobInfo(
         id=job.id,
         state=job.state,
@@ -110,9 +111,12 @@ def _info(job: Job, most: int = 0) -> JobInfo:
         started=job.started,
         finished=job.finished,
         attempts=job.attempts,
-        epoch=job.progress.epoch,
-        epochs=job.progress.epochs,
+        strikes=job.strikes,
+        epoch=progress.epoch,
+        epochs=progress.epochs,
+        current=None if job.is_final else train_events.current(progress),
         history=history,
+        log=progress.log[-most:],
         model=job.request.model,
         version=job.version,
         promoted=job.promoted,

@@ -1,4 +1,4 @@
-"""A training job as server-sent events: each epoch as it ends, each change of state, and then the end."""
+"""A training job as server-sent events: its epochs, how the one at work goes, its log, its states, and then the end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,8 +9,9 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service.dependencies import PartsDep
 from service.errors import Unavailable
-from service.job import Job
-from service.schemas import EpochFigures
+from service.job import Job, Progress
+from service.news import News, Piece
+from service.schemas import CurrentFigures, EpochFigures
 
 router = APIRouter()
 
@@ -20,6 +21,11 @@ _ASK_SECONDS = 0.3
 def figures(epoch: dict[str, Any]) -> EpochFigures:
     """Give what callers hear of an epoch."""
     return EpochFigures(**{name: epoch.get(name) for name in EpochFigures.model_fields})
+
+
+def current(progress: Progress) -> CurrentFigures | None:
+    """Give what callers hear of the epoch at work."""
+    return CurrentFigures(**progress.current) if progress.current else None
 
 
 def _job(job_id: str, parts: PartsDep) -> Job:
@@ -34,22 +40,15 @@ async def follow_job(
         str | None, Header(max_length=40, description="Go on after this event, which browsers send by themselves.")
     ] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Follow a job: events `epoch` with their figures, and `state`; after a final state the stream ends.
+    """Follow a job. After a final state the stream ends; close it then, since browsers would open it again.
 
-    Close the stream then, since browsers would open it again.
+    `epoch` and `log` come once each, also after a reconnection; `progress` is how the epoch at work goes, `state` where
+    the job stands, with its attempts.
     """
-    attempt, seen = _place(last_event_id)
-    state = None
+    news = News(last_event_id)
     while True:
-        if job.attempts != attempt:  # begun again by another worker: so do the epochs
-            attempt, seen = job.attempts, 0
-        for epoch in job.progress.history:
-            if epoch["epoch"] > seen:
-                seen = epoch["epoch"]
-                yield ServerSentEvent(event="epoch", id=f"{attempt}-{seen}", data=figures(epoch))
-        if job.state != state:
-            state = job.state
-            yield ServerSentEvent(event="state", data=_summary(job))
+        for piece in news.of(job):
+            yield _event(piece)
         if job.is_final or parts.draining.is_set():
             return
         await asyncio.sleep(_ASK_SECONDS)
@@ -59,12 +58,11 @@ async def follow_job(
             continue
 
 
-def _place(last_event_id: str | None) -> tuple[int, int]:
-    """Read back an event's id; from the beginning when it is none of ours."""
-    attempt, _, epoch = (last_event_id or "").partition("-")
-    is_ours = attempt.isascii() and attempt.isdigit() and epoch.isascii() and epoch.isdigit()
-    return (int(attempt), int(epoch)) if is_ours else (0, 0)
-
-
-def _summary(job: Job) -> dict[str, Any]:
-    return {"id": job.id, "state": job.state, "version": job.version, "promoted": job.promoted, "detail": job.detail}
+def _event(piece: Piece) -> ServerSentEvent:
+    data: Any = piece.data
+    match piece.kind:
+        case "epoch":
+            data = figures(piece.data)
+        case "progress":
+            data = CurrentFigures(**piece.data)
+    return ServerSentEvent(event=piece.kind, id=piece.place, data=data)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.service.conftest import Server, png
 from tests.service.processes import ENDLESS, trainers_of
+from tests.service.test_worker import queue_of, running_worker, submit, wait_for_epochs
 from training import Dataset
 from training.data import open_source
 
@@ -158,13 +159,12 @@ def test_a_training_in_the_foreground_is_interrupted_without_a_trace(tmp_path: P
     assert json.loads(run("predict", "--json", str(digit(tmp_path)), home=tmp_path).stdout)["version"] == 1
 
 
-def test_on_a_terminal_training_shows_a_bar(tmp_path: Path) -> None:
+def on_a_terminal(*arguments: str) -> str:
+    """Run the command on a terminal of 160 columns and answer all that it drew."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "service", "train", "--set", "epochs=3", "--set", "layers=784,16,10"]
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen(
-        [*command, "--home", str(tmp_path)], stdout=theirs, stderr=theirs, env=environment
-    ) as process:
+    command = [sys.executable, "-m", "service", *arguments]
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "160"}
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         shown = b""
         with contextlib.suppress(OSError):  # what Linux says when the other side of a terminal is closed
@@ -172,9 +172,15 @@ def test_on_a_terminal_training_shows_a_bar(tmp_path: Path) -> None:
                 shown += part
     os.close(ours)
     assert process.returncode == 0
-    assert b"3/3" in shown
-    assert "━".encode() in shown
-    assert b"published mnist version 2" in shown
+    return shown.decode()
+
+
+def test_on_a_terminal_training_shows_a_bar(tmp_path: Path) -> None:
+    changes = ["--set", "epochs=3", "--set", "layers=784,16,10"]
+    shown = on_a_terminal("train", *changes, "--home", str(tmp_path))
+    assert "3/3" in shown
+    assert "━" in shown
+    assert "published mnist version 2" in shown
 
 
 def digit(folder: Path) -> Path:
@@ -208,3 +214,38 @@ def test_jobs_can_be_listed_before_any_worker_has_made_the_tables(tmp_path: Path
     listed = run("jobs", "list", home=tmp_path / "home")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert "state" in listed.stdout
+
+
+def test_jobs_of_a_worker_that_is_gone_are_recovered_by_hand(tmp_path: Path) -> None:
+    with queue_of(tmp_path) as jobs:
+        with running_worker(tmp_path) as worker:
+            job_id = submit(jobs, ENDLESS)
+            wait_for_epochs(jobs, job_id)
+            worker.kill()
+        recovered = run("jobs", "recover", "--worker", "worker-0", home=tmp_path)
+        assert recovered.stdout == f"{job_id} of worker-0 is queued again\n"
+        assert jobs.get(job_id).state == "queued"
+        assert run("jobs", "recover", home=tmp_path).stdout == "no job waits for a worker that is gone\n"
+
+
+def test_listening_tells_a_worker_that_is_gone_from_one_that_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLYPHSERVE_TAKEOVER_SECONDS", "6")
+    with queue_of(tmp_path) as jobs, running_worker(tmp_path):
+        job_id = submit(jobs, ENDLESS)
+        wait_for_epochs(jobs, job_id)
+        recovered = run("jobs", "recover", home=tmp_path)
+        assert recovered.stdout == "listening for 2 s\nno job waits for a worker that is gone\n"
+        assert jobs.cancel(job_id).state == "cancelled"
+
+
+def test_on_a_terminal_a_job_is_watched_by_a_bar(server: Server) -> None:
+    settings = {"epochs": 2, "layers": [784, 256, 256, 10], "batch_size": 2}
+    job = server.submit(settings=settings, promote="never")["id"]
+    shown = on_a_terminal("jobs", "watch", job, "--home", str(server.home))
+    assert "2/2" in shown
+    assert "images/s" in shown
+    assert "left" in shown
+    assert "━" in shown
+    assert f"{job} succeeded" in shown

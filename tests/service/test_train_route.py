@@ -1,7 +1,10 @@
 """The routes of training jobs: what they refuse, and how a job is followed."""
 
 import json
+import os
+import signal
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import httpx
 import pytest
 
 from tests.service.conftest import Server, running_server, wait_until
-from tests.service.processes import ENDLESS, QUICK
+from tests.service.processes import ENDLESS, QUICK, trainers_of, worker_of
 from tests.service.test_predict import assert_problem
 
 
@@ -43,11 +46,56 @@ def test_following_goes_on_where_it_was_cut_off(server: Server) -> None:
     done = server.wait_for(
         server.submit(settings={"epochs": 6, "layers": [784, 16, 10]}, promote="never")["id"], "succeeded"
     )
-    for last, first in (("1-4", 5), ("1-6", None), ("0-6", 1), ("nonsense", 1), ("²-²", 1)):
+    for last, first in (("4-0", 5), ("6-0", None), ("0-0", 1), ("nonsense", 1), ("²-²", 1)):
         headers = [(b"Last-Event-ID", last.encode("latin-1"))]
         with server.http.stream("GET", f"/train/{done['id']}/events", headers=headers) as answer:
             events = events_of(answer)
-        assert [e["id"] for e in events if e["event"] == "epoch"] == [f"1-{n}" for n in range(first or 7, 7)]
+        assert [e["id"] for e in events if e["event"] == "epoch"] == [f"{n}-0" for n in range(first or 7, 7)]
+
+
+def test_within_an_epoch_there_is_news_twice_a_second(server: Server) -> None:
+    job = server.submit(settings={"epochs": 2, "layers": [784, 256, 256, 10], "batch_size": 1}, promote="never")
+    wait_until(lambda: server.job(job["id"])["current"], "the first figures")
+    current = server.job(job["id"])["current"]
+    assert 0 < current["step"] <= current["steps"] == 4000
+    assert current["images_per_second"] > 0
+    assert current["seconds_left"] > 0
+    with server.http.stream("GET", f"/train/{job['id']}/events", timeout=60) as answer:
+        told, kind = [], ""
+        for line in answer.iter_lines():
+            name, _, value = line.partition(": ")
+            kind = value if name == "event" else kind
+            if name == "data":
+                told.append((kind, json.loads(value)))
+            if [kind for kind, _ in told].count("progress") == 3:
+                break
+    steps = [(figures["epoch"], figures["step"]) for kind, figures in told if kind == "progress"]
+    assert steps == sorted(set(steps))
+    state = next(data for kind, data in told if kind == "state")
+    assert (state["state"], state["attempts"]) == ("running", 1)
+    assert server.http.delete(f"/train/{job['id']}").json()["current"] is None
+
+
+def another_trainer(worker: int, job_id: str, last: int) -> int:
+    return next((pid for pid, line in trainers_of(worker).items() if job_id in line and pid != last), 0)
+
+
+def test_a_log_is_followed_line_by_line_and_goes_on_where_it_was_cut_off(server: Server) -> None:
+    job = server.submit(settings={"epochs": 30, "layers": [784, 64, 10]}, promote="never")
+    killed = 0
+    for _ in range(2):
+        killed = wait_until(partial(another_trainer, worker_of(server), job["id"], killed), "the training")
+        os.kill(killed, signal.SIGKILL)
+    done = server.wait_for(job["id"], "succeeded")
+    assert (done["strikes"], done["attempts"]) == (2, 1)
+    with server.http.stream("GET", f"/train/{job['id']}/events") as answer:
+        lines = [event for event in events_of(answer) if event["event"] == "log"]
+    assert [json.loads(event["data"])["line"] for event in lines] == done["log"]
+    assert done["log"].count("training was killed by signal 9") == 2
+    place = lines[1]["id"]
+    with server.http.stream("GET", f"/train/{job['id']}/events", headers={"Last-Event-ID": place}) as answer:
+        rest = events_of(answer)
+    assert [event["id"] for event in rest if event["event"] == "log"] == [event["id"] for event in lines[2:]]
 
 
 def test_a_job_that_is_not_there_cannot_be_followed(server: Server) -> None:
