@@ -11,8 +11,8 @@ from service.errors import InvalidInput
 from service.job import Job, JobRequest
 from service.provisions import start_version
 from service.routes import train_events
-from service.schemas import JobInfo, Jobs, TrainBody
 from service.settings import Settings
+from service.train_schemas import JobInfo, Jobs, TrainBody
 from training import ConfigError, MLPConfig, recipes
 
 router = APIRouter(prefix="/train", tags=["training"])

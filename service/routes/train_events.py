@@ -11,7 +11,7 @@ from service.dependencies import PartsDep
 from service.errors import Unavailable
 from service.job import Job, Progress
 from service.news import News, Piece
-from service.schemas import CurrentFigures, EpochFigures
+from service.train_schemas import CurrentFigures, EpochFigures
 
 router = APIRouter()
 

@@ -1,0 +1,93 @@
+"""The bodies of requests and answers about training jobs."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from service.schemas import Answer, Body
+
+
+class TrainBody(Body):
+    """A training job. An empty body trains the starter recipe and promotes the result if it is better."""
+
+    recipe: str = "starter"
+    """The recipe to follow; GET /train/recipes lists them."""
+    settings: dict[str, Any] = Field(default_factory=dict, examples=[{"epochs": 3, "layers": [784, 64, 10]}])
+    """Settings to change, as `python -m training fit --set` takes them."""
+    dataset: Literal["starter", "mnist", "fashion"] | None = None
+    """Learn from this data set instead of the recipe's own."""
+    model: str | None = Field(default=None, max_length=63)
+    """The model that gets the new version; by default the one that serves."""
+    promote: Literal["always", "if_better", "never"] = "if_better"
+    """Whether the new version takes over: if_better compares both on the recipe's held-out examples."""
+    include_samples: bool = False
+    """Learn from the samples too, that users have sent to POST /samples; a part is held out to judge by."""
+    start_from: str | None = Field(default=None, pattern="^[a-z0-9][a-z0-9_-]{0,62}$", examples=["production"])
+    """Go on from this version of the model, by number or alias; the recipe corrections does from the serving one."""
+    seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
+    """Of everything random."""
+    max_minutes: float | None = Field(default=None, gt=0)
+    """End training after this time with what it has; the service's own limit holds too."""
+
+
+class EpochFigures(Answer):
+    """What one epoch did."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    seconds: float
+    images_per_second: float
+
+
+class CurrentFigures(Answer):
+    """How the epoch at work goes; written about twice a second."""
+
+    epoch: int
+    step: int
+    steps: int
+    """How many the epoch has."""
+    train_loss: float
+    """The mean over the epoch so far."""
+    train_accuracy: float | None
+    images_per_second: float
+    seconds_left: float
+    """Until the job's last epoch ends, unless something stops it before."""
+
+
+class JobInfo(Answer):
+    """A training job."""
+
+    id: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled", "rejected"]
+    """rejected: trained and kept as a version, but not promoted, since it was not better."""
+    request: dict[str, Any]
+    created: str
+    started: str | None
+    finished: str | None
+    attempts: int
+    """How often a worker began it; it goes on where it was when a worker ends or dies."""
+    strikes: int
+    """How often its worker or its training process died; the third time it is failed."""
+    epoch: int
+    epochs: int | None
+    current: CurrentFigures | None
+    """How the epoch at work goes."""
+    history: list[EpochFigures]
+    """Figures by epoch; of more than 500 epochs the older ones more coarsely. In lists, the last alone."""
+    log: list[str]
+    """The last 50 lines that the training wrote, and its worker about it. In lists, the last alone."""
+    model: str | None
+    version: int | None
+    """The version that it made."""
+    promoted: bool
+    detail: str | None
+    """Why it failed, or what the comparison said."""
+
+
+class Jobs(Answer):
+    """All jobs, newest first."""
+
+    jobs: list[JobInfo]
