@@ -104,6 +104,8 @@ def _read(archive: zipfile.ZipFile) -> MLP:
     limit = 4 * parameter_count(config) + 16 * sum(config.layers) + 1024 * len(infos)
     if sum(sizes.values()) > limit + MAX_HEADER_BYTES:
         raise WeightsError(f"its members claim {sum(sizes.values()):,} bytes, more than such a network can have")
+    if sum(sizes.values()) < 2 * parameter_count(config):  # before memory is taken for what its header promises
+        raise WeightsError(f"its members claim {sum(sizes.values()):,} bytes, fewer than such a network has")
     network = MLP(config.replace(initializer="zeros"))
     network.config = config
     expected = network.arrays()
