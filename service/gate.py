@@ -1,6 +1,7 @@
 """The gate: a new version takes over only by the rule that its job names."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.errors import PreconditionFailed, ServiceError, Unavailable
@@ -8,6 +9,9 @@ from service.job import JobRequest
 from service.registry import Registry
 from training import Dataset, TrainingError, evaluate, recipes
 from training.experiment import split
+
+Samples = Callable[[], Dataset | None]
+"""Gives the samples to judge by, if there are any."""
 
 _COMPARISONS = 5
 _TOLERATED_LOSS = 0.002
@@ -27,11 +31,13 @@ class Verdict:
         return "succeeded" if self.promoted or request.promote == "never" else "rejected"
 
 
-def judge(registry: Registry, alias: str, request: JobRequest, version: int, samples: Dataset | None = None) -> Verdict:
+def judge(
+    registry: Registry, alias: str, request: JobRequest, version: int, samples: Samples = lambda: None
+) -> Verdict:
     """Promote the version if the rule allows; may be repeated. A version that cannot be compared is not promoted.
 
-    Where the job has learned from samples, `samples` are those by which it is judged, too. Raises Unavailable when the
-    store is out of reach.
+    Where the job has learned from samples, `samples` gives those by which it is judged, too. Raises Unavailable when
+    the store is out of reach.
     """
     if request.promote == "never":
         return Verdict(promoted=False, reason=None)
@@ -46,7 +52,7 @@ def judge(registry: Registry, alias: str, request: JobRequest, version: int, sam
         return Verdict(promoted=False, reason=str(error))
 
 
-def _judge_once(registry: Registry, alias: str, request: JobRequest, version: int, samples: Dataset | None) -> Verdict:
+def _judge_once(registry: Registry, alias: str, request: JobRequest, version: int, samples: Samples) -> Verdict:
     """Judge against what the alias means now. Raises PreconditionFailed when that changes before the promotion."""
     generation = registry.generation(request.model, alias)  # first: what comes after this look is noticed
     history = registry.history(request.model, alias, most=_LOOKED_BACK)
@@ -61,7 +67,7 @@ def _judge_once(registry: Registry, alias: str, request: JobRequest, version: in
 
 
 def _compare(
-    registry: Registry, serving: int | None, request: JobRequest, version: int, samples: Dataset | None
+    registry: Registry, serving: int | None, request: JobRequest, version: int, samples: Samples
 ) -> tuple[bool, str]:
     """Hold the new version and the serving one against the recipe's held-out examples, and against the samples.
 
@@ -74,8 +80,8 @@ def _compare(
     mine, theirs = evaluate(new, held_out).accuracy, evaluate(old, held_out).accuracy
     better = mine >= theirs
     figures = f"{mine:.4f} against {theirs:.4f} of version {serving} on {len(held_out):,} held out"
-    if samples:
-        corrected, misread = evaluate(new, samples).accuracy, evaluate(old, samples).accuracy
+    if given := samples():
+        corrected, misread = evaluate(new, given).accuracy, evaluate(old, given).accuracy
         better = (better and corrected >= misread) or (mine >= theirs - _TOLERATED_LOSS and corrected > misread)
-        figures += f", {corrected:.4f} against {misread:.4f} on {len(samples):,} samples"
+        figures += f", {corrected:.4f} against {misread:.4f} on {len(given):,} samples"
     return better, ("at least as good: " if better else "not as good: ") + figures

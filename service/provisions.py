@@ -20,7 +20,7 @@ from service.registry import Registry
 from service.sample_export import to_npz
 from service.samples import Samples
 from service.store import Store
-from training import Dataset
+from training import DataError, Dataset
 from training.data import Source
 from training.data.sources import parse_npz
 from training.extra import divide
@@ -63,13 +63,18 @@ class Provisions:
         return details | {"settings": details["settings"] | said}
 
     def judged_by(self, request: JobRequest, job_id: str, version: int) -> Dataset | None:
-        """Give the samples that a job's version is judged by: those held out, or of a few all; None without any."""
+        """Give the samples that a job's version is judged by: those held out, or of a few all; None without any.
+
+        Raises DataError when they are damaged, NotFound, CorruptModel, Unavailable.
+        """
         if not request.include_samples:
             return None
         try:
             given = parse_npz(io.BytesIO(self.store.get(_key(job_id, _SAMPLES))), "samples")
         except FileNotFoundError:
             return None
+        except ValueError as error:
+            raise DataError(f"the samples of the job are damaged: {error}") from None
         labels = self.registry.manifest(request.model, version).labels
         extra = divide(Source(given), labels, drop_others=True)
         return extra.held_out or (extra.learned if len(extra.learned) else None)

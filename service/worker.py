@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -146,7 +147,7 @@ def _conclude(
     """Let the version take over if it deserves to; answer the job's outcome."""
     if patiently(lambda: jobs.is_cancelled(job_id)):
         return {"state": "failed", "detail": "cancelled", "version": version}
-    samples = patiently(lambda: place.provisions.judged_by(request, job_id, version))
+    samples = partial(place.provisions.judged_by, request, job_id, version)
     verdict = patiently(lambda: judge(place.registry, settings.alias, request, version, samples))
     collect_quietly(place.registry, request.model, settings.keep_versions)
     outcome = {"version": version, "promoted": verdict.promoted, "detail": verdict.reason}

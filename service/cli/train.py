@@ -3,6 +3,7 @@
 import signal
 import sys
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -72,7 +73,8 @@ def train(
         sys.stderr.write("interrupted; nothing was published\n")
         raise typer.Exit(130) from None
     else:
-        verdict = judge(registry, settings.alias, request, version, provisions.judged_by(request, job_id, version))
+        samples = partial(provisions.judged_by, request, job_id, version)
+        verdict = judge(registry, settings.alias, request, version, samples)
     finally:
         place.checkpoints.forget(job_id)
     typer.echo(f"published {request.model} version {version}")

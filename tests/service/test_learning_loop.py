@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,12 +155,22 @@ def test_the_gate_asks_the_samples_too(provisions: Provisions, digits: Dataset) 
     registry = provisions.registry
     registry.promote("mnist", "production", 1)
     request = JobRequest("starter", {}, "mnist", "if_better", include_samples=True)
-    refused = judge(registry, "production", request, 2, of_the_first(0, registry, digits))
+    refused = judge(registry, "production", request, 2, lambda: of_the_first(0, registry, digits))
     assert not refused.promoted
     assert "against 1.0000 on 300 samples" in str(refused.reason)
     registry.publish("mnist", *half_trained(seed=0))  # reads everything as version 1 does
-    taken = judge(registry, "production", request, 4, of_the_first(0, registry, digits))
+    taken = judge(registry, "production", request, 4, lambda: of_the_first(0, registry, digits))
     assert taken.promoted
+
+
+def test_a_version_whose_samples_are_damaged_is_not_promoted(provisions: Provisions) -> None:
+    provisions.registry.promote("mnist", "production", 1)
+    provisions.store.put("jobs/job-1/samples.npz", b"PK, and then nothing")
+    request = replace(REQUEST, recipe="starter", start_from=None)
+    samples = partial(provisions.judged_by, request, "job-1", 2)
+    verdict = judge(provisions.registry, "production", request, 2, samples)
+    assert not verdict.promoted
+    assert "damaged" in str(verdict.reason)
 
 
 def test_the_command_learns_from_samples_too(tmp_path: Path, digits: Dataset) -> None:

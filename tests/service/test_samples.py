@@ -2,16 +2,18 @@
 
 import io
 import json
+import subprocess
 import threading
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from service.errors import BlankImage, InvalidInput, NotFound, SamplesFull
-from service.sample import Source
+from service.errors import BlankImage, InvalidInput, NoDiskSpace, NotFound, SamplesFull
+from service.sample import Sample, Source
 from service.sample_export import to_npz, write_folder, write_zip
 from service.samples import Samples, chosen_by, count_by_label
 from service.store import Store, open_store
@@ -19,11 +21,6 @@ from training import Dataset
 from training.data import open_source
 
 BY_HAND = Source("by-hand", 1, "1", 0.5)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(str(tmp_path / "store"))
 
 
 @pytest.fixture
@@ -195,6 +192,35 @@ def test_a_folder_must_be_empty_and_labels_must_name_folders(samples: Samples, d
             write_folder(samples.read_all("mnist"), tmp_path / "folder")
         with pytest.raises(InvalidInput, match="folder"):
             write_zip(samples.read_all("mnist"), io.BytesIO())
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 400 KB, which fills up after a few dozen samples."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_on_a_full_disk_a_sample_is_refused_and_nothing_that_was_taken_is_lost(
+    full_disk: Path, digits: Dataset
+) -> None:
+    samples = Samples(open_store(str(full_disk)), most=10**6, most_bytes=10**9)
+    taken: list[Sample] = []
+    with pytest.raises(NoDiskSpace):
+        taken.extend(samples.add("mnist", image, "7", BY_HAND)[0] for image in digits.images)
+    assert len(taken) > 20
+    with pytest.raises(NoDiskSpace):
+        samples.add("mnist", taken[0].glyph, "1", BY_HAND)
+    assert {sample.id for sample in samples.read_all("mnist")} == {sample.id for sample in taken}
+    assert {sample.label for sample in samples.read_all("mnist")} == {"7"}
+    assert list((full_disk / ".staging").iterdir()) == []
+    assert samples.delete("mnist", lambda entry: entry.sample_id == taken[0].id) == 1
+    assert samples.add("mnist", taken[0].glyph, "1", BY_HAND)[1]
 
 
 def test_samples_deleted_while_others_read_are_left_out_and_nothing_breaks(

@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import io
+import queue
+import threading
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from PIL import Image
 
 from service.app import create_app
 from service.settings import Settings
-from tests.service.conftest import png
+from tests.service.conftest import png, running_server
 from tests.service.test_predict import assert_problem
 from training import Dataset
 from training.data import open_source
@@ -236,3 +238,43 @@ async def test_samples_outlive_the_service(settings: Settings, digits: Dataset) 
             assert (await client.get("/samples")).json()["count"] == expected
             if not expected:
                 await send(client, digits, 0)
+
+
+def send_until_cut(url: str, digits: Dataset, rows: range, acknowledged: "queue.Queue[tuple[str, str]]") -> None:
+    """Send samples one after the other, and note those that were answered, until the service is gone."""
+    with httpx.Client(base_url=url, timeout=20) as http:
+        for row in rows:
+            label = str(digits.labels[row])
+            try:
+                answer = http.post("/samples", json={"pixels": digits.images[row].tolist(), "label": label})
+            except httpx.HTTPError:
+                return
+            acknowledged.put((answer.json()["id"], label))
+
+
+def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path: Path, digits: Dataset) -> None:
+    home, sent = tmp_path / "home", dict[str, str]()
+    for start in (0, 300, 600):
+        with running_server(home, "--no-worker") as server:
+            acknowledged: queue.Queue[tuple[str, str]] = queue.Queue()
+            senders = [
+                threading.Thread(
+                    target=send_until_cut, args=(server.url, digits, range(start + n, start + 300, 4), acknowledged)
+                )
+                for n in range(4)
+            ]
+            for sender in senders:
+                sender.start()
+            sent |= dict(acknowledged.get(timeout=30) for _ in range(25))
+            server.process.kill()
+            for sender in senders:
+                sender.join()
+            sent |= dict(acknowledged.get() for _ in range(acknowledged.qsize()))
+    with running_server(home, "--no-worker") as server:
+        listed = server.http.get("/samples", params={"limit": 1000}).json()
+        kept = {sample["id"]: sample["label"] for sample in listed["samples"]}
+        exported = server.http.get("/samples/export").content
+    assert len(sent) >= 75
+    assert sent.items() <= kept.items()
+    with zipfile.ZipFile(io.BytesIO(exported)) as archive:
+        assert {Path(name).stem for name in archive.namelist()} == {*kept, "samples"}
