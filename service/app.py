@@ -29,7 +29,7 @@ from service.predictor import Predictor
 from service.recent import Recent
 from service.registry import Registry
 from service.released import adopt_released
-from service.routes import docs, health, models, predict, samples, train
+from service.routes import docs, downloads, health, models, predict, samples, train
 from service.samples import open_samples
 from service.settings import Settings
 from service.store import open_store
@@ -88,7 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-_ROUTERS = (predict.router, samples.router, train.router, models.router, health.router)
+_ROUTERS = (predict.router, samples.router, train.router, models.router, downloads.router, health.router)
 
 
 def _adopt(registry: Registry, alias: str) -> bool:

@@ -1,6 +1,7 @@
 """The models: immutable versions, and aliases that are append-only logs, all of it objects in the store.
 
     models/<name>/<version>/weights.npz      written first
+    models/<name>/<version>/card.md, *.svg   what somebody wrote or drew about it, if anybody did
     models/<name>/<version>/manifest.json    written last: a version without it does not exist
     models/<name>/jobs/<job id>.json         the manifest of what a job made, decided once: it cannot publish twice
     models/<name>/aliases/<alias>/<generation>.json    as `aliases` tells
@@ -12,6 +13,8 @@ database is needed to serve.
 """
 
 import json
+import re
+from collections.abc import Mapping
 from contextlib import ExitStack
 from hashlib import sha256
 from typing import Any
@@ -21,6 +24,9 @@ from service.claims import claim, is_claimed
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound
 from service.manifest import LoadedModel, Manifest, open_network
 from service.store import Store
+
+FILE = re.compile(r"card\.md|[a-z0-9][a-z0-9_-]{0,62}\.(svg|png)")
+"""Names of what a version may have beside its weights and manifest."""
 
 
 class Registry:
@@ -64,15 +70,38 @@ class Registry:
         manifest = self.manifest(name, version)
         return LoadedModel(manifest, open_network(self.weights(manifest), manifest))
 
-    def publish(self, name: str, weights: bytes, details: dict[str, Any], *, job_id: str | None = None) -> Manifest:
+    def files(self, name: str, version: int) -> list[str]:
+        """List what a version has beside its weights and manifest: a card, pictures."""
+        keys = (key.rpartition("/")[2] for key in self.store.list(self.folder(name, version)))
+        return [key for key in keys if FILE.fullmatch(key)]
+
+    def file(self, name: str, version: int, file: str) -> bytes:
+        """Read one of a version's files. Raises NotFound."""
+        self.manifest(name, version)
+        try:
+            if FILE.fullmatch(file):
+                return self.store.get(f"{self.folder(name, version)}/{file}")
+        except FileNotFoundError:
+            pass
+        raise NotFound(f"version {version} of {name} has no file of that name")
+
+    def publish(
+        self,
+        name: str,
+        weights: bytes,
+        details: dict[str, Any],
+        *,
+        job_id: str | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> Manifest:
         """Add a version: checked first, read back, its manifest written last.
 
-        A job that publishes again gets the version that it made the first time. Raises CorruptModel when the
-        weights do not pass their checks.
+        `files` are a card and pictures, by names that match FILE; others are left out. A job that publishes again gets
+        the version that it made the first time. Raises CorruptModel when the weights do not pass their checks.
         """
         checked(name)
         if job_id and (decided := self._decided(name, job_id)):
-            return self._finish(decided, weights)
+            return self._finish(decided, weights, files or {})
         open_network(weights, Manifest(name, 0, details))
         number = self._reserve(name, weights)
         manifest = Manifest(name, number, details | {"name": name, "version": number, "job_id": job_id})
@@ -82,7 +111,7 @@ class Registry:
             except FileExistsError:  # the same job, published by another worker in this moment
                 self.store.delete(f"models/{name}/{number}/weights.npz")
                 manifest = self._decided(name, job_id) or manifest
-        return self._finish(manifest, weights)
+        return self._finish(manifest, weights, files or {})
 
     def _reserve(self, name: str, weights: bytes) -> int:
         number = max([0, *self._numbers(name, "weights.npz"), *self._numbers(name, "manifest.json")])
@@ -94,7 +123,7 @@ class Registry:
                 continue
             return number
 
-    def _finish(self, manifest: Manifest, weights: bytes) -> Manifest:
+    def _finish(self, manifest: Manifest, weights: bytes, files: Mapping[str, bytes]) -> Manifest:
         """Read back the weights in place, and write the manifest unless an earlier try did."""
         key = f"models/{manifest.name}/{manifest.version}"
         try:
@@ -103,6 +132,9 @@ class Registry:
             if sha256(weights).hexdigest() != manifest.weights_sha256:
                 raise
             self.store.put(f"{key}/weights.npz", weights)  # the very bytes that were decided on
+        for file, content in files.items():
+            if FILE.fullmatch(file):
+                self.store.put(f"{key}/{file}", content)
         try:
             self.store.create(f"{key}/manifest.json", manifest.to_bytes())
         except FileExistsError:

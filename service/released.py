@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service.errors import PreconditionFailed
 from service.manifest import RELEASE
-from service.registry import Registry
+from service.registry import FILE, Registry
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,9 @@ def adopt_released(registry: Registry, alias: str) -> None:
         version = known.get(details["weights_sha256"])
         if version is None:
             job_id = f"{RELEASE}{details['weights_sha256'][:16]}"
-            version = registry.publish(name, (folder / "weights.npz").read_bytes(), details, job_id=job_id).version
+            weights = (folder / "weights.npz").read_bytes()
+            files = {path.name: path.read_bytes() for path in folder.iterdir() if FILE.fullmatch(path.name)}
+            version = registry.publish(name, weights, details, job_id=job_id, files=files).version
             log.info("added released model %s version %d", name, version)
         newest[name] = version
     for name, version in newest.items():

@@ -136,6 +136,8 @@ class VersionInfo(Answer):
     aliases: list[str]
     """The aliases that mean it now."""
     manifest: dict[str, Any]
+    files: list[str] = Field(default_factory=list)
+    """What can be downloaded beside weights.npz and model.onnx: a card, pictures. Not told in lists."""
 
 
 class ModelInfo(Answer):

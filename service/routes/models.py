@@ -3,14 +3,14 @@
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Header, Response
 
 from service.aliases import AliasState, Candidate, make_candidate
 from service.dependencies import Parts, PartsDep
 from service.errors import InvalidInput
 from service.manifest import Manifest
+from service.routes.downloads import VersionPath
 from service.schemas import (
-    MAX_VERSION,
     AliasInfo,
     AliasNow,
     ModelInfo,
@@ -23,7 +23,6 @@ from service.schemas import (
 
 router = APIRouter(prefix="/models", tags=["models"])
 
-VersionPath = Annotated[int, Path(ge=1, le=MAX_VERSION)]
 IfMatch = Annotated[str | None, Header(description="Change the alias only if it is at this generation.")]
 
 
@@ -44,19 +43,9 @@ def get_model(name: str, parts: PartsDep) -> ModelInfo:
 @router.get("/{name}/versions/{version}")
 def get_version(name: str, version: VersionPath, parts: PartsDep) -> VersionInfo:
     """Show a version: how it was made and how good it is."""
-    return _version(parts.registry.manifest(name, version), parts.registry.aliases(name))
-
-
-@router.get(
-    "/{name}/versions/{version}/weights.npz",
-    response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}},
-)
-def get_weights(name: str, version: VersionPath, parts: PartsDep) -> Response:
-    """Download a version's weights; `training.load` reads them, and so does NumPy alone."""
-    manifest = parts.registry.manifest(name, version)
-    headers = {"ETag": f'"{manifest.weights_sha256}"'}
-    return Response(parts.registry.weights(manifest), media_type="application/octet-stream", headers=headers)
+    info = _version(parts.registry.manifest(name, version), parts.registry.aliases(name))
+    info.files = parts.registry.files(name, version)
+    return info
 
 
 @router.get("/{name}/aliases/{alias}")

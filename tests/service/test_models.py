@@ -16,7 +16,7 @@ from service.settings import Settings
 from service.store import open_store
 from tests.service.conftest import half_trained
 from tests.service.test_predict import assert_problem
-from training import Dataset, load
+from training import Dataset
 
 
 @pytest.fixture
@@ -33,13 +33,6 @@ async def test_models_and_versions_are_shown_with_their_manifests(client: httpx.
     version = (await client.get("/models/mnist/versions/1")).json()
     assert version["aliases"] == ["production"]
     assert version["manifest"]["metrics"]["test_accuracy"] >= 0.98
-
-
-async def test_weights_can_be_downloaded_and_loaded(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/models/mnist/versions/1/weights.npz")
-    assert load(answer.content).config.layers[0] == 784
-    manifest = (await client.get("/models/mnist/versions/1")).json()["manifest"]
-    assert answer.headers["etag"] == f'"{manifest["weights_sha256"]}"'
 
 
 async def test_a_promotion_answers_the_next_request_and_can_be_rolled_back(
