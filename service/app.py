@@ -153,7 +153,8 @@ def _allowed(request: Request) -> str:
         route for router in (request.app.router, *_ROUTERS) for route in router.routes if isinstance(route, Route)
     ]
     fitting = [route for route in routes if route.matches(dict(request.scope))[0] != Match.NONE]
-    return ", ".join(sorted({method for route in fitting for method in route.methods or ()}))
+    exact = [route for route in fitting if route.path == request.url.path]  # /samples/export is no /samples/{id}
+    return ", ".join(sorted({method for route in exact or fitting for method in route.methods or ()}))
 
 
 def _version() -> str:

@@ -38,10 +38,10 @@ SampleId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 
 def _model(
     parts: PartsDep,
-    model: Annotated[str | None, Query(max_length=63, description="Of another model than the serving one.")] = None,
+    model: Annotated[
+        str | None, Query(pattern=f"^{NAME.pattern}$", description="Of another model than the serving one.")
+    ] = None,
 ) -> str:
-    if model is not None and not NAME.fullmatch(model):
-        raise InvalidInput("names are lower-case letters, digits, - and _, at most 63", field="model")
     return model or parts.settings.model
 
 

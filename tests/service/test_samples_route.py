@@ -192,9 +192,16 @@ async def test_broken_requests_are_refused(client: httpx.AsyncClient, digits: Da
         (await client.get("/samples?limit=0"), 422),
         (await client.get("/samples?model=.."), 422),
         (await client.put("/samples"), 405),
+        (await client.get("/samples?model=mnist%0A"), 422),
     ):
         assert_problem(answer, status)
     assert (await client.get("/samples")).json()["count"] == 0
+
+
+async def test_the_methods_of_the_export_are_not_those_of_a_sample(client: httpx.AsyncClient) -> None:
+    refused = await client.put("/samples/export")
+    assert_problem(refused, 405)
+    assert refused.headers["allow"] == "GET"
 
 
 @pytest.fixture
