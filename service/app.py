@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from service.dependencies import Parts
-from service.edge import Edge, problem
+from service.edge import Edge, problem, problem_type
 from service.errors import (
     InvalidInput,
     MalformedRequest,
@@ -29,7 +29,7 @@ from service.predictor import Predictor
 from service.recent import Recent
 from service.registry import Registry
 from service.released import adopt_released
-from service.routes import docs, downloads, health, models, predict, samples, train
+from service.routes import docs, downloads, health, inference, models, predict, samples, train
 from service.samples import open_samples
 from service.settings import Settings
 from service.store import open_store
@@ -78,6 +78,8 @@ def create_app(settings: Settings) -> FastAPI:
     limits = (
         ("/predict", settings.max_body_bytes),
         ("/samples", settings.max_body_bytes),
+        ("/v1/models", settings.max_body_bytes),
+        ("/v2/models", settings.max_body_bytes),
         ("", settings.max_json_bytes),
     )
     app.add_middleware(Edge, metrics=metrics, body_limits=limits)
@@ -88,7 +90,15 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-_ROUTERS = (predict.router, samples.router, train.router, models.router, downloads.router, health.router)
+_ROUTERS = (
+    predict.router,
+    samples.router,
+    train.router,
+    models.router,
+    downloads.router,
+    health.router,
+    *inference.ROUTERS,
+)
 
 
 def _adopt(registry: Registry, alias: str) -> bool:
@@ -123,7 +133,7 @@ def _answer_errors(app: FastAPI) -> None:
         if error.retry_after_seconds is not None:
             headers["Retry-After"] = str(error.retry_after_seconds)
         content = problem(error, request.state.request_id)
-        return Response(content, error.status, headers, media_type="application/problem+json")
+        return Response(content, error.status, headers, media_type=problem_type(request.url.path))
 
     @app.exception_handler(ServiceError)
     async def on_service_error(request: Request, error: ServiceError) -> Response:

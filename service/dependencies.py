@@ -14,6 +14,7 @@ from service.recent import Recent
 from service.registry import Registry
 from service.samples import Samples
 from service.settings import Settings
+from service.statistics import Statistics
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Parts:
     metrics: Metrics
     samples: Samples
     recent: Recent
+    statistics: Statistics = field(default_factory=Statistics)
     draining: threading.Event = field(default_factory=threading.Event)
     """Set when the server is to end: what would go on for long ends now."""
 

@@ -34,6 +34,12 @@ def problem(error: ServiceError, request_id: str) -> bytes:
     return orjson.dumps(body | ({"field": field} if field else {}))
 
 
+def problem_type(path: str) -> str:
+    """Give the media type of an error: clients of the inference protocols read `error` from plain JSON alone."""
+    is_inference = path in ("/v1", "/v2") or path.startswith(("/v1/", "/v2/"))
+    return "application/json" if is_inference else "application/problem+json"
+
+
 def _clean(text: str) -> str:
     """Keep text short and writable: a setting's name, echoed, may be long or hold half a character."""
     return text[:_MOST_CHARACTERS].encode(errors="replace").decode()
@@ -75,7 +81,7 @@ class Edge:
                 log.exception("request %s failed", request_id)
                 error = ServiceError("something went wrong here; the log has the request id")
             if not status:
-                await _send_problem(send_with_id, error, request_id)
+                await _send_problem(send_with_id, error, request_id, problem_type(scope["path"]))
         finally:
             self._metrics.in_flight.dec()
             route = getattr(scope.get("route"), "path", "unknown")
@@ -111,7 +117,7 @@ class _LimitedBody:
             self._ended = message["type"] != "http.request" or not message.get("more_body", False)
 
 
-async def _send_problem(send: Send, error: ServiceError, request_id: str) -> None:
-    headers = [(b"content-type", b"application/problem+json")]
+async def _send_problem(send: Send, error: ServiceError, request_id: str, media_type: str) -> None:
+    headers = [(b"content-type", media_type.encode())]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": problem(error, request_id)})

@@ -25,6 +25,12 @@ class MalformedRequest(ServiceError):
     status, code, title = 400, "malformed_request", "Malformed request"
 
 
+class InvalidTensor(ServiceError):
+    """A request of an inference protocol that is not what the model takes."""
+
+    status, code, title = 400, "invalid_tensor", "Invalid tensor"
+
+
 class NotFound(ServiceError):
     """No such model, version, alias, job or route."""
 

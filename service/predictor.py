@@ -166,6 +166,12 @@ class Predictor:
                     self._versions.popitem(last=False)
             return fresh
 
+    def forget(self, model: str) -> None:
+        """Let go of a model's versions that are kept in memory; the one that serves stays, and so does a candidate."""
+        with self._remembering:
+            for known in [known for known in self._versions if known[0] == model]:
+                del self._versions[known]
+
     def _remembered(self, model: str, version: int) -> Snapshot | None:
         with self._remembering:
             if (model, version) in self._versions:

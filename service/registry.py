@@ -41,10 +41,15 @@ class Registry:
         keys = (key.split("/") for key in self.store.list("models"))
         return sorted({parts[1] for parts in keys if len(parts) == 4 and parts[3] == "manifest.json"})
 
+    def numbers(self, name: str) -> list[int]:
+        """List the numbers of a model's versions, damaged ones too. Raises NotFound for an unknown model."""
+        if not (numbers := self._numbers(name, "manifest.json")):
+            raise NotFound("there is no model of that name")
+        return numbers
+
     def versions(self, name: str) -> list[Manifest]:
         """List a model's versions, oldest first, without damaged manifests. Raises NotFound for an unknown model."""
-        if not self._numbers(name, "manifest.json"):
-            raise NotFound("there is no model of that name")
+        self.numbers(name)
         return self.readable_versions(name)
 
     def manifest(self, name: str, version: int) -> Manifest:

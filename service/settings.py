@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     """Largest request body of every route but predictions."""
     max_batch_images: int = Field(default=64, ge=1)
     """Most images in one request."""
+    max_tensor_rows: int = Field(default=2048, ge=1)
+    """Most images in one tensor of pixels or floats, by the inference protocols."""
     max_image_pixels: int = Field(default=4_000_000, ge=784)
     """Most pixels of an image, before it is decoded."""
     max_image_side: int = Field(default=4096, ge=28)

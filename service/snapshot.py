@@ -26,7 +26,11 @@ class Snapshot:
 
     def probabilities(self, glyphs: Pixels) -> Floats:
         """Read glyphs, uint8 (n, 28, 28): one row of probabilities each, in the order of the labels."""
-        probabilities = class_probabilities(self.network, self.network.config.input.features(glyphs))
+        return self.read(self.network.config.input.features(glyphs))
+
+    def read(self, features: Floats) -> Floats:
+        """Read what the network itself takes, float32 (n, inputs): one row of probabilities each."""
+        probabilities = class_probabilities(self.network, features)
         if self.temperature == 1:
             return probabilities
         # Softmax at a temperature, from probabilities: p^(1/T), normalised (Guo et al. 2017).

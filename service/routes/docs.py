@@ -12,6 +12,7 @@ from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from starlette.staticfiles import StaticFiles
 
+from service.edge import problem_type
 from service.schemas import Problem
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -64,8 +65,9 @@ def serve(app: FastAPI) -> None:
 
 def _description(app: FastAPI) -> dict[str, Any]:
     described = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    for operations in described["paths"].values():
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    for path, operations in described["paths"].items():
         for operation in operations.values():
             # FastAPI lists the model of errors under the media type of the route's own answer, too.
-            operation["responses"]["default"]["content"] = ERRORS["default"]["content"]
+            operation["responses"]["default"]["content"] = {problem_type(path): schema}
     return described
