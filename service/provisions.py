@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from service.datasets import located
 from service.job import JobRequest
 from service.registry import Registry
 from service.sample_export import to_npz
 from service.samples import Samples
 from service.store import Store
-from training import DataError, Dataset
+from training import DataError, Dataset, recipes
 from training.data import Source
 from training.data.sources import parse_npz
 from training.extra import divide
@@ -35,13 +36,16 @@ class Provisions:
     store: Store
     samples: Samples
     registry: Registry
+    datasets_dir: Path | None = None
 
     def bring(self, request: JobRequest, job_id: str, folder: Path) -> dict[str, Any]:
         """Bring a job's provisions into its folder; answer the settings that name them there.
 
-        Raises NotFound for a version or an alias that is not there, CorruptModel, Unavailable.
+        Raises NotFound for a version or an alias that is not there, InvalidInput for a data set, CorruptModel,
+        Unavailable.
         """
-        settings: dict[str, Any] = {}
+        recipe = recipes.get(request.recipe).replace(**request.settings)
+        settings: dict[str, Any] = {"data": located(recipe, self.datasets_dir).data.data}
         if request.include_samples:
             path = folder / _SAMPLES
             path.write_bytes(self._decided(job_id, _SAMPLES, lambda: to_npz(self.samples.read_all(request.model))))
@@ -55,7 +59,7 @@ class Provisions:
 
     def tell(self, request: JobRequest, job_id: str, details: dict[str, Any]) -> dict[str, Any]:
         """Let a manifest say what the provisions were, instead of where they lay."""
-        said: dict[str, Any] = {}
+        said: dict[str, Any] = {"data": recipes.get(request.recipe).replace(**request.settings).data.data}
         if request.include_samples:
             said["extra_data"] = "samples"
         if request.start_from is not None:

@@ -138,6 +138,8 @@ class VersionInfo(Answer):
     manifest: dict[str, Any]
     files: list[str] = Field(default_factory=list)
     """What can be downloaded beside weights.npz and model.onnx: a card, pictures. Not told in lists."""
+    verdict: dict[str, Any] | None = None
+    """What the gate said when a job was to promote it: promoted or not, the reason, the figures of the comparison."""
 
 
 class ModelInfo(Answer):

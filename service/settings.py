@@ -58,12 +58,16 @@ class Settings(BaseSettings):
     """Most corrected images that are kept for a model; more are answered with 507."""
     max_sample_bytes: int = Field(default=64 * 1024**2, ge=1)
     """Most bytes that they may take together, with the labels that they had before."""
+    datasets_dir: Path | None = None
+    """Folder of data sets that jobs may name: folders of IDX files or of images by class, and .npz files."""
     max_queued_jobs: int = Field(default=20, ge=1)
     """Training jobs that may wait; more are answered with 429."""
     min_free_bytes: int = Field(default=200 * 1024**2, ge=0)
     """Free disk space below which no training job is taken (507)."""
     max_train_minutes: float = Field(default=60.0, gt=0)
     """Training time after which a job is ended with what it has."""
+    max_predict_ms: float = Field(default=10.0, gt=0)
+    """Milliseconds that a new version may take for one image, as its worker measures it; a slower one is rejected."""
     job_retention_days: float = Field(default=30.0, gt=0)
     """Days after which the record of an ended job is deleted; the version that it made stays."""
     keep_versions: int = Field(default=50, ge=1)

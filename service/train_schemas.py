@@ -14,8 +14,8 @@ class TrainBody(Body):
     """The recipe to follow; GET /train/recipes lists them."""
     settings: dict[str, Any] = Field(default_factory=dict, examples=[{"epochs": 3, "layers": [784, 64, 10]}])
     """Settings to change, as `python -m training fit --set` takes them."""
-    dataset: Literal["starter", "mnist", "fashion"] | None = None
-    """Learn from this data set instead of the recipe's own."""
+    dataset: str | None = Field(default=None, max_length=100, examples=["starter"])
+    """Learn from this data set instead of the recipe's own; GET /train/datasets lists them."""
     model: str | None = Field(default=None, max_length=63)
     """The model that gets the new version; by default the one that serves."""
     promote: Literal["always", "if_better", "never"] = "if_better"
@@ -28,6 +28,12 @@ class TrainBody(Body):
     """Of everything random."""
     max_minutes: float | None = Field(default=None, gt=0)
     """End training after this time with what it has; the service's own limit holds too."""
+
+
+class Datasets(Answer):
+    """The data sets that jobs may learn from."""
+
+    datasets: list[str]
 
 
 class EpochFigures(Answer):

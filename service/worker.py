@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.checkpoints import Checkpoints
 from service.collection import collect_quietly
+from service.comparison import Rules
 from service.errors import ServiceError, Unavailable
 from service.gate import judge
 from service.job import STRIKES, JobRequest
@@ -60,7 +61,7 @@ def run_worker(settings: Settings, *, stop_when_stdin_closes: bool = False) -> N
     shutil.rmtree(scratch, ignore_errors=True)  # of a worker of this id that was killed
     store, jobs = open_store(settings.store_location), Jobs(settings)
     registry = Registry(store)
-    provisions = Provisions(store, open_samples(store, settings), registry)
+    provisions = Provisions(store, open_samples(store, settings), registry, settings.datasets_dir)
     place = Workplace(registry, Checkpoints(store), provisions, scratch, settings.train_threads)
     at_work: set[str] = set()
     _launch(settings, place, jobs, executor_id, at_work)
@@ -138,7 +139,8 @@ def _learn(place: Workplace, jobs: Jobs, job_id: str, request: JobRequest) -> di
         watch = Watch(reporter.hear, reporter.tell)
         return {"version": train_and_publish(place, request, job_id, watch, strikes=job.strikes)}
     except (TrainingFailedError, ServiceError) as error:
-        return {"state": "failed", "detail": str(error)}
+        # The file at fault is named as in the data set, not as on this host.
+        return {"state": "failed", "detail": str(error).replace(f"{place.provisions.datasets_dir}/", "")}
 
 
 def _conclude(
@@ -148,7 +150,8 @@ def _conclude(
     if patiently(lambda: jobs.is_cancelled(job_id)):
         return {"state": "failed", "detail": "cancelled", "version": version}
     samples = partial(place.provisions.judged_by, request, job_id, version)
-    verdict = patiently(lambda: judge(place.registry, settings.alias, request, version, samples))
+    rules = Rules(samples, settings.max_predict_ms, settings.datasets_dir)
+    verdict = patiently(lambda: judge(place.registry, settings.alias, request, version, rules))
     collect_quietly(place.registry, request.model, settings.keep_versions)
     outcome = {"version": version, "promoted": verdict.promoted, "detail": verdict.reason}
     return outcome | {"state": verdict.state(request)}

@@ -36,6 +36,7 @@ def train(
     from service.checkpoints import Checkpoints
     from service.cli.local import open_registry, settings_for
     from service.cli.progress import training_progress
+    from service.comparison import Rules
     from service.gate import judge
     from service.job import JobRequest
     from service.learning import Workplace, train_and_publish
@@ -61,7 +62,7 @@ def train(
     request = JobRequest(recipe, wanted, model or settings.model, promote, include_samples, start_from)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the child and the scratch folder go, as with Ctrl-C
     job_id = f"local-{uuid.uuid4().hex[:12]}"
-    provisions = Provisions(store, open_samples(store, settings), registry)
+    provisions = Provisions(store, open_samples(store, settings), registry, settings.datasets_dir)
     place = Workplace(registry, Checkpoints(store), provisions, settings.home / "scratch", settings.train_threads)
     try:
         with training_progress() as tell:
@@ -74,7 +75,8 @@ def train(
         raise typer.Exit(130) from None
     else:
         samples = partial(provisions.judged_by, request, job_id, version)
-        verdict = judge(registry, settings.alias, request, version, samples)
+        rules = Rules(samples, settings.max_predict_ms, settings.datasets_dir)
+        verdict = judge(registry, settings.alias, request, version, rules)
     finally:
         place.checkpoints.forget(job_id)
     typer.echo(f"published {request.model} version {version}")

@@ -9,6 +9,7 @@ from service.aliases import AliasState, Candidate, make_candidate
 from service.dependencies import Parts, PartsDep
 from service.errors import InvalidInput
 from service.manifest import Manifest
+from service.registry import Registry
 from service.routes.downloads import VersionPath
 from service.schemas import (
     AliasInfo,
@@ -20,6 +21,7 @@ from service.schemas import (
     TrialInfo,
     VersionInfo,
 )
+from service.verdicts import read_verdict
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -36,14 +38,15 @@ def list_models(parts: PartsDep) -> Models:
 def get_model(name: str, parts: PartsDep) -> ModelInfo:
     """Show a model: its aliases, and its versions, newest first."""
     versions, aliases = parts.registry.versions(name), parts.registry.aliases(name)
-    infos = [_version(manifest, aliases) for manifest in reversed(versions)]
+    infos = [_version(manifest, aliases, parts.registry) for manifest in reversed(versions)]
     return ModelInfo(model=name, aliases=[_alias(state) for state in aliases], versions=infos)
 
 
 @router.get("/{name}/versions/{version}")
 def get_version(name: str, version: VersionPath, parts: PartsDep) -> VersionInfo:
     """Show a version: how it was made and how good it is."""
-    info = _version(parts.registry.manifest(name, version), parts.registry.aliases(name))
+    manifest = parts.registry.manifest(name, version)
+    info = _version(manifest, parts.registry.aliases(name), parts.registry)
     info.files = parts.registry.files(name, version)
     return info
 
@@ -145,6 +148,11 @@ def _alias(state: AliasState) -> AliasInfo:
     )
 
 
-def _version(manifest: Manifest, aliases: list[AliasState]) -> VersionInfo:
-    meaning = [state.alias for state in aliases if state.version == manifest.version]
-    return VersionInfo(model=manifest.name, version=manifest.version, aliases=meaning, manifest=manifest.details)
+def _version(manifest: Manifest, aliases: list[AliasState], registry: Registry) -> VersionInfo:
+    return VersionInfo(
+        model=manifest.name,
+        version=manifest.version,
+        aliases=[state.alias for state in aliases if state.version == manifest.version],
+        manifest=manifest.details,
+        verdict=read_verdict(registry, manifest.name, manifest.version),
+    )

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Response
 
 from service.aliases import NAME
+from service.datasets import locate, names
 from service.dependencies import Parts, PartsDep
 from service.errors import InvalidInput
 from service.job import Job, JobRequest
 from service.provisions import start_version
 from service.routes import train_events
 from service.settings import Settings
-from service.train_schemas import JobInfo, Jobs, TrainBody
+from service.train_schemas import Datasets, JobInfo, Jobs, TrainBody
 from training import ConfigError, MLPConfig, recipes
 
 router = APIRouter(prefix="/train", tags=["training"])
@@ -49,6 +50,12 @@ async def list_recipes() -> dict[str, dict[str, Any]]:
     }
 
 
+@router.get("/datasets")
+def list_datasets(parts: PartsDep) -> Datasets:
+    """List the data sets that jobs may learn from."""
+    return Datasets(datasets=names(parts.settings.datasets_dir))
+
+
 @router.get("/{job_id}")
 def get_job(job_id: str, parts: PartsDep) -> JobInfo:
     """Show a job: its state, its progress within the epoch and epoch by epoch, its log, and what came of it."""
@@ -71,13 +78,11 @@ def _request(body: TrainBody, settings: Settings) -> JobRequest:
     minutes = min(body.max_minutes or settings.max_train_minutes, settings.max_train_minutes)
     try:
         recipe = recipes.get(body.recipe)
-        data = changes.get("data", recipe.data.data)
-        if data not in ("starter", "mnist", "fashion"):
-            raise ConfigError("data must be starter, mnist or fashion", field="data")
         for name in ("extra_data", "start_from"):
             if name in changes:
                 raise ConfigError(f"{name} is a path; here there are include_samples and start_from", field=name)
-        recipe.replace(**changes)
+        data = recipe.replace(**changes).data.data
+        locate(data, settings.datasets_dir, field="data" if body.dataset is None else "dataset")
         changes["max_seconds"] = min(changes.get("max_seconds") or minutes * 60, minutes * 60)
     except ConfigError as error:
         raise InvalidInput(str(error), field=error.field) from None

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.checkpoints import Checkpoints
+from service.comparison import Rules
 from service.gate import judge
 from service.job import JobRequest
 from service.provisions import Provisions
@@ -155,11 +156,11 @@ def test_the_gate_asks_the_samples_too(provisions: Provisions, digits: Dataset) 
     registry = provisions.registry
     registry.promote("mnist", "production", 1)
     request = JobRequest("starter", {}, "mnist", "if_better", include_samples=True)
-    refused = judge(registry, "production", request, 2, lambda: of_the_first(0, registry, digits))
+    refused = judge(registry, "production", request, 2, Rules(lambda: of_the_first(0, registry, digits)))
     assert not refused.promoted
     assert "against 1.0000 on 300 samples" in str(refused.reason)
     registry.publish("mnist", *half_trained(seed=0))  # reads everything as version 1 does
-    taken = judge(registry, "production", request, 4, lambda: of_the_first(0, registry, digits))
+    taken = judge(registry, "production", request, 4, Rules(lambda: of_the_first(0, registry, digits)))
     assert taken.promoted
 
 
@@ -168,7 +169,7 @@ def test_a_version_whose_samples_are_damaged_is_not_promoted(provisions: Provisi
     provisions.store.put("jobs/job-1/samples.npz", b"PK, and then nothing")
     request = replace(REQUEST, recipe="starter", start_from=None)
     samples = partial(provisions.judged_by, request, "job-1", 2)
-    verdict = judge(provisions.registry, "production", request, 2, samples)
+    verdict = judge(provisions.registry, "production", request, 2, Rules(samples))
     assert not verdict.promoted
     assert "damaged" in str(verdict.reason)
 

@@ -1,0 +1,47 @@
+"""The data sets that jobs may learn from, by name: those of the library, and those in a folder of the operator's.
+
+Callers give names, never paths. What lies in the folder under a name may be a folder of IDX files, a folder of images
+by class, or an `.npz`.
+"""
+
+import re
+from pathlib import Path
+
+from service.errors import InvalidInput
+from training.recipe import Recipe
+
+BUNDLED = ("starter", "mnist", "fashion")
+"""The sets that the library knows by itself."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def names(folder: Path | None) -> list[str]:
+    """List the data sets: those of the library first."""
+    found = sorted(path.name for path in folder.iterdir() if _is_one(path)) if folder and folder.is_dir() else []
+    return [*BUNDLED, *(name for name in found if name not in BUNDLED)]
+
+
+def locate(name: str, folder: Path | None, field: str = "dataset") -> str:
+    """Give the source that a name stands for, as `training` takes it. Raises InvalidInput for an unknown name."""
+    if name in BUNDLED:
+        return name
+    path = folder / name if folder and _NAME.fullmatch(name) else None
+    if path is None or not _is_one(path):
+        raise InvalidInput("there is no data set of that name; GET /train/datasets lists them", field=field)
+    return str(path)
+
+
+def located(recipe: Recipe, folder: Path | None) -> Recipe:
+    """Give a recipe whose data set is named, with the place where it lies here; one that has a path stays as it is.
+
+    Raises InvalidInput for an unknown name.
+    """
+    name = recipe.data.data
+    if folder is None or Path(name).name != name:
+        return recipe
+    return recipe.replace(data=locate(name, folder))
+
+
+def _is_one(path: Path) -> bool:
+    return bool(_NAME.fullmatch(path.name)) and (path.is_dir() or (path.suffix == ".npz" and path.is_file()))
