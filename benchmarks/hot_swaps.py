@@ -65,9 +65,9 @@ class Server:
 
 
 def pictures() -> list[bytes]:
-    """Draw some digits as PNG files."""
-    encoded = []
-    for digit in open_source("starter").train.images[:PICTURES]:
+    """Draw some digits of all classes as PNG files."""
+    encoded, digits = [], open_source("starter").train.images
+    for digit in digits[:: len(digits) // PICTURES][:PICTURES]:
         file = io.BytesIO()
         Image.fromarray(digit).save(file, "PNG")
         encoded.append(file.getvalue())

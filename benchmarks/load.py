@@ -14,8 +14,11 @@ class Load:
 
     def __init__(self, bodies: list[bytes], expected: dict[tuple[int, int], Any]) -> None:
         """Ask with `bodies`; `expected` gives the answer by version and picture."""
-        head = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Request-ID: swap\r\nContent-Type: image/png\r\n"
-        self.requests = [head + b"Content-Length: %d\r\n\r\n" % len(body) + body for body in bodies]
+        head = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
+        self.requests = [
+            head + b"X-Request-ID: load-%d\r\nContent-Length: %d\r\n\r\n" % (number, len(body)) + body
+            for number, body in enumerate(bodies)
+        ]
         self.expected = expected
         self.known: set[tuple[int, int, bytes]] = set()
         """Bodies that were compared already."""
