@@ -54,7 +54,8 @@ def train_and_publish(place: Workplace, request: JobRequest, job_id: str, watch:
         given = patiently(lambda: place.provisions.bring(request, job_id, Path(folder)), watch)
         provided = replace(request, settings=request.settings | given)
         finished = _train(place, provided, job_id, Path(folder), watch, strikes)
-        details = place.provisions.tell(request, job_id, json.loads(Path(finished["manifest"]).read_bytes()))
+        written = json.loads(Path(finished["manifest"]).read_bytes())
+        details = patiently(lambda: place.provisions.tell(request, job_id, written), watch)
         weights = Path(finished["weights"]).read_bytes()
         publish = place.registry.publish
         return patiently(lambda: publish(request.model, weights, details, job_id=job_id).version, watch)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from service.datasets import located
+from service.errors import Unavailable
 from service.job import JobRequest
 from service.registry import Registry
 from service.sample_export import to_npz
@@ -48,12 +49,12 @@ class Provisions:
         settings: dict[str, Any] = {"data": located(recipe, self.datasets_dir).data.data}
         if request.include_samples:
             path = folder / _SAMPLES
-            path.write_bytes(self._decided(job_id, _SAMPLES, lambda: to_npz(self.samples.read_all(request.model))))
+            _write(path, self._decided(job_id, _SAMPLES, lambda: to_npz(self.samples.read_all(request.model))))
             settings["extra_data"] = str(path)
         if request.start_from is not None:
             version = self._decided_start(request, job_id)
             path = folder / "start.npz"
-            path.write_bytes(self.registry.weights(self.registry.manifest(request.model, version)))
+            _write(path, self.registry.weights(self.registry.manifest(request.model, version)))
             settings["start_from"] = str(path)
         return settings
 
@@ -97,6 +98,14 @@ class Provisions:
         with suppress(FileExistsError):  # another worker, in this moment
             self.store.create(key, decide())
         return self.store.get(key)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write into the job's folder; what fails now, on a full disk, may work later."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise Unavailable("the scratch folder cannot be written") from error
 
 
 def start_version(registry: Registry, request: JobRequest) -> int:

@@ -76,6 +76,8 @@ class Samples:
         sample_id = identify(glyph)
         with self._lock:  # in other processes the same may happen now: both entries are kept, of one sample
             known = self._recent_listing(model)
+            if sample_id in known:  # labelled before, and perhaps anew by another replica just now
+                known = self._new_listing(model)
             entries = known.get(sample_id, [])
             if entries and entries[-1].label == label:
                 if sample := self._attempt(entries[-1]):
@@ -103,12 +105,13 @@ class Samples:
 
     def list(self, model: str) -> list[Entry]:
         """List a model's samples by their newest labels, the newest first, without reading them."""
-        newest = [entries[-1] for entries in self._read_listing(model).values()]
-        return sorted(newest, key=lambda entry: (entry.stamp, entry.sample_id), reverse=True)
+        return [*self.survey(model)[0]]
 
-    def size(self, model: str) -> int:
-        """Count the bytes that a model's samples take, history included."""
-        return _bytes(self._read_listing(model))
+    def survey(self, model: str) -> tuple[Sequence[Entry], int]:
+        """List a model's samples, and count the bytes that they take, history included."""
+        listing = self._read_listing(model)
+        newest = [entries[-1] for entries in listing.values()]
+        return sorted(newest, key=lambda entry: (entry.stamp, entry.sample_id), reverse=True), _bytes(listing)
 
     def read_all(self, model: str) -> Iterator[Sample]:
         """Read the samples as they stand now, in the order of their ids, without their histories.
@@ -157,9 +160,11 @@ class Samples:
     def _recent_listing(self, model: str) -> Listing:
         """List, or remember the last listing for a while; what is done here is always in it."""
         seen, known = self._known.get(model, (0.0, {}))
-        if not seen or time.monotonic() - seen > _FRESH_SECONDS:
-            known = self._read_listing(model)
-            self._known[model] = (time.monotonic(), known)
+        return known if seen and time.monotonic() - seen < _FRESH_SECONDS else self._new_listing(model)
+
+    def _new_listing(self, model: str) -> Listing:
+        known = self._read_listing(model)
+        self._known[model] = (time.monotonic(), known)
         return known
 
     def _read_listing(self, model: str) -> Listing:

@@ -98,14 +98,14 @@ def list_samples(
     after: Annotated[str | None, Query(max_length=60, description="The `next` of the page before.")] = None,
 ) -> SampleList:
     """List samples, those labelled last first, and count them by label."""
-    entries = parts.samples.list(model)
+    entries, size = parts.samples.survey(model)
     wanted = [entry for entry in entries if label is None or entry.label == label]
     rest = [entry for entry in wanted if after is None or _place(entry) < after]
     page = rest[:limit]
     return SampleList(
         model=model,
         count=len(entries),
-        bytes=parts.samples.size(model),
+        bytes=size,
         counts=count_by_label(entries),
         samples=[ListedSample(id=entry.sample_id, label=entry.label, since=entry.since) for entry in page],
         next=_place(page[-1]) if len(rest) > len(page) else None,
