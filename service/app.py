@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
+from service.admission import Admission
 from service.dependencies import Parts
 from service.edge import Edge, problem, problem_type
 from service.errors import (
@@ -82,7 +83,13 @@ def create_app(settings: Settings) -> FastAPI:
         ("/v2/models", settings.max_body_bytes),
         ("", settings.max_json_bytes),
     )
-    app.add_middleware(Edge, metrics=metrics, body_limits=limits)
+    app.add_middleware(
+        Edge,
+        metrics=metrics,
+        admission=Admission(settings.max_running_requests, settings.max_waiting_requests),
+        body_limits=limits,
+        request_seconds=settings.request_seconds,
+    )
     for router in _ROUTERS:
         app.include_router(router)
     _answer_errors(app)

@@ -1,21 +1,22 @@
 """The edge of the application, around every request: its id, its size, its metrics, and the answer to any error."""
 
+import asyncio
 import logging
 import re
+import secrets
 import time
-import uuid
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import PayloadTooLarge, ServiceError
+from service.admission import Admission
+from service.errors import PayloadTooLarge, ServiceError, Unavailable
 from service.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_DISCARDED_SECONDS = 10.0
 _MOST_CHARACTERS = 500
 
 
@@ -40,6 +41,11 @@ def problem_type(path: str) -> str:
     return "application/json" if is_inference else "application/problem+json"
 
 
+def request_id_of(given: bytes) -> str:
+    """Take the id that a client gave its request, if it is one, or make a new one."""
+    return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+
+
 def _clean(text: str) -> str:
     """Keep text short and writable: a setting's name, echoed, may be long or hold half a character."""
     return text[:_MOST_CHARACTERS].encode(errors="replace").decode()
@@ -48,9 +54,20 @@ def _clean(text: str) -> str:
 class Edge:
     """ASGI middleware: the outermost of our own."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, body_limits: tuple[tuple[str, int], ...]) -> None:
-        """`body_limits` gives the largest body by path prefix; the first prefix that fits counts."""
-        self._app, self._metrics, self._body_limits = app, metrics, body_limits
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        admission: Admission,
+        body_limits: tuple[tuple[str, int], ...],
+        request_seconds: float,
+    ) -> None:
+        """`body_limits` gives the largest body by path prefix; the first prefix that fits counts.
+
+        `request_seconds` is the time until an answer begins.
+        """
+        self._app, self._metrics, self._admission = app, metrics, admission
+        self._body_limits, self._request_seconds = body_limits, request_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and see that it gets an answer."""
@@ -58,12 +75,8 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"").decode("latin-1")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = request_id_of(headers.get(b"x-request-id", b""))
         scope.setdefault("state", {})["request_id"] = request_id
-        limit = next(limit for prefix, limit in self._body_limits if scope["path"].startswith(prefix))
-        declared = headers.get(b"content-length", b"")
-        body = _LimitedBody(receive, limit, int(declared) if declared.isdigit() else 0)
         status, started = 0, time.perf_counter()
 
         async def send_with_id(message: Message) -> None:
@@ -73,9 +86,13 @@ class Edge:
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
+        body = _Body(receive, self._limit(scope["path"]), headers.get(b"content-length", b""), self._admission)
         self._metrics.in_flight.inc()
         try:
-            await self._app(scope, body.receive, send_with_id)
+            await body.read()
+            await self._answer(scope, body.receive, send_with_id)
+        except DisconnectedError:
+            status = 499  # as nginx counts them; nobody gets this answer
         except Exception as error:
             if not isinstance(error, ServiceError):
                 log.exception("request %s failed", request_id)
@@ -83,41 +100,83 @@ class Edge:
             if not status:
                 await _send_problem(send_with_id, error, request_id, problem_type(scope["path"]))
         finally:
+            body.forget()
             self._metrics.in_flight.dec()
             route = getattr(scope.get("route"), "path", "unknown")
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.answered(route, method, status, time.perf_counter() - started)
-        await body.discard_rest()
+
+    def _limit(self, path: str) -> int:
+        return next(limit for prefix, limit in self._body_limits if path.startswith(prefix))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application answer when there is a place; both end with the beginning of the answer."""
+        if not self._admission.concerns(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self._request_seconds) as deadline, self._admission.place() as place:
+
+                async def send_and_leave(message: Message) -> None:
+                    deadline.reschedule(None)  # a slow reader of a long answer is no reason to cut it short
+                    place.leave()
+                    await send(message)
+
+                await self._app(scope, receive, send_and_leave)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise Unavailable(
+                f"there was no answer within {self._request_seconds:g} seconds", retry_after_seconds=1
+            ) from None
 
 
-class _LimitedBody:
-    """A request's body that ends in an error when it grows too long, or at once when it is said to."""
+class DisconnectedError(Exception):
+    """The client has left before its request was complete."""
 
-    def __init__(self, receive: Receive, limit: int, declared: int) -> None:
-        self._receive, self._limit, self._declared, self._seen, self._ended = receive, limit, declared, 0, False
 
-    async def receive(self) -> Message:
+class _Body:
+    """A request's body, read whole before the application begins: nobody who sends slowly takes a place."""
+
+    def __init__(self, receive: Receive, limit: int, declared: bytes, admission: Admission) -> None:
+        self._receive, self._limit, self._admission = receive, limit, admission
+        self._declared = int(declared) if declared.isdigit() else 0
+        self._pieces: list[bytes] = []
+        self._held = 0
+
+    async def read(self) -> None:
+        """Read it to its end. Raises PayloadTooLarge as soon as that is known, Unavailable, or DisconnectedError."""
         if self._declared > self._limit:
             raise PayloadTooLarge(f"the body is larger than {self._limit:,} bytes")
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._seen += len(message.get("body", b""))
-            self._ended = not message.get("more_body", False)
-            if self._seen > self._limit:
-                raise PayloadTooLarge(f"the body is larger than {self._limit:,} bytes")
-        else:
-            self._ended = True
-        return message
-
-    async def discard_rest(self) -> None:
-        """Read what a client goes on sending after its answer: closing on it could lose the answer on the way."""
-        deadline = time.monotonic() + _DISCARDED_SECONDS
-        while self._seen > self._limit and not self._ended and time.monotonic() < deadline:
+        more = True
+        while more:
             message = await self._receive()
-            self._ended = message["type"] != "http.request" or not message.get("more_body", False)
+            if message["type"] != "http.request":
+                raise DisconnectedError
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            self._admission.buffer(len(piece))
+            self._held += len(piece)
+            if self._held > self._limit:
+                raise PayloadTooLarge(f"the body is larger than {self._limit:,} bytes")
+            self._pieces.append(piece)
+
+    async def receive(self) -> Message:
+        """Give it to the application, once; then what comes after it."""
+        if self._pieces:
+            whole, self._pieces = b"".join(self._pieces), []
+            return {"type": "http.request", "body": whole, "more_body": False}
+        return await self._receive()
+
+    def forget(self) -> None:
+        """Let go of it."""
+        self._admission.buffer(-self._held)
 
 
 async def _send_problem(send: Send, error: ServiceError, request_id: str, media_type: str) -> None:
     headers = [(b"content-type", media_type.encode())]
+    if error.retry_after_seconds is not None:
+        headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
+    body = problem(error, request_id)
+    headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": problem(error, request_id)})
+    await send({"type": "http.response.body", "body": body})

@@ -43,6 +43,12 @@ class MethodNotAllowed(ServiceError):
     status, code, title = 405, "method_not_allowed", "Method not allowed"
 
 
+class RequestTooSlow(ServiceError):
+    """The client did not send its request in time."""
+
+    status, code, title = 408, "request_too_slow", "Request too slow"
+
+
 class Conflict(ServiceError):
     """The state of the thing does not allow this now."""
 
@@ -83,6 +89,12 @@ class BlankImage(InvalidInput):
     """An image with nothing on it."""
 
     code, title = "blank_image", "Blank image"
+
+
+class HeadersTooLarge(ServiceError):
+    """More headers than any client needs."""
+
+    status, code, title = 431, "headers_too_large", "Headers too large"
 
 
 class TooManyJobs(ServiceError):

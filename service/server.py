@@ -1,31 +1,51 @@
 """The API process: uvicorn around the application."""
 
+import asyncio
 import signal
+import socket
 import sys
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
 
 from service.app import create_app
+from service.deadlines import keep_deadlines
+from service.dependencies import Parts
+from service.protocol import connection_class
 from service.settings import Settings
+
+_READ_SECONDS = 0.05
+"""For the event loop to read what had arrived on connections that are about to be closed."""
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it does, and tells the application when it is to end."""
+    """Says where it listens once it does, keeps deadlines, and ends without losing a request."""
 
-    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+    def __init__(self, parts: Parts, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self._app = app
+        self._parts = parts
+        self._drain_seconds = 0.0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._app.state.parts.draining.set()
+        """Begin to drain: from now on each answer ends its connection, and readiness tells balancers to leave."""
+        self._parts.draining.set()
+        if sig == signal.SIGTERM:  # nobody balances over a server that ends by Ctrl-C
+            self._drain_seconds = self._parts.settings.drain_seconds
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Go on serving for a while, then take no more connections, read what was sent, and finish that."""
+        await asyncio.sleep(self._drain_seconds)
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(_READ_SECONDS)
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: object = None) -> None:
         await super().startup(sockets)  # type: ignore[arg-type]
         if not self.started:
             return
+        self._deadlines = asyncio.create_task(keep_deadlines(self.server_state.connections))
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         sys.stdout.write(
@@ -37,20 +57,22 @@ class _Server(uvicorn.Server):
         sys.stdout.flush()
 
 
-def run_server(settings: Settings, *, drain_seconds: int) -> None:
-    """Serve until SIGTERM or SIGINT; requests in flight then get `drain_seconds` to finish."""
+def run_server(settings: Settings, *, finish_seconds: int) -> None:
+    """Serve until SIGTERM or SIGINT; after draining, requests in flight get `finish_seconds` to finish."""
     app = create_app(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
+        http=connection_class(app.state.parts),  # type: ignore[arg-type]  # called as a class is
+        ws="none",
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=drain_seconds,
+        timeout_graceful_shutdown=finish_seconds,
     )
-    server = _Server(app, config)
+    server = _Server(app.state.parts, config)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has drained; by then there is nothing left for it to do.
         signal.signal(number, lambda *_: None)

@@ -60,6 +60,20 @@ class Settings(BaseSettings):
     """Most bytes that they may take together, with the labels that they had before."""
     datasets_dir: Path | None = None
     """Folder of data sets that jobs may name: folders of IDX files or of images by class, and .npz files."""
+    max_running_requests: int = Field(default=64, ge=1)
+    """Requests answered at once, beside those of the fast path, which take no time; more must wait."""
+    max_waiting_requests: int = Field(default=128, ge=0)
+    """Requests that may wait; more are answered with 503."""
+    header_seconds: float = Field(default=5.0, ge=0.5, le=3600)
+    """Time for a request's headers, and for a new connection to begin one."""
+    body_seconds: float = Field(default=10.0, ge=0.5, le=3600)
+    """Time for a request to be complete (408)."""
+    request_seconds: float = Field(default=10.0, ge=0.5, le=3600)
+    """Time from there until the answer begins (503)."""
+    idle_seconds: float = Field(default=75.0, ge=0.5, le=3600)
+    """Time after which a connection without requests is closed; longer than a proxy in front keeps it."""
+    drain_seconds: float = Field(default=1.0, ge=0, le=60)
+    """Time after SIGTERM in which requests are still taken, while `/health/ready` says no to balancers."""
     max_queued_jobs: int = Field(default=20, ge=1)
     """Training jobs that may wait; more are answered with 429."""
     min_free_bytes: int = Field(default=200 * 1024**2, ge=0)

@@ -18,7 +18,7 @@ _RESTART_SECONDS = 0.5  # after a second death in a row; after the first it star
 _STABLE_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 60.0
 _WORKER_STOP_SECONDS = 5.0
-_DRAIN_SECONDS = 8
+_FINISH_SECONDS = 8
 
 
 def add_to(app: typer.Typer) -> None:
@@ -56,7 +56,7 @@ def serve(
     from service.server import run_server  # after the worker is on its way: both start at the same time
 
     try:
-        run_server(settings, drain_seconds=_DRAIN_SECONDS)
+        run_server(settings, finish_seconds=_FINISH_SECONDS)
     finally:
         if supervisor:
             supervisor.stop()

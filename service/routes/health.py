@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from service.dependencies import PartsDep
+from service.errors import Unavailable
 from service.metrics import CONTENT_TYPE
 
 router = APIRouter(tags=["health"])
@@ -19,6 +20,8 @@ async def live() -> dict[str, bool]:
 @router.get("/health/ready")
 async def ready(parts: PartsDep) -> dict[str, Any]:
     """Tell that a verified model serves (503 otherwise), which, and what trouble there is with a newer one."""
+    if parts.draining.is_set():
+        raise Unavailable("the server is about to end", retry_after_seconds=1)
     serving = parts.predictor.serving
     return {
         "ready": True,

@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
+from service.answers import predictions
 from service.dependencies import Parts, PartsDep, RequestIdDep
 from service.errors import PayloadTooLarge, ServiceError
 from service.explain import explain as explain_answers
@@ -16,7 +17,7 @@ from service.predictor import Snapshot
 from service.routes.form_docs import OPENAPI
 from service.routes.forms import Reader, readers_of
 from service.schemas import MAX_VERSION, BatchPrediction, SinglePrediction
-from training.arrays import Floats, Pixels
+from training.arrays import Pixels
 from training.preprocess import SIDE
 
 router = APIRouter(tags=["predict"])
@@ -88,14 +89,14 @@ def _answer(
     """Let the network see all glyphs as one batch; an image that could not be read is answered by its error."""
     glyphs = [glyph for glyph in read if not isinstance(glyph, ServiceError)]
     batch = np.stack(glyphs) if glyphs else np.empty((0, SIDE, SIDE), np.uint8)
-    rows = iter(snapshot.probabilities(batch) if glyphs else ())
+    rows = iter(predictions(snapshot.probabilities(batch), snapshot.labels, top_k) if glyphs else ())
     answers: list[dict[str, Any] | ServiceError] = []
     for glyph in read:
         if isinstance(glyph, ServiceError):
             parts.metrics.rejected.labels(glyph.code).inc()
             answers.append(glyph)
             continue
-        answers.append(_prediction(next(rows), snapshot.labels, top_k))
+        answers.append(next(rows))
     found = [answer for answer in answers if not isinstance(answer, ServiceError)]
     labels = [answer["label"] for answer in found]
     parts.metrics.predicted(snapshot.model, labels, [answer["confidence"] for answer in found])
@@ -126,16 +127,6 @@ def _explain(
         classes = [snapshot.labels.index(answer["label"]) for answer in found]
         for answer, explanation in zip(found, explain_answers(snapshot, np.stack(glyphs), classes), strict=True):
             answer["explanation"] = explanation.to_json()
-
-
-def _prediction(probabilities: Floats, labels: tuple[str, ...], top_k: int | None) -> dict[str, Any]:
-    order = np.argsort(-probabilities, kind="stable")[:top_k].tolist()
-    values = probabilities.tolist()
-    return {
-        "label": labels[order[0]],
-        "confidence": values[order[0]],
-        "probabilities": {labels[place]: values[place] for place in order},
-    }
 
 
 def _as_entry(answer: dict[str, Any] | ServiceError) -> dict[str, Any]:

@@ -1,0 +1,44 @@
+"""The one picture that is worth a shortcut: a 28×28 PNG, 8-bit gray, not interlaced, all its data in one chunk.
+
+That is how MNIST's digits are stored by most who store them. Pillow's own decoder is used, without the reading of
+chunks around it, which takes five times as long as the decoding. Whatever is not exactly this is left to `images`.
+"""
+
+import zlib
+
+import numpy as np
+from PIL import _imaging as codecs
+
+from training.arrays import Pixels
+from training.preprocess import SIDE
+
+# Signature and header chunk, its checksum included: 28 × 28, bit depth 8, gray, no interlacing.
+_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x1c\x00\x00\x00\x1c\x08\x00\x00\x00\x00Wf\x80H"
+_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+_CHUNK = len(_START)
+_DATA = _CHUNK + 8
+_AFTER_DATA = 4 + len(_END)
+_KIND_CRC = zlib.crc32(b"IDAT")
+_BOX = (0, 0, SIDE, SIDE)
+_DONE = (-1, 0)
+
+
+def read_plain_png(content: bytes) -> Pixels | None:
+    """Decode such a picture to uint8 (28, 28); None for any other, and for one that is damaged."""
+    if not content.startswith(_START) or content[_CHUNK + 4 : _DATA] != b"IDAT" or not content.endswith(_END):
+        return None
+    size = int.from_bytes(content[_CHUNK : _CHUNK + 4], "big")
+    if _DATA + size + _AFTER_DATA != len(content):
+        return None
+    data = content[_DATA : _DATA + size]
+    if zlib.crc32(data, _KIND_CRC) != int.from_bytes(content[_DATA + size : _DATA + size + 4], "big"):
+        return None
+    image = codecs.new("L", (SIDE, SIDE))
+    decoder = codecs.zip_decoder("L", "L", 0)
+    decoder.setimage(image, _BOX)
+    if decoder.decode(data) != _DONE:
+        return None
+    encoder = codecs.raw_encoder("L", "L", 0, 1)
+    encoder.setimage(image, _BOX)
+    pixels = encoder.encode(SIDE * SIDE)[2]
+    return np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE)

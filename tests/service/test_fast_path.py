@@ -1,0 +1,176 @@
+"""The law of the fast path: it answers as the application would, or leaves the answer to the application."""
+
+import asyncio
+import io
+import json
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from service.fast_path import FastPath, FastRequest, image_of
+from service.plain_png import read_plain_png
+from tests.service.conftest import png
+from training import Dataset
+
+
+class Caller:
+    """Keeps what the fast path says to a connection."""
+
+    def __init__(self) -> None:
+        self.answer: tuple[dict[str, str], dict[str, Any]] | None = None
+        self.handed_over = False
+
+    def reply(self, head: bytes, body: bytes) -> None:
+        lines = (line.partition(": ") for line in head.decode().split("\r\n"))
+        self.answer = {name: value for name, _, value in lines}, json.loads(body)
+
+    def hand_over(self, request: FastRequest) -> None:  # noqa: ARG002 -- the signature of a connection
+        self.handed_over = True
+
+
+async def asked(fast_path: FastPath, *contents: tuple[bytes, str]) -> list[Caller]:
+    """Send requests that arrive in one turn of the event loop."""
+    callers = []
+    for content, kind in contents:
+        caller = Caller()
+        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(content)).encode())]
+        request = fast_path.admit(caller, headers)
+        if request is None:
+            caller.handed_over = True
+        else:
+            request.body = content
+            fast_path.take(request)
+        callers.append(caller)
+    await asyncio.sleep(0)
+    return callers
+
+
+def form(content: bytes) -> tuple[bytes, str]:
+    request = httpx.Request("POST", "http://service/predict", files={"file": ("digit.png", content, "image/png")})
+    return request.read(), request.headers["content-type"]
+
+
+def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.fixture
+def fast_path(app: FastAPI) -> FastPath:
+    return FastPath(app.state.parts)
+
+
+async def agree(fast_path: FastPath, client: httpx.AsyncClient, content: bytes, kind: str) -> Caller:
+    """Hold an answer of the fast path, if it gives one, against the application's."""
+    (caller,) = await asked(fast_path, (content, kind))
+    if caller.answer is not None:
+        headers, body = caller.answer
+        general = await client.post("/predict", content=content, headers={"content-type": kind})
+        expected = general.json()
+        assert general.status_code == 200, expected
+        assert body | {"request_id": ""} == expected | {"request_id": ""}
+        assert list(body["probabilities"]) == list(expected["probabilities"])
+        assert headers["x-request-id"] == body["request_id"]
+        assert all(general.headers[name] == headers[name] for name in ("content-type", "x-model-version"))
+        assert {*headers, "content-length"} == set(general.headers)
+    return caller
+
+
+async def test_plain_pictures_are_answered_as_the_application_answers_them(
+    fast_path: FastPath, client: httpx.AsyncClient, digits: Dataset
+) -> None:
+    for digit in digits.images[:20]:
+        picture = Image.fromarray(digit)
+        for content in (png(digit), saved(picture, "JPEG"), saved(picture.resize((64, 64)), "PNG")):
+            assert (await agree(fast_path, client, content, "image/png")).answer
+            assert (await agree(fast_path, client, *form(content))).answer
+
+
+async def test_what_is_no_plain_case_is_left_to_the_application(
+    fast_path: FastPath, client: httpx.AsyncClient, digits: Dataset
+) -> None:
+    digit = png(digits.images[0])
+    multipart = "multipart/form-data; boundary=b"
+    cases = [
+        (digit[:100], "image/png"),
+        (b"", "image/png"),
+        (b"hello", "image/png"),
+        (saved(Image.fromarray(digits.images[0]).resize((500, 500)), "PNG"), "image/png"),
+        (json.dumps({"pixels": digits.images[0].tolist()}).encode(), "application/json"),
+        (form(digit)[0], "multipart/form-data; boundary=other"),
+        (b"--b--\r\n", multipart),
+        (
+            b'--b\r\ncontent-disposition: form-data; name="image"; filename="a"\r\n\r\n' + digit + b"\r\n--b--",
+            multipart,
+        ),
+        (digit + bytes(70_000), "image/png"),
+    ]
+    for content, kind in cases:
+        assert (await agree(fast_path, client, content, kind)).handed_over, content[:80]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+async def test_a_damaged_request_is_never_answered_differently(
+    data: st.DataObject, fast_path: FastPath, client: httpx.AsyncClient, digits: Dataset
+) -> None:
+    content, kind = data.draw(st.sampled_from([(png(digits.images[0]), "image/png"), form(png(digits.images[1]))]))
+    broken = bytearray(content)
+    for place in data.draw(st.lists(st.integers(0, len(broken) - 1), max_size=3)):
+        broken[place] = data.draw(st.integers(0, 255))
+    end = data.draw(st.integers(0, len(broken)) | st.just(len(broken)))
+    await agree(fast_path, client, bytes(broken[:end]), kind)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_plain_png_is_decoded_as_pillow_decodes_it_or_not_at_all(data: st.DataObject, digits: Dataset) -> None:
+    digit = digits.images[data.draw(st.integers(0, 99))]
+    content = bytearray(png(digit))
+    assert np.array_equal(np.asarray(read_plain_png(bytes(content))), digit)
+    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    pixels = read_plain_png(bytes(content))
+    if pixels is not None:
+        assert np.array_equal(pixels, np.asarray(Image.open(io.BytesIO(bytes(content)))))
+
+
+async def test_what_arrives_together_is_answered_together_each_by_its_own_image(
+    fast_path: FastPath, client: httpx.AsyncClient, digits: Dataset
+) -> None:
+    contents = [(png(digit), "image/png") for digit in digits.images[:40]]
+    contents[7] = (b"broken", "image/png")
+    callers = await asked(fast_path, *contents)
+    assert [caller.handed_over for caller in callers] == [place == 7 for place in range(40)]
+    for (content, kind), caller in zip(contents, callers, strict=True):
+        if caller.answer:
+            alone = (await client.post("/predict", content=content, headers={"content-type": kind})).json()
+            assert caller.answer[1]["label"] == alone["label"]
+            # BLAS adds in another order for large batches: the last bit of a float32 may differ.
+            assert caller.answer[1]["confidence"] == pytest.approx(alone["confidence"], rel=1e-5)
+
+
+async def test_requests_with_anything_unusual_about_them_are_the_applications(fast_path: FastPath) -> None:
+    usual = [(b"content-type", b"image/png"), (b"content-length", b"10")]
+    assert fast_path.admit(Caller(), usual)
+    for unusual in (
+        [(b"transfer-encoding", b"chunked")],
+        [(b"content-encoding", b"gzip")],
+        [(b"content-type", b"image/jpeg")],
+    ):
+        assert fast_path.admit(Caller(), usual + unusual) is None
+    assert fast_path.admit(Caller(), usual[:1]) is None
+
+
+def test_a_form_with_more_than_one_part_is_the_applications() -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+    kind = b"multipart/form-data; boundary=b"
+    assert image_of(kind, head + b"one\r\n--\r\n--b--\r\n") == b"one\r\n--"
+    assert image_of(kind, head + b"one\r\n" + head + b"two\r\n--b--\r\n") is None
+    assert image_of(kind, head + b"one\r\n--b--\r\nepilogue") is None

@@ -1,0 +1,185 @@
+"""Connections as clients really have them: slow, silent, pipelined, broken, or open while the server ends."""
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.service.conftest import Server, png, running_server, wait_until
+from training import Dataset
+
+HEADER_SECONDS, BODY_SECONDS = 1.0, 2.0
+PROBLEM = "application/problem+json"
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with little patience."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GLYPHSERVE_HEADER_SECONDS", str(HEADER_SECONDS))
+        patch.setenv("GLYPHSERVE_BODY_SECONDS", str(BODY_SECONDS))
+        with running_server(tmp_path_factory.mktemp("hasty") / "home", "--no-worker") as server:
+            yield server
+
+
+@contextmanager
+def connection(server: Server) -> Iterator[socket.socket]:
+    url = httpx.URL(server.url)
+    with socket.create_connection((url.host, url.port or 80), timeout=10) as connected:
+        yield connected
+
+
+def request(content: bytes, *headers: str, target: str = "/predict", kind: str = "image/png") -> bytes:
+    lines = [f"POST {target} HTTP/1.1", "Host: 127.0.0.1", f"Content-Type: {kind}", f"Content-Length: {len(content)}"]
+    return "\r\n".join([*lines, *headers, "", ""]).encode() + content
+
+
+def rest(connected: socket.socket) -> bytes:
+    received = b""
+    while piece := connected.recv(65_536):
+        received += piece
+    return received
+
+
+def answers(received: bytes) -> list[tuple[int, dict[str, str], dict[str, object]]]:
+    """Take apart responses that follow each other on a connection."""
+    found = []
+    while received:
+        head, _, received = received.partition(b"\r\n\r\n")
+        status, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        length = int(headers["content-length"])
+        found.append((int(status.split()[1]), headers, json.loads(received[:length])))
+        received = received[length:]
+    return found
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n", b"POST /predict HT", b"POST /predict HTTP/1.1\r\nHost: service\r\n"])
+def test_a_client_that_is_silent_or_slow_with_its_headers_is_let_go(sent: bytes, hasty: Server) -> None:
+    started = time.monotonic()
+    with connection(hasty) as connected:
+        connected.sendall(sent)
+        received = rest(connected)
+    assert time.monotonic() - started < 2 * HEADER_SECONDS
+    if sent.strip():
+        ((status, headers, body),) = answers(received)
+        assert (status, headers["content-type"], body["code"]) == (408, PROBLEM, "request_too_slow")
+        assert headers["x-request-id"] == body["request_id"]
+    else:
+        assert received == b""
+
+
+@pytest.mark.parametrize("target", ["/predict", "/predict?top_k=1", "/train"])
+def test_a_body_that_does_not_come_is_answered_with_408(target: str, hasty: Server) -> None:
+    started = time.monotonic()
+    with connection(hasty) as connected:
+        connected.sendall(request(bytes(1000), target=target)[:-1])
+        ((status, headers, body),) = answers(rest(connected))
+    assert (status, headers["connection"], body["code"]) == (408, "close", "request_too_slow")
+    assert BODY_SECONDS / 2 < time.monotonic() - started < 2 * BODY_SECONDS
+
+
+def test_a_slow_body_takes_no_place_from_others(hasty: Server, digits: Dataset) -> None:
+    slow = [socket.create_connection((httpx.URL(hasty.url).host, httpx.URL(hasty.url).port or 80)) for _ in range(200)]
+    try:
+        for connected in slow:
+            connected.sendall(request(bytes(1000), target="/predict?top_k=1")[:-1])
+        body = {"pixels": digits.images[0].tolist()}
+        assert hasty.http.post("/predict", json=body).status_code == 200
+    finally:
+        for connected in slow:
+            connected.close()
+
+
+@pytest.mark.parametrize("pieces", [1, 100])
+def test_headers_without_end_are_refused(pieces: int, hasty: Server) -> None:
+    long = b"GET /health/live HTTP/1.1\r\nHost: service\r\n" + b"".join(
+        b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(100)
+    )
+    with connection(hasty) as connected:
+        for start in range(0, len(long), len(long) // pieces):
+            try:
+                connected.sendall(long[start : start + len(long) // pieces])
+            except OSError:  # it has heard enough
+                break
+        ((status, headers, body),) = answers(rest(connected))
+    assert (status, headers["content-type"], body["code"]) == (431, PROBLEM, "headers_too_large")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"hello\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /predict?top_k=1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nnothing\r\n",
+    ],
+)
+def test_what_is_no_http_is_answered_in_the_one_shape(sent: bytes, hasty: Server) -> None:
+    with connection(hasty) as connected:
+        connected.sendall(sent)
+        ((status, headers, body),) = answers(rest(connected))
+    assert (status, headers["content-type"], body["code"]) == (400, PROBLEM, "malformed_request")
+
+
+def test_pipelined_requests_are_answered_in_their_order(server: Server, digits: Dataset) -> None:
+    good = [png(digit) for digit in digits.images[:6]]
+    sent = [
+        request(good[0]),
+        request(good[1], target="/predict?top_k=10"),
+        request(good[2]),
+        request(b"broken"),
+        request(good[3]),
+        request(good[4], "Connection: close"),
+    ]
+    labels = [
+        server.http.post("/predict", content=content, headers={"Content-Type": "image/png"}).json()["label"]
+        for content in good[:5]
+    ]
+    with connection(server) as connected:
+        connected.sendall(b"".join(sent))
+        received = answers(rest(connected))
+    assert [status for status, _, _ in received] == [200, 200, 200, 415, 200, 200]
+    assert [body.get("label") for _, _, body in received] == [*labels[:3], None, *labels[3:]]
+
+
+def test_garbage_after_a_request_does_not_take_its_answer(server: Server, digits: Dataset) -> None:
+    for target in ("/predict", "/predict?top_k=10"):
+        with connection(server) as connected:
+            connected.sendall(request(png(digits.images[0]), target=target) + b"garbage\r\n\r\n")
+            assert answers(rest(connected))[0][0] == 200
+
+
+@pytest.mark.parametrize("target", ["/predict", "/predict?top_k=10"])
+def test_a_request_in_single_bytes_is_a_request(target: str, server: Server, digits: Dataset) -> None:
+    with connection(server) as connected:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in request(png(digits.images[0]), "Connection: close", target=target):
+            connected.sendall(bytes([byte]))
+        ((status, _, _),) = answers(rest(connected))
+    assert status == 200
+
+
+def test_a_server_that_is_told_to_end_answers_first_and_says_so_to_balancers(tmp_path: Path, digits: Dataset) -> None:
+    with running_server(tmp_path / "home", "--no-worker") as server, connection(server) as kept:
+        begun = request(png(digits.images[0]))
+        kept.sendall(begun[:-1])
+        server.process.send_signal(signal.SIGTERM)
+        ready = wait_until(
+            lambda: r if (r := httpx.get(f"{server.url}/health/ready")).status_code != 200 else None, "503"
+        )
+        assert ready.status_code == 503
+        assert ready.headers["connection"] == "close"
+        late = httpx.post(f"{server.url}/predict", content=png(digits.images[0]), headers={"Content-Type": "image/png"})
+        assert (late.status_code, late.headers["connection"]) == (200, "close")
+        kept.sendall(begun[-1:])
+        ((status, _, _),) = answers(rest(kept))
+        assert status == 200
+        assert server.process.wait(10) == 0
