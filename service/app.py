@@ -62,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         opening = asyncio.create_task(_open_later(parts.jobs))
         yield
         following.cancel()
+        recent.close()
         await asyncio.to_thread(predictor.close)
         opening.cancel()
         await asyncio.to_thread(parts.jobs.close)
