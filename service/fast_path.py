@@ -23,9 +23,9 @@ from service.dependencies import Parts
 from service.edge import request_id_of
 from service.errors import ServiceError
 from service.images import ImageLimits, open_picture
-from service.plain_png import read_plain_png
+from service.plain_png import is_plain_glyph, read_plain_png
 from service.predictor import Snapshot
-from training.arrays import Pixels
+from training.preprocess import SIDE
 
 MOST_BYTES = 65_536
 """Longer bodies are left to the application: it reads them while they arrive, and decodes them in a thread."""
@@ -37,7 +37,9 @@ _FILE = re.compile(
     rb'content-disposition: form-data; name="file"; filename="[^"\\\r\n]+"(?:\r\ncontent-type: [^\r\n]*)?', re.I
 )
 _BOUNDARY = re.compile(rb"[A-Za-z0-9_-]+")
-_UNUSUAL = (b"transfer-encoding", b"expect", b"content-encoding", b"authorization", b"origin", b"traceparent")
+_UNUSUAL = frozenset(
+    (b"transfer-encoding", b"expect", b"content-encoding", b"authorization", b"origin", b"traceparent")
+)
 
 
 class Caller(Protocol):
@@ -70,6 +72,8 @@ class FastPath:
         self._parts = parts
         self._limits: ImageLimits = parts.image_limits
         self._waiting: list[FastRequest] = []
+        self._headers: list[tuple[bytes, bytes]] | None = None
+        self._lines = b""
 
     def admit(self, caller: Caller, headers: list[tuple[bytes, bytes]]) -> FastRequest | None:
         """Take a POST to /predict by its headers; None when the application is to have it."""
@@ -80,7 +84,7 @@ class FastPath:
             or not length.isdigit()
             or int(length) > MOST_BYTES
             or not kind.startswith((_FORM, b"image/"))
-            or any(name in fields for name in _UNUSUAL)
+            or not _UNUSUAL.isdisjoint(fields)
         ):
             return None
         return FastRequest(caller, headers, fields, time.perf_counter())
@@ -91,10 +95,16 @@ class FastPath:
             asyncio.get_running_loop().call_soon(self.answer)
         self._waiting.append(request)
 
+    def lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Write the headers of every answer, the date among them: uvicorn makes a new list of them once a second."""
+        if headers is not self._headers:
+            self._headers, self._lines = headers, b"".join(b"%b: %b\r\n" % header for header in headers)
+        return self._lines
+
     def answer(self) -> None:
         """Answer all that wait."""
         waiting, self._waiting = self._waiting, []
-        by_version: dict[int, tuple[Snapshot, list[FastRequest], list[Pixels]]] = {}
+        by_version: dict[int, tuple[Snapshot, list[FastRequest], list[bytes]]] = {}
         for request in waiting:
             glyph = self._glyph(request)
             if glyph is None:
@@ -112,38 +122,34 @@ class FastPath:
         for snapshot, requests, glyphs in by_version.values():
             self._predict(snapshot, requests, glyphs)
 
-    def _predict(self, snapshot: Snapshot, requests: Sequence[FastRequest], glyphs: Sequence[Pixels]) -> None:
-        parts, batch = self._parts, np.stack(glyphs)
+    def _predict(self, snapshot: Snapshot, requests: Sequence[FastRequest], glyphs: Sequence[bytes]) -> None:
+        parts, batch = self._parts, np.frombuffer(b"".join(glyphs), np.uint8).reshape(-1, SIDE, SIDE)
         answers = predictions(snapshot.probabilities(batch), snapshot.labels)
         head = b"content-type: application/json\r\nx-model-version: %d\r\nx-request-id: " % snapshot.version
-        for request, glyph, answer in zip(requests, glyphs, answers, strict=True):
+        for place, (request, answer) in enumerate(zip(requests, answers, strict=True)):
             request_id, label, confidence = request.request_id, answer["label"], answer["confidence"]
             answer |= {"model": snapshot.model, "version": snapshot.version, "request_id": request_id}
-            parts.recent.remember(request_id, snapshot.model, snapshot.version, [glyph], [(label, confidence)])
+            parts.recent.remember(request_id, snapshot.model, snapshot.version, [glyphs[place]], [(label, confidence)])
             request.caller.reply(head + request_id.encode(), orjson.dumps(answer))
             parts.metrics.answered(_ROUTE, "POST", 200, time.perf_counter() - request.started)
             if parts.predictor.trial:
-                parts.predictor.compare(request_id, snapshot, glyph[np.newaxis], [label])
+                parts.predictor.compare(request_id, snapshot, batch[place : place + 1], [label])
         labels, confidences = zip(*((answer["label"], answer["confidence"]) for answer in answers), strict=True)
         parts.metrics.predicted(snapshot.model, labels, confidences)
 
-    def _glyph(self, request: FastRequest) -> Pixels | None:
-        """Read the image; None when it is not a plain case."""
+    def _glyph(self, request: FastRequest) -> bytes | None:
+        """Read the image to a glyph's 784 bytes; None when it is not a plain case."""
         content = image_of(request.fields[b"content-type"], request.body)
         if not content:
             return None
         pixels = read_plain_png(content)
-        if pixels is not None and pixels.any() and not _has_ink_at_border(pixels):
-            return pixels  # in MNIST's form, which `to_glyph` passes bit for bit
+        if pixels is not None and is_plain_glyph(pixels):
+            return pixels  # what `to_glyph` would pass bit for bit
         try:
             picture = open_picture(content, self._limits)
-            return picture.glyph() if picture.pixels <= _MOST_PIXELS else None
+            return picture.glyph().tobytes() if picture.pixels <= _MOST_PIXELS else None
         except ServiceError:
             return None
-
-
-def _has_ink_at_border(pixels: Pixels) -> bool:
-    return bool(pixels[0].any() or pixels[-1].any() or pixels[:, 0].any() or pixels[:, -1].any())
 
 
 def image_of(content_type: bytes, body: bytes) -> bytes | None:

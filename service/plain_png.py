@@ -6,10 +6,8 @@ chunks around it, which takes five times as long as the decoding. Whatever is no
 
 import zlib
 
-import numpy as np
 from PIL import _imaging as codecs
 
-from training.arrays import Pixels
 from training.preprocess import SIDE
 
 # Signature and header chunk, its checksum included: 28 × 28, bit depth 8, gray, no interlacing.
@@ -21,10 +19,11 @@ _AFTER_DATA = 4 + len(_END)
 _KIND_CRC = zlib.crc32(b"IDAT")
 _BOX = (0, 0, SIDE, SIDE)
 _DONE = (-1, 0)
+_EMPTY = bytes(SIDE)
 
 
-def read_plain_png(content: bytes) -> Pixels | None:
-    """Decode such a picture to uint8 (28, 28); None for any other, and for one that is damaged."""
+def read_plain_png(content: bytes) -> bytes | None:
+    """Decode such a picture to its 784 gray values by row; None for any other, and for one that is damaged."""
     if not content.startswith(_START) or content[_CHUNK + 4 : _DATA] != b"IDAT" or not content.endswith(_END):
         return None
     size = int.from_bytes(content[_CHUNK : _CHUNK + 4], "big")
@@ -40,5 +39,15 @@ def read_plain_png(content: bytes) -> Pixels | None:
         return None
     encoder = codecs.raw_encoder("L", "L", 0, 1)
     encoder.setimage(image, _BOX)
-    pixels = encoder.encode(SIDE * SIDE)[2]
-    return np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE)
+    return bytes(encoder.encode(SIDE * SIDE)[2])
+
+
+def is_plain_glyph(pixels: bytes) -> bool:
+    """Tell whether 784 gray values are ink within an empty border: such a picture is in MNIST's form beyond doubt."""
+    return (
+        pixels[:SIDE] == _EMPTY
+        and pixels[-SIDE:] == _EMPTY
+        and pixels[::SIDE] == _EMPTY
+        and pixels[SIDE - 1 :: SIDE] == _EMPTY
+        and not pixels.isascii()  # some of it is 128 or more
+    )

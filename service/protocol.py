@@ -114,8 +114,9 @@ class Connection(HttpToolsProtocol):
         self._fast_waits = False
         if self.transport.is_closing():
             return
+        lines = self._fast_path.lines(self.server_state.default_headers)
         length = b"\r\ncontent-length: %d\r\n\r\n" % len(body)
-        self.transport.write(b"".join((STATUS_LINE[200], *self._default_lines(), head, length, body)))
+        self.transport.write(b"".join((STATUS_LINE[200], lines, head, length, body)))
         self.server_state.total_requests += 1
         if self.flow.write_paused:  # a client that asks and asks and does not read
             self.flow.pause_reading()
@@ -176,9 +177,6 @@ class Connection(HttpToolsProtocol):
         if self._draining.is_set():
             self.transport.close()
         self._stage, self.deadline = "waiting", self.loop.time() + self._settings.idle_seconds
-
-    def _default_lines(self) -> list[bytes]:
-        return [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
 
     def _begin(
         self, method: bytes, url: bytes, headers: Headers, version: str, *, keep_alive: bool

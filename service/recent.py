@@ -80,7 +80,7 @@ class Recent:
         request_id: str,
         model: str,
         version: int,
-        glyphs: Sequence[Pixels | None],
+        glyphs: Sequence[Pixels | bytes | None],
         answers: Sequence[tuple[str, float]],
     ) -> None:
         """Remember a request's images, None for those that could not be read, and the others' (label, confidence)."""
@@ -90,7 +90,7 @@ class Recent:
         request, name = request_id.encode(), model.encode()
         for place, glyph in enumerate(glyphs):
             label, confidence = ("", 0.0) if glyph is None else next(each)
-            content = b"" if glyph is None else glyph.tobytes()
+            content = b"" if glyph is None else bytes(glyph)
             record = _RECORD.pack(
                 stamp, place, len(glyphs), version, confidence, request, name, label.encode(), content
             )
