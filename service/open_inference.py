@@ -39,6 +39,8 @@ class InferRequest:
     outputs: list[RequestedOutput] | None
     """None: all of them, each as `binary` says."""
     binary: bool
+    wants_array: bool = False
+    """The sender will decode the answer as one NumPy array: MLServer's codec takes no second tensor."""
 
 
 def read_request(body: bytes, json_length: str | None, raw: Tensor) -> InferRequest:
@@ -57,10 +59,12 @@ def read_request(body: bytes, json_length: str | None, raw: Tensor) -> InferRequ
             return InferRequest(None, [values], None, binary=True)
     content = _object(body[:length])
     rest = _Rest(memoryview(body)[length:])
-    inputs = [_input(entry, rest) for entry in _list(content, "inputs") or ()]
+    entries = _list(content, "inputs") or []
+    inputs = [_input(entry, rest) for entry in entries]
     rest.must_be_empty()
-    is_binary = _flag(_parameters(content), "binary_data_output")
-    return InferRequest(_id(content), inputs, _outputs(content, is_binary=bool(is_binary)), bool(is_binary))
+    is_binary = bool(_flag(_parameters(content), "binary_data_output"))
+    wants_array = any(_parameters(entry).get("content_type") == "np" for entry in (content, *entries))
+    return InferRequest(_id(content), inputs, _outputs(content, is_binary=is_binary), is_binary, wants_array)
 
 
 class _Rest:

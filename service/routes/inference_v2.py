@@ -22,7 +22,8 @@ def _parse(json_length: str | None, body: bytes) -> InferRequest:
 
 def _write(message: InferRequest, reading: Reading) -> Written:
     snapshot = reading.snapshot
-    asked = message.outputs or [RequestedOutput(name, message.binary, None) for name in OUTPUTS]
+    names = OUTPUTS[:1] if message.wants_array else OUTPUTS
+    asked = message.outputs or [RequestedOutput(name, message.binary, None) for name in names]
     tensors = [(output_tensor(output, reading.probabilities, snapshot.labels), output.binary) for output in asked]
     content, json_length = write_answer(snapshot.model, str(snapshot.version), message.id, tensors)
     media_type = "application/json" if json_length is None else "application/octet-stream"

@@ -126,6 +126,18 @@ async def test_a_body_without_json_is_the_pixels_of_one_image(
     assert answer.content[length : length + 40] == reference(digits.images[7:8]).tobytes()
 
 
+async def test_a_numpy_codec_gets_one_tensor_unless_it_asks_for_more(client: httpx.AsyncClient) -> None:
+    array = tensor("UINT8", [1, 784], [0] * 784, parameters={"content_type": "np"})
+    for body, names in (
+        (asks(array), ["probabilities"]),
+        (asks(array | {"parameters": None}, parameters={"content_type": "np"}), ["probabilities"]),
+        (asks(array, outputs=[{"name": "label"}, {"name": "probabilities"}]), ["label", "probabilities"]),
+        (asks(array | {"parameters": {"content_type": "str"}}), ["probabilities", "label"]),
+    ):
+        answer = await client.post(PATH, json=body)
+        assert [output["name"] for output in answer.json()["outputs"]] == names
+
+
 async def test_small_booleans_and_halves_are_read(client: httpx.AsyncClient, digits: Dataset, reference: Any) -> None:
     images = np.where(digits.images[:4] > 127, 255, 0).astype(np.uint8)
     half = (images // 255).astype("<f2")
