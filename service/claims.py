@@ -25,7 +25,7 @@ Claim = Literal["promoting", "deleting"]
 def claim(store: Store, folder: str, kind: Claim) -> Iterator[None]:
     """Hold a claim on the version in `folder`."""
     key = f"{folder}/{kind}/{int(time.time())}-{secrets.token_hex(8)}"
-    store.create(key, b"")
+    store.put(key, b"")
     try:
         yield
     finally:

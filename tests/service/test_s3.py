@@ -96,21 +96,25 @@ def test_a_service_that_starts_during_an_outage_is_ready_once_it_ends(
         server.stop()
 
 
-def test_a_promotion_whose_answer_was_lost_is_known_as_ones_own(location: str, line: Line) -> None:
+def test_what_was_written_although_its_answer_was_lost_is_known_as_ones_own(location: str, line: Line) -> None:
     registry = Registry(open_store(location))
-    registry.publish("odd", *half_trained())
-    create = registry.store.create
+    create, kinds = registry.store.create, set()
 
     def create_over_a_bad_line(key: str, content: bytes) -> None:
-        line.lose_next_answer = True
+        kind = key.rpartition("/")[2]
+        line.lose_next_answer = kind not in kinds
+        kinds.add(kind)
         create(key, content)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry.store, "create", create_over_a_bad_line)
-        state = registry.promote("odd", "production", 1, expected_generation=0)
-    assert line.lost == 1
+        made = registry.publish("odd", *half_trained(), job_id="job-1")
+        state = registry.promote("odd", "production", made.version, expected_generation=0)
+    assert line.lost == len(kinds) == 4  # of the weights, the job's claim, the manifest, the alias's entry
     assert state.generation == 1
     assert [entry.generation for entry in registry.history("odd", "production")] == [1]
+    assert [manifest.version for manifest in registry.versions("odd")] == [made.version]
+    assert registry.load("odd", made.version).manifest.job_id == "job-1"
 
 
 def test_an_address_where_nobody_listens_is_unavailable(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
