@@ -37,7 +37,6 @@ from service.store import open_store
 
 log = logging.getLogger(__name__)
 
-_OPEN_SECONDS = 1.0
 _HTTP_ERRORS = {400: MalformedRequest, 404: NotFound, 405: MethodNotAllowed, 413: PayloadTooLarge, 503: Unavailable}
 
 
@@ -59,12 +58,10 @@ def create_app(settings: Settings) -> FastAPI:
         adopted = await asyncio.to_thread(_adopt, registry, settings.alias)
         await asyncio.to_thread(predictor.follow)
         following = asyncio.create_task(_follow(registry, predictor, settings, adopted=adopted))
-        opening = asyncio.create_task(_open_later(parts.jobs))
         yield
         following.cancel()
         recent.close()
         await asyncio.to_thread(predictor.close)
-        opening.cancel()
         await asyncio.to_thread(parts.jobs.close)
 
     app = FastAPI(
@@ -124,13 +121,6 @@ async def _follow(registry: Registry, predictor: Predictor, settings: Settings, 
         if not adopted and predictor.trouble:  # the store was out of reach when we started; it may be empty, too
             adopted = await asyncio.to_thread(_adopt, registry, settings.alias)
         await asyncio.to_thread(predictor.follow)
-
-
-async def _open_later(jobs: Jobs) -> None:
-    """Get the queue of jobs ready once serving has begun: what that imports would hold up the start."""
-    await asyncio.sleep(_OPEN_SECONDS)
-    with contextlib.suppress(Unavailable):
-        await asyncio.to_thread(jobs.open)
 
 
 def _answer_errors(app: FastAPI) -> None:

@@ -54,14 +54,6 @@ class Jobs:
         self._queueing = threading.Lock()
         self._opened: DBOSClient | None = None
 
-    def open(self) -> None:
-        """Open the database, and make its tables if nobody has, so that the first job need not wait for it.
-
-        Raises Unavailable.
-        """
-        with self._client():
-            pass
-
     def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Job:
         """Queue a job; the same key again answers the job of the first time.
 
