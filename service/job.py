@@ -1,5 +1,6 @@
 """What a training job is: what was asked for, how far it is, and what came of it."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +26,10 @@ class JobRequest:
     """Whether to learn from the samples of the model, too."""
     start_from: str | None = None
     """The version, by number or alias, to go on from; None for a network that knows nothing yet."""
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    """Of a search: the settings of each of its trials. Each is a job of its own; the best becomes the version."""
+    trial_of: str | None = None
+    """Of a trial: the search that it belongs to."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,11 @@ class Progress:
         return replace(self, log=log, log_lines=self.log_lines + 1)
 
 
+def trial_id(job_id: str, number: int) -> str:
+    """Name a trial of a search."""
+    return f"{job_id}-{number}"
+
+
 @dataclass(frozen=True)
 class Job:
     """A job as it stands."""
@@ -92,6 +102,8 @@ class Job:
     detail: str | None = None
     returned: int = 0
     """How often a worker gave it back in good order."""
+    figures: dict[str, Any] = field(default_factory=dict)
+    """Of a trial that succeeded: how good it is."""
 
     @property
     def is_final(self) -> bool:
@@ -102,3 +114,14 @@ class Job:
     def strikes(self) -> int:
         """How often its worker or its training process died."""
         return max(self.attempts - 1 - self.returned, 0) + self.progress.deaths
+
+
+def rank(trial: Job) -> tuple[bool, float, float]:
+    """What to sort trials by: those with a result first, by falling accuracy, among equals by loss."""
+    loss = trial.figures.get("loss")
+    return trial.state != "succeeded", -(trial.figures.get("accuracy") or 0.0), math.inf if loss is None else loss
+
+
+def chosen(search: Job, trial: Job) -> dict[str, Any]:
+    """Give what a trial of a search tries."""
+    return search.request.trials[int(trial.id.rpartition("-")[2])]

@@ -11,12 +11,12 @@ import shutil
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs, Unavailable
-from service.job import Job, JobRequest, Progress
+from service.job import Job, JobRequest, Progress, trial_id
 from service.record import PROGRESS, RETURNED, json_serializer, read_job
 from service.settings import Settings
 
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 WORKFLOW = "train"
 QUEUE = "training"
+SEARCHES = "searches"
+"""The queue of searches: they only wait for their trials, which are in the other."""
 APPLICATION_VERSION = "1"
 """Of the workflow's steps. Pinned: a new release goes on with the jobs of the one before."""
 
@@ -55,7 +57,7 @@ class Jobs:
         self._opened: DBOSClient | None = None
 
     def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Job:
-        """Queue a job; the same key again answers the job of the first time.
+        """Queue a job, a search with all its trials; the same key again answers the job of the first time.
 
         Raises TooManyJobs, NoDiskSpace, Conflict when the key was used for another request, Unavailable.
         """
@@ -65,18 +67,30 @@ class Jobs:
         free = shutil.disk_usage(self._settings.home).free
         if free < self._settings.min_free_bytes:
             raise NoDiskSpace(f"{free // 2**20} MiB are free, training wants {self._settings.min_free_bytes // 2**20}")
-        options: EnqueueOptions = {
-            "workflow_name": WORKFLOW,
-            "queue_name": QUEUE,
-            "workflow_id": job_id,
-            "app_version": APPLICATION_VERSION,
-        }
         with self._client() as client, self._queueing:  # else several at once would all find room
             waiting = len(client.list_workflows(name=WORKFLOW, status=["ENQUEUED", "DELAYED"], load_input=False))
-            if waiting >= self._settings.max_queued_jobs:
+            if waiting + (len(request.trials) or 1) > self._settings.max_queued_jobs:
                 raise TooManyJobs(f"{waiting} jobs are waiting already", retry_after_seconds=30)
-            client.enqueue(options, asdict(request))
+            client.enqueue(_options(job_id, SEARCHES if request.trials else QUEUE), asdict(request))
+            self.queue_trials(job_id, request)
         return _same(self.get(job_id), request)  # the same key may have been used in this very moment
+
+    def queue_trials(self, job_id: str, request: JobRequest) -> None:
+        """Queue the trials of a search; those that are queued already, or were, stay as they are."""
+        ids = [trial_id(job_id, number) for number in range(len(request.trials))]
+        with self._client() as client:
+            known = {s.workflow_id for s in client.list_workflows(workflow_ids=ids, load_input=False)} if ids else ()
+            for name, settings in zip(ids, request.trials, strict=True):
+                if name not in known:
+                    trial = replace(request, settings=request.settings | settings, trials=[], trial_of=job_id)
+                    client.enqueue(_options(name, QUEUE), asdict(trial))
+
+    def trials(self, search: Job) -> "list[Job]":
+        """Give the trials of a search, in order; none for another job."""
+        ids = [trial_id(search.id, number) for number in range(len(search.request.trials))]
+        with self._client() as client:
+            found = {s.workflow_id: read_job(s) for s in client.list_workflows(workflow_ids=ids)} if ids else {}
+        return [found[name] for name in ids if name in found]
 
     def get(self, job_id: str) -> Job:
         """Find a job. Raises NotFound."""
@@ -91,12 +105,14 @@ class Jobs:
             return [read_job(s) for s in client.list_workflows(name=WORKFLOW, sort_desc=True, limit=_LISTED)]
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a job that has not ended. Raises NotFound, or Conflict when it has."""
+        """Cancel a job that has not ended, a search with all its trials. Raises NotFound, or Conflict when it has."""
         job = self.get(job_id)
         if not job.is_final:
             with self._client() as client:
                 client.cancel_workflow(job_id)
-            job = self.get(job_id)
+                job = self.get(job_id)
+                if job.state == "cancelled" and (trials := self.trials(job)):
+                    client.cancel_workflows([trial.id for trial in trials])
         if job.state != "cancelled":  # it may have ended in this very moment
             raise Conflict(f"the job has ended: {job.state}")
         return job
@@ -111,6 +127,12 @@ class Jobs:
         with self._client() as client:
             found = client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
         return not found or found[0].status == "CANCELLED"
+
+    def has_ended(self, job_id: str) -> bool:
+        """Say whether a job has ended, or is gone, without reading all of it."""
+        with self._client() as client:
+            found = client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
+        return not found or found[0].status in _FINAL
 
     def running(self) -> "tuple[Running, ...]":
         """Tell which jobs workers have taken."""
@@ -186,6 +208,15 @@ class Jobs:
             if self._opened is not None:
                 self._opened.destroy()
                 self._opened = None
+
+
+def _options(job_id: str, queue: str) -> "EnqueueOptions":
+    return {
+        "workflow_name": WORKFLOW,
+        "queue_name": queue,
+        "workflow_id": job_id,
+        "app_version": APPLICATION_VERSION,
+    }
 
 
 def _job_id(idempotency_key: str | None) -> str:

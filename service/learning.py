@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from service.checkpoints import Checkpoints
 from service.errors import Unavailable
@@ -44,10 +44,22 @@ class Workplace:
 
 
 def train_and_publish(place: Workplace, request: JobRequest, job_id: str, watch: Watch, *, strikes: int = 0) -> int:
-    """Train in a child process and publish the result under the job's id; answer the version's number.
+    """Train and publish the result under the job's id; answer the version's number.
+
+    Raises what `train_patiently` and `Registry.publish` raise.
+    """
+    details, weights = train_patiently(place, request, job_id, watch, strikes=strikes)
+    publish = place.registry.publish
+    return patiently(lambda: publish(request.model, weights, details, job_id=job_id).version, watch)
+
+
+def train_patiently(
+    place: Workplace, request: JobRequest, job_id: str, watch: Watch, *, strikes: int = 0
+) -> tuple[dict[str, Any], bytes]:
+    """Train in a child process; answer the manifest's details and the weights.
 
     It goes on from the job's checkpoint, and again when the child is killed, which counts on the strikes that the job
-    had before. Raises TrainingFailedError, and what `Registry.publish` raises.
+    had before. Raises TrainingFailedError.
     """
     place.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.scratch, prefix=f"{job_id}-", ignore_cleanup_errors=True) as folder:
@@ -56,9 +68,7 @@ def train_and_publish(place: Workplace, request: JobRequest, job_id: str, watch:
         finished = _train(place, provided, job_id, Path(folder), watch, strikes)
         written = json.loads(Path(finished["manifest"]).read_bytes())
         details = patiently(lambda: place.provisions.tell(request, job_id, written), watch)
-        weights = Path(finished["weights"]).read_bytes()
-        publish = place.registry.publish
-        return patiently(lambda: publish(request.model, weights, details, job_id=job_id).version, watch)
+        return details, Path(finished["weights"]).read_bytes()
 
 
 def _train(place: Workplace, request: JobRequest, job_id: str, folder: Path, watch: Watch, strikes: int) -> Event:

@@ -37,6 +37,7 @@ def read_job(status: "WorkflowStatus") -> Job:
         promoted=bool(outcome.get("promoted")),
         detail=detail,
         returned=attributes.get(RETURNED, 0),
+        figures=outcome.get("figures", {}),
     )
 
 

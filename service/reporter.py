@@ -1,6 +1,7 @@
 """A job's record, kept up to date with what its training says."""
 
 import threading
+from dataclasses import replace
 
 from service.errors import Unavailable
 from service.job import Job
@@ -35,6 +36,8 @@ class Reporter:
                     progress = progress.within(event)
                 case "log":
                     progress = progress.saying(event["line"])
+                case "trial":
+                    progress = replace(progress, epoch=event["ended"])
                 case "died":
                     progress = progress.bereaved()
             self._progress = progress

@@ -7,6 +7,19 @@ from pydantic import Field
 from service.schemas import Answer, Body
 
 
+class SearchBody(Body):
+    """A search: every combination of choices, or so many trials drawn at random."""
+
+    space: dict[str, Any] = Field(
+        examples=[{"learning_rate": {"low": 1e-4, "high": 0.01, "log": True}, "batch_size": [32, 128]}]
+    )
+    """Settings and what they may be: a list of choices, or a range of low and high, perhaps log and int."""
+    trials: int | None = Field(default=None, ge=1)
+    """Draw so many at random; without it, every combination is tried."""
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
+    """Of the draws."""
+
+
 class TrainBody(Body):
     """A training job. An empty body trains the starter recipe and promotes the result if it is better."""
 
@@ -24,6 +37,8 @@ class TrainBody(Body):
     """Learn from the samples too, that users have sent to POST /samples; a part is held out to judge by."""
     start_from: str | None = Field(default=None, pattern="^[a-z0-9][a-z0-9_-]{0,62}$", examples=["production"])
     """Go on from this version of the model, by number or alias; the recipe corrections does from the serving one."""
+    search: SearchBody | None = None
+    """Try several settings, each as a job of its own; the best by validation becomes the version."""
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
     """Of everything random."""
     max_minutes: float | None = Field(default=None, gt=0)
@@ -63,6 +78,21 @@ class CurrentFigures(Answer):
     """Until the job's last epoch ends, unless something stops it before."""
 
 
+class TrialInfo(Answer):
+    """A trial of a search; the ended ones first, by rank."""
+
+    id: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    settings: dict[str, Any]
+    """What it tries."""
+    accuracy: float | None
+    """Of validation."""
+    loss: float | None
+    epochs: int | None
+    seconds: float | None
+    detail: str | None
+
+
 class JobInfo(Answer):
     """A training job."""
 
@@ -83,6 +113,8 @@ class JobInfo(Answer):
     """How the epoch at work goes."""
     history: list[EpochFigures]
     """Figures by epoch; of more than 500 epochs the older ones more coarsely. In lists, the last alone."""
+    trials: list[TrialInfo] | None
+    """Of a search, its table; not told in lists."""
     log: list[str]
     """The last 50 lines that the training wrote, and its worker about it. In lists, the last alone."""
     model: str | None

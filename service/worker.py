@@ -25,13 +25,14 @@ from service.comparison import Rules
 from service.errors import ServiceError, Unavailable
 from service.gate import judge
 from service.job import STRIKES, JobRequest
-from service.jobs import APPLICATION_VERSION, QUEUE, WORKFLOW, Jobs
+from service.jobs import APPLICATION_VERSION, QUEUE, SEARCHES, WORKFLOW, Jobs
 from service.learning import Workplace, patiently, three_strikes, train_and_publish
 from service.provisions import Provisions
 from service.record import json_serializer
 from service.registry import Registry
 from service.reporter import Reporter
 from service.samples import open_samples
+from service.searching import run_trial, search_and_publish
 from service.settings import Settings
 from service.store import open_store
 from service.trainer import TrainingFailedError, Watch
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 MAX_WORKERS = 64
 _POLL_SECONDS = 0.25
 _TICK_SECONDS = 1.0
+_SEARCHES_AT_ONCE = 16
 _MOST_BEGINNINGS = 100  # a backstop of DBOS's; the strikes are counted here
 
 
@@ -126,17 +128,24 @@ def _launch(settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, 
             at_work.discard(job_id)
 
     DBOS.launch()
-    DBOS.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=_POLL_SECONDS, on_conflict="always_update")
+    for queue, at_once in ((QUEUE, 1), (SEARCHES, _SEARCHES_AT_ONCE)):
+        DBOS.register_queue(
+            queue, worker_concurrency=at_once, polling_interval_sec=_POLL_SECONDS, on_conflict="always_update"
+        )
 
 
 def _learn(place: Workplace, jobs: Jobs, job_id: str, request: JobRequest) -> dict[str, Any]:
     """Train and publish, unless the job has had its strikes; answer the version, or the outcome of a failed job."""
     try:
         job = patiently(lambda: jobs.get(job_id))
-        if job.strikes >= STRIKES:
-            return {"state": "failed", "detail": three_strikes("its worker died")}
         reporter = Reporter(jobs, job)
         watch = Watch(reporter.hear, reporter.tell)
+        if request.trials:
+            return {"version": search_and_publish(place, jobs, job, watch)}
+        if job.strikes >= STRIKES:
+            return {"state": "failed", "detail": three_strikes("its worker died")}
+        if request.trial_of:
+            return {"state": "succeeded", "figures": run_trial(place, jobs, job, watch)}
         return {"version": train_and_publish(place, request, job_id, watch, strikes=job.strikes)}
     except (TrainingFailedError, ServiceError) as error:
         # The file at fault is named as in the data set, not as on this host.

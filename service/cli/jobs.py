@@ -4,9 +4,13 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from service.job import Job
+    from service.jobs import Jobs
 
 app = typer.Typer(help="Look at training jobs; watch, cancel and recover them.", no_args_is_help=True)
 
@@ -33,11 +37,13 @@ def list_jobs(home: HomeOption = None) -> None:
 
 @app.command(epilog="Example: glyphserve jobs show job-1f0c…")
 def show(job_id: str, home: HomeOption = None) -> None:
-    """Show a job with all its epochs, as JSON."""
+    """Show a job with all its epochs, a search with its trials, as JSON."""
     from service.cli.local import settings_for
     from service.jobs import Jobs
 
-    typer.echo(json.dumps(asdict(Jobs(settings_for(home)).get(job_id)), indent=2))
+    jobs = Jobs(settings_for(home))
+    job = jobs.get(job_id)
+    typer.echo(json.dumps(asdict(job) | {"trials": [asdict(trial) for trial in jobs.trials(job)]}, indent=2))
 
 
 @app.command(epilog="Example: glyphserve jobs cancel job-1f0c…")
@@ -68,10 +74,30 @@ def watch(job_id: str, home: HomeOption = None) -> None:
                 break
             time.sleep(_WATCH_SECONDS)
             job = jobs.get(job_id)
+    _print_trials(jobs, job)
     outcome = f"version {job.version}" if job.version else ""
     typer.echo(": ".join(part for part in (f"{job_id} {job.state}", outcome, job.detail) if part))
     if job.state in ("failed", "cancelled"):
         raise typer.Exit(1)
+
+
+def _print_trials(jobs: "Jobs", search: "Job") -> None:
+    """Draw the table of a search, the best trial first."""
+    from rich.table import Table
+
+    from service.cli.local import console
+    from service.job import chosen, rank
+
+    if not search.request.trials:
+        return
+    names = list(search.request.trials[0])
+    table = Table("rank", "accuracy", "loss", "epochs", "seconds", *names, "trial", box=None)
+    for number, trial in enumerate(sorted(jobs.trials(search), key=rank), start=1):
+        figures, settings = trial.figures, chosen(search, trial)
+        shown = [f"{figures[name]:.4f}" if figures.get(name) is not None else "–" for name in ("accuracy", "loss")]
+        shown += [str(figures.get(name, "–")) for name in ("epochs", "seconds")]
+        table.add_row(str(number), *shown, *(str(settings[name]) for name in names), f"{trial.id} {trial.state}")
+    console().print(table)
 
 
 @app.command(epilog="Example: glyphserve jobs recover --worker worker-host-0")

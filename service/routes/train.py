@@ -1,20 +1,18 @@
 """Training jobs over HTTP."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 
-from service.aliases import NAME
-from service.datasets import locate, names
-from service.dependencies import Parts, PartsDep
-from service.errors import InvalidInput
-from service.job import Job, JobRequest
-from service.provisions import start_version
+from service.datasets import names
+from service.dependencies import PartsDep
+from service.job import Job, chosen, rank
+from service.jobs import Jobs as Queue
 from service.routes import train_events
-from service.settings import Settings
-from service.train_schemas import Datasets, JobInfo, Jobs, TrainBody
-from training import ConfigError, MLPConfig, recipes
+from service.routes.train_checks import checked
+from service.train_schemas import Datasets, JobInfo, Jobs, TrainBody, TrialInfo
+from training import recipes
 
 router = APIRouter(prefix="/train", tags=["training"])
 router.include_router(train_events.router)
@@ -30,7 +28,7 @@ def submit(
     ] = None,
 ) -> JobInfo:
     """Queue a training job. Everything that can be checked is checked before: a bad setting is a 422 that names it."""
-    job = parts.jobs.submit(_checked(_request(body or TrainBody(), parts.settings), parts), idempotency_key)
+    job = parts.jobs.submit(checked(body or TrainBody(), parts), idempotency_key)
     response.headers["Location"] = f"/train/{job.id}"
     return _info(job)
 
@@ -59,7 +57,8 @@ def list_datasets(parts: PartsDep) -> Datasets:
 @router.get("/{job_id}")
 def get_job(job_id: str, parts: PartsDep) -> JobInfo:
     """Show a job: its state, its progress within the epoch and epoch by epoch, its log, and what came of it."""
-    return _info(parts.jobs.get(job_id))
+    job = parts.jobs.get(job_id)
+    return _info(job, trials=_table(job, parts.jobs))
 
 
 @router.delete("/{job_id}")
@@ -68,44 +67,23 @@ def cancel_job(job_id: str, parts: PartsDep) -> JobInfo:
     return _info(parts.jobs.cancel(job_id))
 
 
-def _request(body: TrainBody, settings: Settings) -> JobRequest:
-    """Check a job against the recipes. Raises InvalidInput that names the field."""
-    changes = dict(body.settings)
-    if body.dataset is not None:
-        changes["data"] = body.dataset
-    if body.seed is not None:
-        changes["seed"] = body.seed
-    minutes = min(body.max_minutes or settings.max_train_minutes, settings.max_train_minutes)
-    try:
-        recipe = recipes.get(body.recipe)
-        for name in ("extra_data", "start_from"):
-            if name in changes:
-                raise ConfigError(f"{name} is a path; here there are include_samples and start_from", field=name)
-        data = recipe.replace(**changes).data.data
-        locate(data, settings.datasets_dir, field="data" if body.dataset is None else "dataset")
-        changes["max_seconds"] = min(changes.get("max_seconds") or minutes * 60, minutes * 60)
-    except ConfigError as error:
-        raise InvalidInput(str(error), field=error.field) from None
-    model = body.model or settings.model
-    if not NAME.fullmatch(model):
-        raise InvalidInput("names are lower-case letters, digits, - and _, at most 63", field="model")
-    start_from = body.start_from or (settings.alias if recipe.continues else None)
-    known = {field.name for field in fields(MLPConfig)} & set(changes)
-    if start_from and known:
-        raise InvalidInput("the network is that of the version to go on from", field=min(known))
-    return JobRequest(body.recipe, changes, model, body.promote, body.include_samples, start_from)
+def _table(search: Job, jobs: Queue) -> list[TrialInfo] | None:
+    """List the trials of a search, the best first."""
+    if not search.request.trials:
+        return None
+    return [
+        TrialInfo(
+            id=trial.id,
+            state=trial.state,
+            settings=chosen(search, trial),
+            detail=trial.detail,
+            **{name: trial.figures.get(name) for name in ("accuracy", "loss", "epochs", "seconds")},
+        )
+        for trial in sorted(jobs.trials(search), key=rank)
+    ]
 
 
-def _checked(request: JobRequest, parts: Parts) -> JobRequest:
-    """Look whether there is what the job shall be given. Raises NotFound or InvalidInput."""
-    if request.start_from is not None:
-        start_version(parts.registry, request)
-    if request.include_samples and not parts.samples.list(request.model):
-        raise InvalidInput("there are no samples of that model yet", field="include_samples")
-    return request
-
-
-def _info(job: Job, most: int = 0) -> JobInfo:
+def _info(job: Job, most: int = 0, trials: list[TrialInfo] | None = None) -> JobInfo:
     progress = job.progress
     history = [train_events.figures(epoch) for epoch in progress.history[-most:]]
     return JobInfo(
@@ -121,6 +99,7 @@ def _info(job: Job, most: int = 0) -> JobInfo:
         epochs=progress.epochs,
         current=None if job.is_final else train_events.current(progress),
         history=history,
+        trials=trials,
         log=progress.log[-most:],
         model=job.request.model,
         version=job.version,
