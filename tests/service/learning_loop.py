@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.service.conftest import Server, wait_until
+from tests.service.conftest import Server, png, wait_until
 from training.arrays import Pixels
 
 _AT_ONCE = 50
@@ -14,6 +14,19 @@ _AT_ONCE = 50
 def mirrored(pictures: Pixels) -> Pixels:
     """Write digits the other way round, as a mirror shows them."""
     return np.ascontiguousarray(pictures[:, :, ::-1])
+
+
+def upside_down(pictures: Pixels) -> Pixels:
+    """Write digits as a lake shows them."""
+    return np.ascontiguousarray(pictures[:, ::-1])
+
+
+def lying(pictures: Pixels) -> Pixels:
+    """Write digits with rows and columns exchanged."""
+    return np.ascontiguousarray(pictures.transpose(0, 2, 1))
+
+
+ODD_WAYS = {"mirrored": mirrored, "upside_down": upside_down, "lying": lying}
 
 
 def answers(server: Server, pictures: Pixels) -> list[dict[str, Any]]:
@@ -35,7 +48,7 @@ def share_right(server: Server, pictures: Pixels, labels: Sequence[str]) -> floa
 def correct(server: Server, pictures: Pixels, label: str) -> None:
     """Let each picture be read, and put the answer right by its request id, be it wrong or not."""
     for picture in pictures:
-        read = server.http.post("/predict", json={"pixels": picture.tolist()}).json()
+        read = server.http.post("/predict", content=png(picture), headers={"Content-Type": "image/png"}).json()
         sent = server.http.post("/samples", json={"request_id": read["request_id"], "label": label})
         assert sent.status_code == 201, sent.text
 
