@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from service.errors import Unavailable
 
 _MOST_BUFFERED_BYTES = 256 * 1024**2
-_OPEN = ("/health", "/metrics")
+_OPEN = ("/health", "/v2/health", "/metrics")
 _STREAM = "/events"
 
 
@@ -24,7 +24,7 @@ class Admission:
 
     def concerns(self, path: str) -> bool:
         """Tell whether a route needs a place: probes must be answered when all is full, event streams last for ever."""
-        return not path.startswith(_OPEN) and not path.endswith(_STREAM)
+        return path != "/" and not path.startswith(_OPEN) and not path.endswith(_STREAM)
 
     def buffer(self, count: int) -> None:
         """Note bytes taken into memory, or, when negative, let go of. Raises Unavailable when there are too many."""

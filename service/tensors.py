@@ -36,6 +36,8 @@ DATATYPES: dict[str, np.dtype[Any]] = {
 
 MAX_DIMENSIONS = 8
 
+_PIECE = 32_768
+
 _LENGTH = struct.Struct("<I")
 _ALLOWED: dict[str, set[type]] = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float}}
 """By NumPy's kind of a datatype: the types that its elements may have in JSON."""
@@ -118,20 +120,25 @@ def from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> Te
 
 def from_elements(name: str, datatype: str, shape: tuple[int, ...], flat: list[Any]) -> Tensor:
     """Make a tensor of parsed JSON elements, as many as the shape says. Raises InvalidTensor."""
-    kinds = set(map(type, flat))
     if datatype == "BYTES":
-        if kinds != {str}:
+        if set(map(type, flat)) != {str}:
             raise InvalidTensor("BYTES are strings in JSON", field="data")
         return Tensor(name, datatype, shape, [element.encode() for element in flat])
+    values = np.empty(len(flat), DATATYPES[datatype])
+    for start in range(0, len(flat), _PIECE):  # in pieces, so that other threads get their turn
+        values[start : start + _PIECE] = _numbers(flat[start : start + _PIECE], datatype)
+    return Tensor(name, datatype, shape, values.reshape(shape))
+
+
+def _numbers(elements: list[Any], datatype: str) -> NDArray[Any]:
     dtype = DATATYPES[datatype]
-    if not kinds <= _ALLOWED[dtype.kind]:
+    if not set(map(type, elements)) <= _ALLOWED[dtype.kind]:
         raise InvalidTensor(f"the data has elements that are no {datatype}", field="data")
     try:
         with np.errstate(over="ignore"):  # what is too large for a float becomes infinite, and is refused later
-            values = np.array(flat, dtype)
+            return np.array(elements, dtype)
     except OverflowError:
         raise InvalidTensor(f"the data has numbers that do not fit into {datatype}", field="data") from None
-    return Tensor(name, datatype, shape, values.reshape(shape))
 
 
 def flattened(data: Any) -> tuple[list[Any], tuple[int, ...]]:

@@ -13,13 +13,15 @@ _PNG = (
 )
 _PARAMETERS = {"type": ["object", "null"], "additionalProperties": True}
 _NUMBER = {"type": "number"}
-_ROW: dict[str, Any] = {"type": "array", "minItems": SIDE * SIDE, "maxItems": SIDE * SIDE, "items": _NUMBER}
-_GRID: dict[str, Any] = {
-    "type": "array",
-    "minItems": SIDE,
-    "maxItems": SIDE,
-    "items": {"type": "array", "minItems": SIDE, "maxItems": SIDE, "items": _NUMBER},
-}
+_PIXEL = {"type": "integer", "minimum": 0, "maximum": 255}
+_FLOAT = {"type": "number", "minimum": 0, "maximum": 1}
+
+
+def _exactly(count: int, items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "minItems": count, "maxItems": count, "items": items}
+
+
+_GRID = _exactly(SIDE, _exactly(SIDE, _NUMBER))
 _BINARY = {"type": "string", "format": "binary"}
 _BASE64 = {
     "type": "object",
@@ -45,8 +47,12 @@ _INPUT = {
             "description": "Flat or nested, row-major: pixels from 0 to 255, floats as the network takes them, "
             "BYTES as base64 text of image files. Without it, `parameters.binary_data_size` must tell the size.",
         },
-        "parameters": _PARAMETERS,
+        "parameters": {
+            "type": ["object", "null"],
+            "properties": {"binary_data_size": {"type": "integer", "minimum": 0}},
+        },
     },
+    "anyOf": [{"required": ["data"]}, {"required": ["parameters"]}],
 }
 _OUTPUT = {
     "type": "object",
@@ -79,12 +85,8 @@ _JSON_LENGTH = {
     "description": "Bytes of JSON at the beginning of the body, binary tensors follow; 0: the body is the pixels of "
     "one image. Without it all of the body is JSON, whatever the Content-Type.",
 }
-_ENCODING = {
-    "name": "Content-Encoding",
-    "in": "header",
-    "schema": {"enum": ["gzip", "deflate", "identity"]},
-    "description": "How the body is compressed; Inference-Header-Content-Length counts it decompressed.",
-}
+
+_COMPRESSED = "May be compressed, as Content-Encoding says: gzip or deflate."
 
 
 def _example(datatype: str, shape: list[int], data: list[Any]) -> dict[str, Any]:
@@ -92,9 +94,10 @@ def _example(datatype: str, shape: list[int], data: list[Any]) -> dict[str, Any]
 
 
 INFER: dict[str, Any] = {
-    "parameters": [_JSON_LENGTH, _ENCODING],
+    "parameters": [_JSON_LENGTH],
     "requestBody": {
         "required": True,
+        "description": f"{_COMPRESSED} Inference-Header-Content-Length counts it decompressed.",
         "content": {
             "application/json": {
                 "schema": _REQUEST,
@@ -140,12 +143,23 @@ INFER_ANSWERS: dict[int | str, dict[str, Any]] = {
     }
 }
 
-_VALUE = {"anyOf": [_GRID, _ROW, _BASE64], "description": "28 rows of 28, 784 in a row, or an image file."}
+_KINDS = [
+    *(_exactly(SIDE, _exactly(SIDE, item)) for item in (_PIXEL, _FLOAT)),
+    *(_exactly(SIDE * SIDE, item) for item in (_PIXEL, _FLOAT)),
+    _BASE64,
+]
+
+
+def _named(kind: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": [INPUT], "additionalProperties": False, "properties": {INPUT: kind}}
+
+
 _VALUES = {
-    "type": "array",
-    "minItems": 1,
-    "items": {"anyOf": [_VALUE, {"type": "object", "required": [INPUT], "properties": {INPUT: _VALUE}}]},
-    "description": "Whole numbers are pixels from 0 to 255; with a decimal point in any, all are floats.",
+    "anyOf": [
+        {"type": "array", "minItems": 1, "items": items} for items in (*_KINDS, *(_named(kind) for kind in _KINDS))
+    ],
+    "description": "28 rows of 28 or 784 in a row for each image: whole numbers from 0 to 255, or, with a decimal "
+    "point in any of them, from 0 to 1 (for the released models); or image files in base64. All of one kind.",
 }
 _SIGNATURE = {"type": "string", "enum": ["serving_default", ""]}
 
@@ -163,7 +177,7 @@ def _body(*forms: str) -> dict[str, Any]:
     examples = {form: {"value": {form: [_ONE]}} for form in forms}
     schema = {"oneOf": choices, "description": "Exactly one of these."}
     content = {"application/json": {"schema": schema, "examples": examples}}
-    return {"parameters": [_ENCODING], "requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": True, "content": content, "description": _COMPRESSED}}
 
 
 PREDICT, CLASSIFY, EXPLAIN = _body("instances", "inputs"), _body("examples", "instances"), _body("instances")

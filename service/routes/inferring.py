@@ -120,32 +120,36 @@ async def infer(
     try:
         body = await body_of(call.request, parts.settings.max_body_bytes)
         clock = _Clock()
-        message = await clock.run(lambda: parse(body), is_slow=is_slow or len(body) > _QUICK_BYTES)
-        tensor = only_input(message.inputs)
-        is_slow = is_slow or tensor.datatype == "BYTES" or tensor.shape[0] > _QUICK_ROWS
-        reading, answer, times = await clock.run(
-            lambda: _answer(call, snapshot, tensor, message, write), is_slow=is_slow
-        )
+        if is_slow or len(body) > _QUICK_BYTES:
+            done = await clock.in_thread(lambda: _answer(call, snapshot, parse(body), write))
+        elif _is_heavy(message := parse(body)):
+            done = await clock.in_thread(lambda: _answer(call, snapshot, message, write))
+        else:
+            done = _answer(call, snapshot, message, write)
     except ServiceError:
         parts.statistics.failed(snapshot.model, snapshot.version, time.perf_counter_ns() - started)
         raise
+    reading, answer, times = done
     _count(call, reading, clock.times(*times))
     return answer
 
 
+def _is_heavy(message: HasInputs) -> bool:
+    """Tell whether a short message makes much work."""
+    return any(tensor.datatype == "BYTES" or tensor.shape[0] > _QUICK_ROWS for tensor in message.inputs)
+
+
 class _Clock:
-    """Runs work here or in a thread, and tells how much of the time was waiting."""
+    """Tells where the time of a request goes, and how much of it was waiting for a thread."""
 
     def __init__(self) -> None:
         self._began, self._waited = time.perf_counter_ns(), 0
 
-    async def run(self, work: Callable[[], _T], *, is_slow: bool) -> _T:
-        if not is_slow:
-            return work()
+    async def in_thread(self, work: Callable[[], _T]) -> _T:
         asked = time.perf_counter_ns()
 
         def timed() -> _T:
-            self._waited += time.perf_counter_ns() - asked
+            self._waited = time.perf_counter_ns() - asked
             return work()
 
         return await asyncio.to_thread(timed)
@@ -156,11 +160,11 @@ class _Clock:
 
 
 def _answer(
-    call: Call, snapshot: Snapshot, tensor: Tensor, message: _R, write: Callable[[_R, Reading], Written]
+    call: Call, snapshot: Snapshot, message: _R, write: Callable[[_R, Reading], Written]
 ) -> tuple[Reading, Response, tuple[int, int, int]]:
     settings = call.parts.settings
     limits = BatchLimits(call.parts.image_limits, settings.max_batch_images, settings.max_tensor_rows)
-    batch = read_batch(tensor, snapshot.network.config.input, limits)
+    batch = read_batch(only_input(message.inputs), snapshot.network.config.input, limits)
     input_done = time.perf_counter_ns()
     reading = Reading(snapshot, batch, snapshot.read(batch.features))
     infer_done = time.perf_counter_ns()

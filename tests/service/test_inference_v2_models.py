@@ -5,6 +5,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from service.admission import Admission
 from service.dependencies import Parts
 from service.settings import Settings
 from tests.service.conftest import half_trained
@@ -181,3 +182,33 @@ async def test_statistics_count_requests_images_and_time(client: httpx.AsyncClie
         (100, 1),
     ]
     assert await found(client, "/v2/models/mnist/versions/1/stats") == {"model_stats": [after]}
+
+
+async def test_every_example_of_the_description_is_answered(client: httpx.AsyncClient) -> None:
+    described = (await client.get("/openapi.json")).json()["paths"]
+    places = {"{name}": "mnist", "{version}": "1", "{alias}": "production"}
+    tried = 0
+    for path, operations in described.items():
+        body = operations.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {})
+        if not path.startswith(("/v1/", "/v2/")):
+            continue
+        for place, value in places.items():
+            path = path.replace(place, value)
+        for example in body.get("examples", {}).values():
+            answer = await client.post(path, json=example["value"])
+            assert answer.status_code == 200, (path, answer.text)
+            tried += 1
+    assert tried == 2 * 2 + 3 * (2 + 2 + 1)  # V2: two bodies, with a version or without; V1: three ways to name a model
+
+
+async def test_errors_are_described_with_the_media_type_that_they_have(client: httpx.AsyncClient) -> None:
+    described = (await client.get("/openapi.json")).json()["paths"]
+    for path, media_type in (("/v2/models/{name}", "application/json"), ("/models/{name}", "application/problem+json")):
+        assert list(described[path]["get"]["responses"]["default"]["content"]) == [media_type]
+        assert (await client.get(path.replace("{name}", "nothing"))).headers["content-type"] == media_type
+
+
+def test_the_probes_of_both_protocols_need_no_place_in_a_full_server() -> None:
+    door = Admission(1, 0)
+    assert not any(door.concerns(path) for path in ("/", "/v2/health/live", "/v2/health/ready", "/health/live"))
+    assert all(door.concerns(path) for path in (PATH, "/v1/models/mnist:predict", "/v2/repository/index"))
