@@ -12,9 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
+from service.access import Access
 from service.admission import Admission
 from service.dependencies import Parts
-from service.edge import Edge, problem, problem_type
+from service.edge import Edge
 from service.errors import (
     InvalidInput,
     MalformedRequest,
@@ -25,8 +26,10 @@ from service.errors import (
     Unavailable,
 )
 from service.jobs import Jobs
+from service.keys import Keys
 from service.metrics import Metrics
 from service.predictor import Predictor
+from service.problems import error_headers, problem, problem_type
 from service.recent import Recent
 from service.registry import Registry
 from service.released import adopt_released
@@ -51,13 +54,15 @@ def create_app(settings: Settings) -> FastAPI:
     metrics.trouble.set_function(lambda: float(predictor.trouble is not None))
     metrics.watch_trial(lambda: (trial.labels, asdict(trial.figures())) if (trial := predictor.trial) else None)
     recent = Recent(settings.remembered_images)
-    parts = Parts(settings, registry, predictor, Jobs(settings), metrics, open_samples(store, settings), recent)
+    access = Access(Keys(store), settings)
+    parts = Parts(settings, registry, predictor, Jobs(settings), metrics, open_samples(store, settings), recent, access)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         adopted = await asyncio.to_thread(_adopt, registry, settings.alias)
         await asyncio.to_thread(predictor.follow)
-        following = asyncio.create_task(_follow(registry, predictor, settings, adopted=adopted))
+        await asyncio.to_thread(access.follow)
+        following = asyncio.create_task(_follow(registry, parts, adopted=adopted))
         yield
         following.cancel()
         recent.close()
@@ -84,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(
         Edge,
         metrics=metrics,
+        access=access,
         admission=Admission(settings.max_running_requests, settings.max_waiting_requests),
         body_limits=limits,
         request_seconds=settings.request_seconds,
@@ -115,9 +121,11 @@ def _adopt(registry: Registry, alias: str) -> bool:
     return True
 
 
-async def _follow(registry: Registry, predictor: Predictor, settings: Settings, *, adopted: bool) -> None:
+async def _follow(registry: Registry, parts: Parts, *, adopted: bool) -> None:
+    predictor, settings = parts.predictor, parts.settings
     while True:
         await asyncio.sleep(settings.alias_poll_seconds)
+        await asyncio.to_thread(parts.access.follow)
         if not adopted and predictor.trouble:  # the store was out of reach when we started; it may be empty, too
             adopted = await asyncio.to_thread(_adopt, registry, settings.alias)
         await asyncio.to_thread(predictor.follow)
@@ -127,9 +135,7 @@ def _answer_errors(app: FastAPI) -> None:
     """Give every error the one shape, whoever raised it."""
 
     def answer(request: Request, error: ServiceError, headers: dict[str, str] | None = None) -> Response:
-        headers = dict(headers or {})
-        if error.retry_after_seconds is not None:
-            headers["Retry-After"] = str(error.retry_after_seconds)
+        headers = dict(headers or {}) | error_headers(error)
         content = problem(error, request.state.request_id)
         return Response(content, error.status, headers, media_type=problem_type(request.url.path))
 

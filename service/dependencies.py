@@ -6,6 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from service.access import Access
 from service.images import ImageLimits
 from service.jobs import Jobs
 from service.metrics import Metrics
@@ -28,6 +29,7 @@ class Parts:
     metrics: Metrics
     samples: Samples
     recent: Recent
+    access: Access
     statistics: Statistics = field(default_factory=Statistics)
     draining: threading.Event = field(default_factory=threading.Event)
     """Set when the server is to end: what would go on for long ends now."""

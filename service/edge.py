@@ -6,49 +6,26 @@ import re
 import secrets
 import time
 
-import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.access import Access, scope_of
 from service.admission import Admission
 from service.errors import PayloadTooLarge, ServiceError, Unavailable
 from service.metrics import Metrics
+from service.problems import error_headers, problem, problem_type
 
 log = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID = re.compile(rb"(?!gs_)[A-Za-z0-9._-]{1,64}")  # a key that went into the wrong header is not repeated
+SECURITY = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+"""On every answer; pages add a policy of their own."""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_MOST_CHARACTERS = 500
-
-
-def problem(error: ServiceError, request_id: str) -> bytes:
-    """Write an error in the one shape that all errors have (RFC 9457)."""
-    detail, field = _clean(error.detail), _clean(error.field or "")
-    body = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": error.status,
-        "detail": detail,
-        "code": error.code,
-        "error": detail,
-        "request_id": request_id,
-    }
-    return orjson.dumps(body | ({"field": field} if field else {}))
-
-
-def problem_type(path: str) -> str:
-    """Give the media type of an error: clients of the inference protocols read `error` from plain JSON alone."""
-    is_inference = path in ("/v1", "/v2") or path.startswith(("/v1/", "/v2/"))
-    return "application/json" if is_inference else "application/problem+json"
 
 
 def request_id_of(given: bytes) -> str:
     """Take the id that a client gave its request, if it is one, or make a new one."""
     return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-
-
-def _clean(text: str) -> str:
-    """Keep text short and writable: a setting's name, echoed, may be long or hold half a character."""
-    return text[:_MOST_CHARACTERS].encode(errors="replace").decode()
 
 
 class Edge:
@@ -58,6 +35,7 @@ class Edge:
         self,
         app: ASGIApp,
         metrics: Metrics,
+        access: Access,
         admission: Admission,
         body_limits: tuple[tuple[str, int], ...],
         request_seconds: float,
@@ -66,7 +44,7 @@ class Edge:
 
         `request_seconds` is the time until an answer begins.
         """
-        self._app, self._metrics, self._admission = app, metrics, admission
+        self._app, self._metrics, self._access, self._admission = app, metrics, access, admission
         self._body_limits, self._request_seconds = body_limits, request_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,12 +61,14 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), *SECURITY, (b"x-request-id", request_id.encode())]
             await send(message)
 
         body = _Body(receive, self._limit(scope["path"]), headers.get(b"content-length", b""), self._admission)
         self._metrics.in_flight.inc()
         try:
+            self._access.check_host(headers.get(b"host"))
+            self._access.check(headers.get(b"authorization"), scope_of(scope["method"], scope["path"]))
             await body.read()
             await self._answer(scope, body.receive, send_with_id)
         except DisconnectedError:
@@ -174,8 +154,7 @@ class _Body:
 
 async def _send_problem(send: Send, error: ServiceError, request_id: str, media_type: str) -> None:
     headers = [(b"content-type", media_type.encode())]
-    if error.retry_after_seconds is not None:
-        headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
+    headers += [(name.lower().encode(), value.encode()) for name, value in error_headers(error).items()]
     body = problem(error, request_id)
     headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": error.status, "headers": headers})

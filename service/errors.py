@@ -31,6 +31,18 @@ class InvalidTensor(ServiceError):
     status, code, title = 400, "invalid_tensor", "Invalid tensor"
 
 
+class Unauthorized(ServiceError):
+    """No key, or none that is known."""
+
+    status, code, title = 401, "unauthorized", "Unauthorized"
+
+
+class Forbidden(ServiceError):
+    """A good key, but not for this."""
+
+    status, code, title = 403, "forbidden", "Forbidden"
+
+
 class NotFound(ServiceError):
     """No such model, version, alias, job or route."""
 
@@ -71,6 +83,12 @@ class UnsupportedMediaType(ServiceError):
     """Neither an allowed kind of image nor of body."""
 
     status, code, title = 415, "unsupported_media_type", "Unsupported media type"
+
+
+class Misdirected(ServiceError):
+    """Meant for another host."""
+
+    status, code, title = 421, "misdirected", "Misdirected request"
 
 
 class InvalidInput(ServiceError):

@@ -20,7 +20,7 @@ import orjson
 
 from service.answers import predictions
 from service.dependencies import Parts
-from service.edge import request_id_of
+from service.edge import SECURITY, request_id_of
 from service.errors import ServiceError
 from service.images import ImageLimits, open_picture
 from service.plain_png import is_plain_glyph, read_plain_png
@@ -36,10 +36,9 @@ _FORM = b"multipart/form-data; boundary="
 _FILE = re.compile(
     rb'content-disposition: form-data; name="file"; filename="[^"\\\r\n]+"(?:\r\ncontent-type: [^\r\n]*)?', re.I
 )
+_HEAD = b"content-type: application/json\r\n" + b"".join(b"%b: %b\r\n" % header for header in SECURITY)
 _BOUNDARY = re.compile(rb"[A-Za-z0-9_-]+")
-_UNUSUAL = frozenset(
-    (b"transfer-encoding", b"expect", b"content-encoding", b"authorization", b"origin", b"traceparent")
-)
+_UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"content-encoding", b"origin", b"traceparent"))
 
 
 class Caller(Protocol):
@@ -87,6 +86,11 @@ class FastPath:
             or not _UNUSUAL.isdisjoint(fields)
         ):
             return None
+        try:
+            self._parts.access.check_host(fields.get(b"host"))
+            self._parts.access.check(fields.get(b"authorization"), "predict")
+        except ServiceError:
+            return None
         return FastRequest(caller, headers, fields, time.perf_counter())
 
     def take(self, request: FastRequest) -> None:
@@ -125,7 +129,7 @@ class FastPath:
     def _predict(self, snapshot: Snapshot, requests: Sequence[FastRequest], glyphs: Sequence[bytes]) -> None:
         parts, batch = self._parts, np.frombuffer(b"".join(glyphs), np.uint8).reshape(-1, SIDE, SIDE)
         answers = predictions(snapshot.probabilities(batch), snapshot.labels)
-        head = b"content-type: application/json\r\nx-model-version: %d\r\nx-request-id: " % snapshot.version
+        head = _HEAD + b"x-model-version: %d\r\nx-request-id: " % snapshot.version
         for place, (request, answer) in enumerate(zip(requests, answers, strict=True)):
             request_id, label, confidence = request.request_id, answer["label"], answer["confidence"]
             answer |= {"model": snapshot.model, "version": snapshot.version, "request_id": request_id}

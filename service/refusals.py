@@ -5,8 +5,9 @@ import logging
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.edge import problem, request_id_of
+from service.edge import request_id_of
 from service.errors import HeadersTooLarge, MalformedRequest, ServiceError
+from service.problems import problem
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """Everything that can be set, read once at the door from the environment (prefix GLYPHSERVE_)."""
 
+import ipaddress
 import os
 import platform
 from pathlib import Path
@@ -32,6 +33,13 @@ class Settings(BaseSettings):
     """Address to listen on."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 for any free one."""
+    allowed_hosts: str = ""
+    """Names that requests may ask for, separated by commas; `*.example.org` and `*` are known. By default the names of
+    this machine when it listens on itself alone, else any."""
+    open_predict: bool = False
+    """Let everybody predict, even when there are keys."""
+    open_metrics: bool = True
+    """Let everybody read /metrics, even when there are keys."""
     model: str = "mnist"
     """The model that answers when a request names none."""
     alias: str = "production"
@@ -99,6 +107,14 @@ class Settings(BaseSettings):
     def sign_of_life_seconds(self) -> float:
         """How often a worker gives one for its jobs."""
         return self.takeover_seconds / _SIGNS_OF_LIFE
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the address to listen on can be reached from this machine alone."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     @property
     def store_location(self) -> str:

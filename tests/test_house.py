@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service import errors
-from service.edge import problem
+from service.problems import problem
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -1,6 +1,5 @@
 """`glyphserve serve` and `glyphserve worker`: the processes of the service."""
 
-import ipaddress
 import logging
 import os
 import subprocess
@@ -41,10 +40,10 @@ def serve(
     """Serve predictions and training jobs until Ctrl-C."""
     given: dict[str, Any] = {"host": host, "port": port, "home": home}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    if not insecure and not _is_loopback(settings.host):
+    if not insecure and not settings.is_local and not _has_keys(settings):
         sys.stderr.write(
             f"error: {settings.host} can be reached by others, who could then train and promote models.\n"
-            "Listen on 127.0.0.1, put a proxy with access control in front, or say --insecure.\n"
+            "Create a key first (glyphserve keys create --scope admin), listen on 127.0.0.1, or say --insecure.\n"
         )
         raise typer.Exit(2)
     _log(settings)
@@ -81,13 +80,11 @@ def _log(settings: Settings) -> None:
     logging.getLogger("dbos").setLevel(logging.WARNING)
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _has_keys(settings: Settings) -> bool:
+    from service.keys import Keys
+    from service.store import open_store
+
+    return bool(Keys(open_store(settings.store_location)).list())
 
 
 class _WorkerSupervisor:

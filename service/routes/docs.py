@@ -12,7 +12,8 @@ from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from starlette.staticfiles import StaticFiles
 
-from service.edge import problem_type
+from service.access import OPEN, scope_of
+from service.problems import problem_type
 from service.schemas import Problem
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -39,6 +40,11 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; frame-ancestors 'none'"
+)
+"""Swagger UI sets styles on its elements; scripts come from here alone."""
 _START = 'SwaggerUIBundle({url: "./openapi.json", dom_id: "#swagger-ui", deepLinking: true});\n'
 
 
@@ -49,7 +55,7 @@ def serve(app: FastAPI) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def page() -> Response:
-        return Response(_PAGE, media_type="text/html")
+        return Response(_PAGE, media_type="text/html", headers={"Content-Security-Policy": _POLICY})
 
     @app.get("/docs/start.js", include_in_schema=False)
     async def start() -> Response:
@@ -67,7 +73,17 @@ def _description(app: FastAPI) -> dict[str, Any]:
     described = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
     for path, operations in described["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
+            if (scope := scope_of(method.upper(), path)) != OPEN:
+                operation["security"] = [{"key": []}]
+                operation["description"] = f"{operation.get('description', '')}\n\nWith keys: needs `{scope}`.".strip()
             # FastAPI lists the model of errors under the media type of the route's own answer, too.
             operation["responses"]["default"]["content"] = {problem_type(path): schema}
+    described["components"]["securitySchemes"] = {
+        "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key (`glyphserve keys create`), once there are any.",
+        }
+    }
     return described

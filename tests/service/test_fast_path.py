@@ -38,7 +38,11 @@ async def asked(fast_path: FastPath, *contents: tuple[bytes, str]) -> list[Calle
     callers = []
     for content, kind in contents:
         caller = Caller()
-        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(content)).encode())]
+        headers = [
+            (b"host", b"localhost"),
+            (b"content-type", kind.encode()),
+            (b"content-length", str(len(content)).encode()),
+        ]
         request = fast_path.admit(caller, headers)
         if request is None:
             caller.handed_over = True
@@ -156,7 +160,7 @@ async def test_what_arrives_together_is_answered_together_each_by_its_own_image(
 
 
 async def test_requests_with_anything_unusual_about_them_are_the_applications(fast_path: FastPath) -> None:
-    usual = [(b"content-type", b"image/png"), (b"content-length", b"10")]
+    usual = [(b"host", b"localhost"), (b"content-type", b"image/png"), (b"content-length", b"10")]
     assert fast_path.admit(Caller(), usual)
     for unusual in (
         [(b"transfer-encoding", b"chunked")],
@@ -164,7 +168,7 @@ async def test_requests_with_anything_unusual_about_them_are_the_applications(fa
         [(b"content-type", b"image/jpeg")],
     ):
         assert fast_path.admit(Caller(), usual + unusual) is None
-    assert fast_path.admit(Caller(), usual[:1]) is None
+    assert fast_path.admit(Caller(), usual[:2]) is None
 
 
 def test_a_form_with_more_than_one_part_is_the_applications() -> None:

@@ -31,7 +31,7 @@ async def test_nothing_is_ready_before_a_model_is(settings: Settings) -> None:
     from service.app import create_app
 
     app = create_app(settings)  # its lifespan, which loads the model, has not begun
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         for path in ("/v2/health/ready", "/v2/models/mnist", "/v2/models/mnist/ready", "/v1/models/mnist"):
             assert_refused(await client.get(path), 503, "unavailable")
         assert_refused(await client.post(PATH, json=asks(tensor("UINT8", [1, 784], [0] * 784))), 503, "unavailable")

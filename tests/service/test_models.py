@@ -120,7 +120,7 @@ async def test_a_service_that_starts_on_a_damaged_version_serves_the_one_before(
     app = create_app(settings)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
         ready = await client.get("/health/ready")
         assert (ready.status_code, ready.json()["version"]) == (200, 1)
@@ -136,7 +136,7 @@ async def test_a_service_without_a_model_is_live_but_not_ready(tmp_path: Path) -
     app = create_app(settings)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
         assert (await client.get("/health/live")).json() == {"live": True}
         answer = await client.get("/health/ready")
@@ -162,7 +162,7 @@ async def test_metrics_are_prometheus_text_that_counts_by_route_template(
 
 async def test_the_docs_need_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
     page = (await client.get("/docs")).text
-    assert "http://" not in page.replace("http://service", "")
+    assert "http://" not in page.replace("http://localhost", "")
     assert "https://" not in page
     for name in ("swagger-ui-bundle.js", "swagger-ui.css"):
         assert f"/docs/static/{name}" in page

@@ -60,7 +60,7 @@ def answers(received: bytes) -> list[tuple[int, dict[str, str], dict[str, object
     return found
 
 
-@pytest.mark.parametrize("sent", [b"", b"\r\n", b"POST /predict HT", b"POST /predict HTTP/1.1\r\nHost: service\r\n"])
+@pytest.mark.parametrize("sent", [b"", b"\r\n", b"POST /predict HT", b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"])
 def test_a_client_that_is_silent_or_slow_with_its_headers_is_let_go(sent: bytes, hasty: Server) -> None:
     started = time.monotonic()
     with connection(hasty) as connected:
@@ -99,7 +99,7 @@ def test_a_slow_body_takes_no_place_from_others(hasty: Server, digits: Dataset) 
 
 @pytest.mark.parametrize("pieces", [1, 100])
 def test_headers_without_end_are_refused(pieces: int, hasty: Server) -> None:
-    long = b"GET /health/live HTTP/1.1\r\nHost: service\r\n" + b"".join(
+    long = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n" + b"".join(
         b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(100)
     )
     with connection(hasty) as connected:

@@ -211,7 +211,7 @@ async def small(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     app: FastAPI = create_app(settings)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
         yield client
 
@@ -240,7 +240,7 @@ async def test_samples_outlive_the_service(settings: Settings, digits: Dataset) 
         app = create_app(settings)
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client,
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
         ):
             assert (await client.get("/samples")).json()["count"] == expected
             if not expected:

@@ -62,7 +62,7 @@ def test_a_client_that_asks_before_it_sends_is_refused_before_it_has_sent_anythi
     url = httpx.URL(server.url)
     with socket.create_connection((url.host, url.port or 80), timeout=10) as connection:
         connection.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: service\r\nContent-Type: image/png\r\n"
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
             b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % LARGE
         )
         assert connection.recv(65_536).startswith(b"HTTP/1.1 413 ")

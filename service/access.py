@@ -1,0 +1,115 @@
+"""Who may ask for what: the host that was meant, the key that was shown, and the scope that a route needs.
+
+With no key at all everything is open, which is why `serve` then listens on the own machine alone. From the first key
+on, every route but the open ones needs one: `Authorization: Bearer gs_…`.
+"""
+
+import hmac
+import logging
+from collections.abc import Mapping
+
+from service.errors import Forbidden, Misdirected, ServiceError, Unauthorized, Unavailable
+from service.keys import Key, Keys, take_apart
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+OPEN = "open"
+
+# The first line that fits counts. A path fits when it is the prefix or lies below it.
+ROUTES: tuple[tuple[str, str, str], ...] = (
+    ("*", "/health", OPEN),
+    ("*", "/v2/health", OPEN),
+    ("*", "/docs", OPEN),
+    ("*", "/openapi.json", OPEN),
+    ("POST", "/v2/repository/models", "admin"),
+    ("*", "/predict", "predict"),
+    ("*", "/v1", "predict"),
+    ("*", "/v2", "predict"),
+    ("*", "/samples", "train"),
+    ("*", "/train", "train"),
+    ("GET", "/models", "predict"),
+    ("HEAD", "/models", "predict"),
+    ("*", "/models", "admin"),
+    ("*", "/metrics", "metrics"),
+)
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+def scope_of(method: str, path: str) -> str:
+    """Name the scope that a request needs; what is at no address of the list is open, and answered by 404."""
+    for verb, prefix, scope in ROUTES:
+        if verb in ("*", method) and (path == prefix or path.startswith((f"{prefix}/", f"{prefix}:"))):
+            return scope
+    return OPEN
+
+
+class Access:
+    """The lock of one application."""
+
+    def __init__(self, keys: Keys, settings: Settings) -> None:
+        """Nobody is let in before `follow` has read the keys."""
+        self._keys = keys
+        self._known: Mapping[str, Key] | None = None
+        self._ids: frozenset[str] = frozenset()
+        self._keyed = False
+        self._open = {OPEN}
+        if settings.open_predict:
+            self._open.add("predict")
+        if settings.open_metrics:
+            self._open.add("metrics")
+        self._hosts = _hosts(settings)
+
+    def follow(self) -> None:
+        """Read the keys again if any was added or revoked. Blocks; when the store fails, the keys of before count."""
+        try:
+            ids = self._keys.ids()
+            if self._known is None or ids != self._ids:
+                self._known, self._ids = {key.id: key for key in self._keys.list()}, ids
+                self._keyed = self._keyed or bool(ids)  # whose keys are all gone is locked, not open
+        except ServiceError as error:
+            log.error("the keys cannot be read: %s", error.detail)
+
+    def check(self, authorization: bytes | None, scope: str) -> None:
+        """Raise Unauthorized without a good key, Forbidden with one for something else, Unavailable before `follow`."""
+        if self._known is None:
+            if scope not in self._open:
+                raise Unavailable("the keys cannot be read yet", retry_after_seconds=1)
+            return
+        if not self._keyed or scope in self._open:
+            return
+        kind, _, text = (authorization or b"").decode("latin-1").partition(" ")
+        shown = take_apart(text.strip()) if kind.lower() == "bearer" else None
+        if shown is None:
+            raise Unauthorized("this needs a key: send the header Authorization: Bearer gs_…")
+        key_id, digest = shown
+        key = self._known.get(key_id)
+        if key is None or not hmac.compare_digest(key.sha256, digest):
+            raise Unauthorized("this key is not known, or was revoked")
+        if scope not in key.scopes and "admin" not in key.scopes:
+            raise Forbidden(f"this key is not for {scope}")
+
+    def check_host(self, host: bytes | None) -> None:
+        """Raise Misdirected when a request means another host: a page may have bound its own name to our address."""
+        if self._hosts is None or (host is not None and _name(host) in self._hosts):
+            return
+        name = _name(host or b"")
+        if not any(pattern.startswith("*.") and name.endswith(pattern[1:]) for pattern in self._hosts):
+            raise Misdirected("this server does not go by that name; ALLOWED_HOSTS names those it goes by")
+
+
+def _name(host: bytes) -> str:
+    text = host.decode("latin-1").lower()
+    bracket = text.rfind("]")
+    return text[: bracket + 1] if bracket > 0 else text.partition(":")[0]
+
+
+def _hosts(settings: Settings) -> frozenset[str] | None:
+    """List the allowed names; None for any."""
+    names = frozenset(name.strip().lower() for name in settings.allowed_hosts.split(",") if name.strip())
+    if "*" in names:
+        return None
+    if names:
+        return names
+    return _LOOPBACK | {settings.host} if settings.is_local else None

@@ -1,0 +1,88 @@
+"""API keys: `gs_<id>_<secret>`. The store knows the id and a hash of the secret; only the holder knows the key.
+
+    keys/<id>.json      one object a key, so that all replicas see it and revoking is deleting
+
+A secret is 32 random bytes: nobody guesses one, so a plain SHA-256 is enough and costs a request a microsecond.
+"""
+
+import json
+import re
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from service.errors import InvalidInput, NotFound
+from service.store import Store
+
+SCOPES = ("predict", "train", "admin")
+"""What a key may be for; `admin` may do everything."""
+
+_FORM = re.compile(r"gs_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")
+_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
+_MOST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is known of a key."""
+
+    id: str
+    sha256: str
+    """Of the secret."""
+    scopes: tuple[str, ...]
+    name: str
+    """Whose it is, or what it is for."""
+    created: str
+
+
+class Keys:
+    """The keys of a store."""
+
+    def __init__(self, store: Store) -> None:
+        """Stand on a store."""
+        self._store = store
+
+    def create(self, scopes: tuple[str, ...], name: str = "") -> tuple[Key, str]:
+        """Make a key; answer it and its text, which is told this once and never again. Raises InvalidInput."""
+        if not scopes or not set(scopes) <= set(SCOPES):
+            raise InvalidInput(f"a key needs one or more of the scopes {', '.join(SCOPES)}", field="scope")
+        if len(name) > _MOST_NAME or not name.isprintable():
+            raise InvalidInput(f"a key's name is at most {_MOST_NAME} printable characters", field="name")
+        key_id = "".join(secrets.choice(_LETTERS) for _ in range(8))
+        secret = secrets.token_urlsafe(32)
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        key = Key(key_id, sha256(secret.encode()).hexdigest(), tuple(sorted(set(scopes))), name, since)
+        self._store.create(_path(key_id), json.dumps(asdict(key)).encode())
+        return key, f"gs_{key_id}_{secret}"
+
+    def list(self) -> list[Key]:
+        """List all keys, oldest first. A key whose object is damaged opens nothing, and is left out."""
+        keys = []
+        for path in self._store.list("keys"):
+            try:
+                known = json.loads(self._store.get(path))
+                keys.append(Key(**known | {"scopes": tuple(known["scopes"])}))
+            except (FileNotFoundError, ValueError, TypeError, KeyError):
+                continue
+        return sorted(keys, key=lambda key: key.created)
+
+    def ids(self) -> frozenset[str]:
+        """List the ids of all keys: cheap, and different when a key was added or revoked."""
+        return frozenset(self._store.list("keys"))
+
+    def revoke(self, key_id: str) -> None:
+        """Delete a key. Raises NotFound."""
+        if _path(key_id) not in self.ids():
+            raise NotFound("there is no key of that id")
+        self._store.delete(_path(key_id))
+
+
+def take_apart(text: str) -> tuple[str, str] | None:
+    """Split a key into its id and the hash of its secret; None when it is no key at all."""
+    found = _FORM.fullmatch(text)
+    return (found[1], sha256(found[2].encode()).hexdigest()) if found else None
+
+
+def _path(key_id: str) -> str:
+    return f"keys/{key_id}.json"

@@ -1,0 +1,250 @@
+"""Keys, scopes and hosts, over the whole interface."""
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.access import OPEN, Access, scope_of
+from service.app import create_app
+from service.errors import Unauthorized, Unavailable
+from service.keys import SCOPES, Keys, take_apart
+from service.settings import Settings
+from service.store import open_store
+from tests.service.conftest import png, running_server
+from tests.service.test_predict import assert_problem
+from training import Dataset
+
+OPEN_ROUTES = {"/", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"}
+
+
+@pytest.fixture
+def keys(settings: Settings) -> dict[str, str]:
+    """A key for each scope."""
+    kept = Keys(open_store(settings.store_location))
+    return {scope: kept.create((scope,))[1] for scope in SCOPES}
+
+
+@pytest.fixture
+async def keyed(keys: dict[str, str], settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    assert keys
+    app = create_app(settings)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
+    ):
+        yield client
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+class FilledIn(dict[str, str]):
+    """Values for the parameters of a path."""
+
+    def __missing__(self, name: str) -> str:
+        return {"version": "1", "name": "mnist"}.get(name, name)
+
+
+def operations(app: FastAPI) -> list[tuple[str, str, str]]:
+    """List (method, path with its parameters filled in, path of the interface)."""
+    return [
+        (
+            method.upper(),
+            path.replace("{name}", "mnist").replace("{version}", "1").replace("{", "").replace("}", ""),
+            path,
+        )
+        for path, methods in app.openapi()["paths"].items()
+        for method in methods
+    ]
+
+
+async def test_every_route_that_is_not_open_asks_for_a_key_of_its_scope(
+    keyed: httpx.AsyncClient, keys: dict[str, str], app: FastAPI
+) -> None:
+    asked = 0
+    for method, address, path in operations(app):
+        scope = scope_of(method, address)
+        if path in OPEN_ROUTES or path == "/metrics":
+            assert scope in (OPEN, "metrics"), path
+            continue
+        assert scope in SCOPES, path
+        asked += 1
+        answer = await keyed.request(method, address)
+        body = answer.json()
+        assert (answer.status_code, body["code"]) == (401, "unauthorized"), path
+        assert answer.headers["www-authenticate"] == "Bearer"
+        for other in set(SCOPES) - {scope, "admin"}:
+            refused = await keyed.request(method, address, headers=bearer(keys[other]))
+            assert (refused.status_code, refused.json()["code"]) == (403, "forbidden"), (path, other)
+        described = app.openapi()["paths"][path][method.lower()]
+        assert described["security"] == [{"key": []}], path
+    assert asked > 30
+
+
+@pytest.mark.parametrize("scope", ["predict", "admin"])
+async def test_a_good_key_opens_what_it_is_for(
+    scope: str, keyed: httpx.AsyncClient, keys: dict[str, str], digits: Dataset
+) -> None:
+    answer = await keyed.post("/predict", files={"file": png(digits.images[0])}, headers=bearer(keys[scope]))
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic Z3M6Z3M=",
+        "Bearer gs_",
+        "Bearer gs_aaaaaaaa_" + "a" * 43,
+        "gs_aaaaaaaa_" + "a" * 43,
+    ],
+)
+async def test_what_is_no_known_key_opens_nothing(authorization: str, keyed: httpx.AsyncClient) -> None:
+    answer = await keyed.get("/models", headers={"Authorization": authorization})
+    assert_problem(answer, 401, "unauthorized")
+
+
+async def test_a_key_with_another_secret_opens_nothing(keyed: httpx.AsyncClient, keys: dict[str, str]) -> None:
+    key = keys["admin"]
+    for changed in (key[:-1] + ("A" if key[-1] != "A" else "B"), key[:-1], key + "A", key.upper()):
+        assert_problem(await keyed.get("/models", headers=bearer(changed)), 401)
+
+
+def test_a_revoked_key_opens_nothing_and_a_new_one_does_without_a_restart(settings: Settings) -> None:
+    kept = Keys(open_store(settings.store_location))
+    access = Access(kept, settings)
+    with pytest.raises(Unavailable):
+        access.check(None, "predict")
+    access.follow()
+    access.check(None, "admin")
+    key, text = kept.create(("train",), "worker")
+    access.follow()
+    access.check(b"Bearer " + text.encode(), "train")
+    with pytest.raises(Unauthorized):
+        access.check(None, "train")
+    kept.create(("predict",))
+    kept.revoke(key.id)
+    access.follow()
+    with pytest.raises(Unauthorized):
+        access.check(b"Bearer " + text.encode(), "train")
+
+
+def test_a_server_whose_keys_are_all_gone_is_locked_and_not_open(settings: Settings) -> None:
+    kept = Keys(open_store(settings.store_location))
+    key, text = kept.create(("admin",))
+    access = Access(kept, settings)
+    access.follow()
+    kept.revoke(key.id)
+    access.follow()
+    for shown in (None, b"Bearer " + text.encode()):
+        with pytest.raises(Unauthorized):
+            access.check(shown, "predict")
+
+
+def test_the_store_knows_no_secret(settings: Settings) -> None:
+    kept = Keys(open_store(settings.store_location))
+    key, text = kept.create(("predict", "train"), "shop")
+    secret = text.rpartition("_")[2]
+    files = [path for path in Path(settings.store_location).rglob("*") if path.is_file()]
+    assert files
+    assert all(secret not in path.read_text(errors="replace") for path in files)
+    assert take_apart(text) == (key.id, key.sha256)
+
+
+async def test_predictions_and_metrics_can_be_open_while_the_rest_is_not(settings: Settings, digits: Dataset) -> None:
+    kept = Keys(open_store(settings.store_location))
+    kept.create(("admin",))
+    app = create_app(settings.model_copy(update={"open_predict": True, "open_metrics": False}))
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
+        assert (await client.post("/predict", files={"file": png(digits.images[0])})).status_code == 200
+        assert (await client.get("/metrics")).status_code == 401
+        assert (await client.get("/train")).status_code == 401
+        assert (await client.get("/health/ready")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "status"),
+    [
+        ("", "localhost", 200),
+        ("", "127.0.0.1:8000", 200),
+        ("", "[::1]:8000", 200),
+        ("", "evil.example", 421),
+        ("", "localhost.evil.example", 421),
+        ("api.example.org,*.example.com", "api.example.org:443", 200),
+        ("api.example.org,*.example.com", "a.b.example.com", 200),
+        ("api.example.org,*.example.com", "example.com", 421),
+        ("api.example.org,*.example.com", "localhost", 421),
+        ("*", "anything", 200),
+    ],
+)
+async def test_a_request_for_another_host_is_refused(settings: Settings, allowed: str, host: str, status: int) -> None:
+    app = create_app(settings.model_copy(update={"allowed_hosts": allowed}))
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        answer = await client.get("/health/live", headers={"Host": host})
+        assert answer.status_code == status
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_key_appears_in_no_log_no_metric_and_no_error(tmp_path: Path, digits: Dataset) -> None:
+    home = tmp_path / "home"
+    keys_command = [sys.executable, "-m", "service", "keys"]
+    made = subprocess.run(
+        [*keys_command, "create", "--scope", "predict", "--home", str(home)], capture_output=True, text=True, check=True
+    )
+    canary = made.stdout.strip()
+    secret = canary.rpartition("_")[2]
+    seen = []
+    with running_server(home, "--no-worker") as server:
+        for headers in (bearer(canary), {"Authorization": canary}, {"X-Request-ID": canary}, bearer(canary + "x")):
+            for method, path in (("POST", "/predict"), ("GET", "/train"), ("PUT", "/models/mnist/aliases/production")):
+                answer = server.http.request(method, path, headers=headers, content=png(digits.images[0]))
+                seen.append(answer.text + str(answer.headers))
+        assert server.http.get("/models", headers=bearer(canary)).status_code == 200
+        seen.append(server.http.get("/metrics").text)
+        revoked = canary.split("_")[1]
+        subprocess.run([*keys_command, "revoke", revoked, "--home", str(home)], check=True, capture_output=True)
+    listed = subprocess.run([*keys_command, "list", "--home", str(home)], capture_output=True, text=True, check=True)
+    assert secret not in server.output + listed.stdout
+    assert all(secret not in text for text in seen)
+    assert any("unauthorized" in text for text in seen)
+
+
+def test_an_address_that_others_reach_needs_a_key_first(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "service", "serve", "--home", str(tmp_path), "--host", "0.0.0.0", "--port", "0"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert refused.returncode == 2
+    assert "glyphserve keys create" in refused.stderr
+    Keys(open_store(Settings(home=tmp_path).store_location)).create(("admin",))
+    with running_server(tmp_path, "--no-worker", "--host", "0.0.0.0") as server:
+        port = httpx.URL(server.url).port
+        assert httpx.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/models").status_code == 401
+
+
+def test_a_damaged_key_opens_nothing(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    store = open_store(settings.store_location)
+    kept = Keys(store)
+    key, text = kept.create(("admin",))
+    kept.create(("train",))
+    store.put(f"keys/{key.id}.json", json.dumps({"id": key.id}).encode())
+    access = Access(kept, settings)
+    access.follow()
+    with pytest.raises(Unauthorized):
+        access.check(b"Bearer " + text.encode(), "admin")
+    assert text not in caplog.text
