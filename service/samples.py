@@ -29,8 +29,10 @@ log = logging.getLogger(__name__)
 _KEPT_LABELS = 8
 """Of one sample; older ones are forgotten."""
 _LONGEST_LABEL = 64
-_FRESH_SECONDS = 2.0
-"""How old a listing may be by which a new sample is admitted."""
+_ADMITTING_SECONDS = 30.0
+"""How old a listing may be by which a new sample is admitted; what this process does is in it at once."""
+_REFUSING_SECONDS = 2.0
+"""How old one may be by which it is refused: others may have made room."""
 _READERS = 16
 _KEY = re.compile(r"samples/[^/]+/[0-9a-f]{32}-[0-9]{16}-([0-9a-f]{2})+\.json")
 
@@ -85,7 +87,7 @@ class Samples:
                 del known[sample_id]  # deleted elsewhere since we looked, or damaged
                 entries = []
             content = to_bytes(glyph, model, label, source)
-            self._admit(known, len(content), is_new=not entries)
+            known = self._admit(model, known, len(content), is_new=not entries)
             # Later than the label before it, also where this host's clock is behind another's.
             stamp = max(time.time_ns() // 1000, entries[-1].stamp + 1 if entries else 0)
             entry = _entry(f"samples/{model}/{sample_id}-{stamp:016d}-{label.encode().hex()}.json", len(content))
@@ -132,11 +134,20 @@ class Samples:
                 self._forget(model, entries)  # oldest first: cut off in between, the newest label still counts
         return len(chosen)
 
-    def _admit(self, known: Listing, size: int, *, is_new: bool) -> None:
+    def _admit(self, model: str, known: Listing, size: int, *, is_new: bool) -> Listing:
+        """Answer the listing by which there is room for another object. Raises SamplesFull."""
+        if self._refusal(known, size, is_new=is_new):
+            known = self._recent_listing(model, _REFUSING_SECONDS)
+        if refusal := self._refusal(known, size, is_new=is_new):
+            raise SamplesFull(f"{refusal}; export them and delete some")
+        return known
+
+    def _refusal(self, known: Listing, size: int, *, is_new: bool) -> str | None:
         if is_new and len(known) >= self._most:
-            raise SamplesFull(f"{self._most:,} samples are kept already; export them and delete some")
+            return f"{self._most:,} samples are kept already"
         if _bytes(known) + size > self._most_bytes:
-            raise SamplesFull(f"the samples fill their {self._most_bytes:,} bytes; export them and delete some")
+            return f"the samples fill their {self._most_bytes:,} bytes"
+        return None
 
     def _forget(self, model: str, entries: Sequence[Entry]) -> None:
         for entry in tuple(entries):
@@ -157,10 +168,10 @@ class Samples:
             log.warning("%s; it is left out", error)
             return None
 
-    def _recent_listing(self, model: str) -> Listing:
-        """List, or remember the last listing for a while; what is done here is always in it."""
+    def _recent_listing(self, model: str, seconds: float = _ADMITTING_SECONDS) -> Listing:
+        """List, unless that was done so short a while ago; what is done here is always in it."""
         seen, known = self._known.get(model, (0.0, {}))
-        return known if seen and time.monotonic() - seen < _FRESH_SECONDS else self._new_listing(model)
+        return known if seen and time.monotonic() - seen < seconds else self._new_listing(model)
 
     def _new_listing(self, model: str) -> Listing:
         known = self._read_listing(model)

@@ -96,6 +96,16 @@ def test_a_full_collection_takes_no_new_picture_but_still_puts_right_what_it_has
     assert len(samples.list("mnist")) == 3
 
 
+def test_room_that_another_replica_made_is_found(
+    store: Store, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (Samples(store, most=2, most_bytes=10**6) for _ in range(2))
+    fill(one, digits, 2)
+    other.delete("mnist", chosen_by())
+    monkeypatch.setattr("service.samples._REFUSING_SECONDS", 0.0)
+    assert one.add("mnist", digits.images[2], "7", BY_HAND)[1]
+
+
 def test_bytes_are_bounded_too_and_nothing_is_lost_at_the_bound(store: Store, digits: Dataset) -> None:
     samples = Samples(store, most=10**6, most_bytes=5000)
     with pytest.raises(SamplesFull, match="5,000 bytes"):
