@@ -51,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     predictor = Predictor(
         registry, settings.model, settings.alias, on_swap=lambda fresh: metrics.serve(fresh.model, fresh.version)
     )
-    metrics.trouble.set_function(lambda: float(predictor.trouble is not None))
+    metrics.trouble = lambda: predictor.trouble is not None
     metrics.watch_trial(lambda: (trial.labels, asdict(trial.figures())) if (trial := predictor.trial) else None)
     recent = Recent(settings.remembered_images)
     access = Access(Keys(store), settings)

@@ -55,17 +55,17 @@ class Edge:
         headers = dict(scope["headers"])
         request_id = request_id_of(headers.get(b"x-request-id", b""))
         scope.setdefault("state", {})["request_id"] = request_id
-        status, started = 0, time.perf_counter()
+        status, started, begun = 0, time.perf_counter(), 0.0
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], time.perf_counter()
                 message["headers"] = [*message.get("headers", ()), *SECURITY, (b"x-request-id", request_id.encode())]
             await send(message)
 
         body = _Body(receive, self._limit(scope["path"]), headers.get(b"content-length", b""), self._admission)
-        self._metrics.in_flight.inc()
+        self._metrics.in_flight += 1
         try:
             self._access.check_host(headers.get(b"host"))
             self._access.check(headers.get(b"authorization"), scope_of(scope["method"], scope["path"]))
@@ -81,10 +81,11 @@ class Edge:
                 await _send_problem(send_with_id, error, request_id, problem_type(scope["path"]))
         finally:
             body.forget()
-            self._metrics.in_flight.dec()
+            self._metrics.in_flight -= 1
             route = getattr(scope.get("route"), "path", "unknown")
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.answered(route, method, status, time.perf_counter() - started)
+            # An event stream may last for hours: what counts is the time until it begins.
+            self._metrics.answered(route, method, status, (begun or time.perf_counter()) - started)
 
     def _limit(self, path: str) -> int:
         return next(limit for prefix, limit in self._body_limits if path.startswith(prefix))
@@ -95,7 +96,9 @@ class Edge:
             await self._app(scope, receive, send)
             return
         try:
+            asked = time.perf_counter()
             async with asyncio.timeout(self._request_seconds) as deadline, self._admission.place() as place:
+                self._metrics.waited(time.perf_counter() - asked)
 
                 async def send_and_leave(message: Message) -> None:
                     deadline.reschedule(None)  # a slow reader of a long answer is no reason to cut it short

@@ -71,6 +71,7 @@ class FastPath:
         self._parts = parts
         self._limits: ImageLimits = parts.image_limits
         self._waiting: list[FastRequest] = []
+        self._since = 0.0
         self._headers: list[tuple[bytes, bytes]] | None = None
         self._lines = b""
 
@@ -96,6 +97,7 @@ class FastPath:
     def take(self, request: FastRequest) -> None:
         """Answer a request, its body complete, at the end of this turn of the event loop."""
         if not self._waiting:
+            self._since = time.perf_counter()
             asyncio.get_running_loop().call_soon(self.answer)
         self._waiting.append(request)
 
@@ -108,6 +110,7 @@ class FastPath:
     def answer(self) -> None:
         """Answer all that wait."""
         waiting, self._waiting = self._waiting, []
+        self._parts.metrics.waited(time.perf_counter() - self._since)
         by_version: dict[int, tuple[Snapshot, list[FastRequest], list[bytes]]] = {}
         for request in waiting:
             glyph = self._glyph(request)
@@ -128,7 +131,10 @@ class FastPath:
 
     def _predict(self, snapshot: Snapshot, requests: Sequence[FastRequest], glyphs: Sequence[bytes]) -> None:
         parts, batch = self._parts, np.frombuffer(b"".join(glyphs), np.uint8).reshape(-1, SIDE, SIDE)
-        answers = predictions(snapshot.probabilities(batch), snapshot.labels)
+        started = time.perf_counter()
+        probabilities = snapshot.probabilities(batch)
+        seconds = time.perf_counter() - started
+        answers = predictions(probabilities, snapshot.labels)
         head = _HEAD + b"x-model-version: %d\r\nx-request-id: " % snapshot.version
         for place, (request, answer) in enumerate(zip(requests, answers, strict=True)):
             request_id, label, confidence = request.request_id, answer["label"], answer["confidence"]
@@ -139,7 +145,7 @@ class FastPath:
             if parts.predictor.trial:
                 parts.predictor.compare(request_id, snapshot, batch[place : place + 1], [label])
         labels, confidences = zip(*((answer["label"], answer["confidence"]) for answer in answers), strict=True)
-        parts.metrics.predicted(snapshot.model, labels, confidences)
+        parts.metrics.predicted(snapshot, batch, labels, confidences, seconds)
 
     def _glyph(self, request: FastRequest) -> bytes | None:
         """Read the image to a glyph's 784 bytes; None when it is not a plain case."""

@@ -1,26 +1,42 @@
-"""What Prometheus sees. Each application has its own registry, so that two in one process do not mix."""
+"""What Prometheus sees. Each application has its own, so that two in one process do not mix.
 
+Requests and predictions are noted at the price of a list's `append`; what they add up to is worked out 64 images at a
+time, and when somebody looks. All but `serve` is for the event loop's thread alone.
+"""
+
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from service import families
+from service.drift import Half, Window, drift
+from service.families import FAMILIES, SECONDS, TRIAL_COUNTS
+from service.snapshot import Snapshot
+from service.tallies import Cells, Labels, Tallies
+from training.arrays import Pixels
+from training.baseline import ink_mass
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
+_FOLDED_IMAGES = 128
+_MOST_WINDOWS = 8
 
+_BATCH_IMAGES, _SHORT_SECONDS, _CONFIDENCES = (
+    np.array(bounds, np.float64) for bounds in (families.BATCH_IMAGES, families.SHORT_SECONDS, families.CONFIDENCES)
+)
 
 TrialCounts = tuple[dict[str, str], dict[str, int]]
 """Who is on trial, as labels, and what was counted, by name."""
 
-_TRIAL_COUNTS = {
-    "requests": "Requests that the canary answered, or that were taken for the shadow.",
-    "compared": "Images that both the candidate and the serving version have read.",
-    "agreed": "Those on which both gave the same label.",
-    "dropped": "Requests that were not compared, since comparing did not keep up.",
-}
+_Batch = tuple[Snapshot, Pixels, Sequence[str], Sequence[float], float]
 
 
 class Metrics:
@@ -28,71 +44,151 @@ class Metrics:
 
     def __init__(self) -> None:
         """Begin at zero."""
+        self._tallies = Tallies(FAMILIES)
+        self._answered: dict[tuple[str, str, int], Cells] = {}
+        self._batches: list[_Batch] = []
+        self._images = 0
+        self._windows: dict[tuple[str, int], Window] = {}
+        self._queue = self._tallies.of("glyphserve_queue_seconds")
+        self._serving: tuple[str, int] | None = None
+        self._swaps = 0.0
+        self._trial: Callable[[], TrialCounts | None] = lambda: None
+        self._trial_seen: TrialCounts = ({}, {})
+        self.in_flight = 0
+        """Requests being answered, beside those of the fast path."""
+        self.trouble: Callable[[], bool] = lambda: False
+        """Asked whether the alias's version cannot be loaded."""
         self._registry = CollectorRegistry()
-        self.requests = Counter(
-            "glyphserve_requests", "Requests answered.", ("route", "method", "code"), registry=self._registry
-        )
-        self.latency = Histogram(
-            "glyphserve_request_seconds", "Time to answer.", ("route",), buckets=_SECONDS, registry=self._registry
-        )
-        self.in_flight = Gauge("glyphserve_requests_in_flight", "Requests being answered.", registry=self._registry)
-        self.predictions = Counter(
-            "glyphserve_predictions", "Images read, by answer.", ("model", "label"), registry=self._registry
-        )
-        self.confidence = Histogram(
-            "glyphserve_prediction_confidence",
-            "Confidence of the answers.",
-            buckets=(0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0),
-            registry=self._registry,
-        )
-        self.rejected = Counter(
-            "glyphserve_images_rejected", "Images refused, by reason.", ("reason",), registry=self._registry
-        )
-        self.serving = Gauge(
-            "glyphserve_model_info", "1 for the version that serves.", ("model", "version"), registry=self._registry
-        )
-        self.trouble = Gauge(
-            "glyphserve_model_trouble", "1 while the alias's version cannot be loaded.", registry=self._registry
-        )
-        self.swaps = Counter("glyphserve_model_swaps", "Versions taken into service.", registry=self._registry)
-
-    def watch_trial(self, counts: Callable[[], TrialCounts | None]) -> None:
-        """Show how the trial of a candidate goes; `counts` answers None while there is none."""
-        self._registry.register(_Trial(counts))
-
-    def serve(self, model: str, version: int) -> None:
-        """Note which version serves from now on."""
-        self.serving.clear()
-        self.serving.labels(model, str(version)).set(1)
-        self.swaps.inc()
+        self._registry.register(_Shown(self))
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count one request and the time its answer took."""
-        self.requests.labels(route, method, str(status)).inc()
-        self.latency.labels(route).observe(seconds)
+        """Count one request, and the time until its answer began."""
+        key = (route, method, status)
+        cells = self._answered.get(key)
+        if cells is None:
+            cells = self._answered[key] = [0.0] * (len(SECONDS) + 2)
+        cells[bisect_left(SECONDS, seconds)] += 1
+        cells[-1] += seconds
 
-    def predicted(self, model: str, labels: Sequence[str], confidences: Sequence[float]) -> None:
-        """Count the answers of one batch."""
-        for label, confidence in zip(labels, confidences, strict=True):
-            self.predictions.labels(model, label).inc()
-            self.confidence.observe(confidence)
+    def predicted(
+        self, snapshot: Snapshot, glyphs: Pixels, labels: Sequence[str], confidences: Sequence[float], seconds: float
+    ) -> None:
+        """Count the answers of one batch: glyphs, uint8 (n, 28, 28), not to be changed any more; the network's time."""
+        if not labels:
+            return
+        self._batches.append((snapshot, glyphs, labels, confidences, seconds))
+        self._images += len(labels)
+        if self._images >= _FOLDED_IMAGES:
+            self._fold_batches()
+
+    def waited(self, seconds: float) -> None:
+        """Count the time that a request, or the first of a batch, waited for its turn."""
+        self._queue[bisect_left(families.SHORT_SECONDS, seconds)] += 1
+        self._queue[-1] += seconds
+
+    def rejected(self, reason: str) -> None:
+        """Count an image that could not be read, by the code of its error."""
+        self._tallies.of("glyphserve_images_rejected", reason)[0] += 1
+
+    def serve(self, model: str, version: int) -> None:
+        """Note which version serves from now on. Any thread may."""
+        self._serving = (model, version)
+        self._swaps += 1
+
+    def watch_trial(self, counts: Callable[[], TrialCounts | None]) -> None:
+        """Count along how the trial of a candidate goes; `counts` answers None while there is none."""
+        self._trial = counts
 
     def text(self) -> bytes:
         """Write everything in Prometheus's text format."""
         return generate_latest(self._registry)
 
+    def tallies(self) -> Tallies:
+        """Bring the tallies up to date, and give them."""
+        self._fold_requests()
+        self._fold_batches()
+        self._fold_trial()
+        tallies = self._tallies
+        tallies.of("glyphserve_requests_in_flight")[0] = self.in_flight
+        tallies.of("glyphserve_model_trouble")[0] = float(self.trouble())
+        tallies.of("glyphserve_model_swaps")[0] = self._swaps
+        serving = self._serving
+        tallies.replace("glyphserve_model_info", {(serving[0], str(serving[1])): 1.0} if serving else {})
+        return tallies
 
-class _Trial(Collector):
-    """The counts of the trial that goes on; with another candidate they begin at zero."""
+    def _fold_requests(self) -> None:
+        answered, self._answered = self._answered, {}
+        for (route, method, status), cells in answered.items():
+            self._tallies.of("glyphserve_requests", route, method, str(status))[0] += sum(cells[:-1])
+            self._tallies.add("glyphserve_request_seconds", (route,), cells)
 
-    def __init__(self, counts: Callable[[], TrialCounts | None]) -> None:
-        self._counts = counts
+    def _fold_batches(self) -> None:
+        batches, self._batches, self._images = self._batches, [], 0
+        versions = {id(batch[0]): batch[0] for batch in batches}
+        for key, snapshot in versions.items():
+            self._fold_version(snapshot, batches if len(versions) == 1 else [b for b in batches if id(b[0]) == key])
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        trial = self._counts()
-        for name, explanation in _TRIAL_COUNTS.items():
-            labels, counts = trial or ({}, {})
-            family = CounterMetricFamily(f"glyphserve_trial_{name}", explanation, labels=list(labels))
-            if trial:
-                family.add_metric(list(labels.values()), counts[name])
-            yield family
+    def _fold_version(self, snapshot: Snapshot, batches: Sequence[_Batch]) -> None:
+        """Count the batches of one version, all at once."""
+        _, glyphs, labels, confidences, seconds = zip(*batches, strict=True)
+        self._observe("glyphserve_batch_images", _BATCH_IMAGES, list(map(len, labels)))
+        self._observe("glyphserve_compute_seconds", _SHORT_SECONDS, seconds)
+        self._observe("glyphserve_prediction_confidence", _CONFIDENCES, list(chain.from_iterable(confidences)))
+        read = list(chain.from_iterable(labels))
+        for label, count in Counter(read).items():
+            self._tallies.of("glyphserve_predictions", snapshot.model, label)[0] += count
+        pixels = np.frombuffer(b"".join(glyphs), np.uint8)  # NumPy's own joining costs seven times as much
+        self._window(snapshot).add(ink_mass(pixels.reshape(len(read), -1)), read)
+
+    def _observe(self, name: str, bounds: NDArray[np.float64], values: Sequence[float]) -> None:
+        counts = np.bincount(bounds.searchsorted(values), minlength=len(bounds) + 1)
+        self._tallies.add(name, (), [*counts.tolist(), sum(values)])
+
+    def _window(self, snapshot: Snapshot) -> Window:
+        key = (snapshot.model, snapshot.version)
+        window = self._windows.pop(key, None) or Window(snapshot.baseline)
+        self._windows[key] = window  # the newest stands last
+        if len(self._windows) > _MOST_WINDOWS:
+            del self._windows[next(iter(self._windows))]
+        return window
+
+    def _fold_trial(self) -> None:
+        """Add what the trial has counted since it was looked at last."""
+        now = self._trial()
+        if now is None:
+            return
+        who, counts = now
+        before = self._trial_seen[1] if self._trial_seen[0] == who else {}
+        for name in TRIAL_COUNTS:
+            grown = counts[name] - before.get(name, 0)
+            cells = self._tallies.of(f"glyphserve_trial_{name}", who["model"], who["version"], who["mode"])
+            cells[0] += grown if grown >= 0 else counts[name]  # less than before: it was begun again
+        self._trial_seen = (dict(who), dict(counts))
+
+    def windows(self) -> dict[tuple[str, int], tuple[Window, Half]]:
+        """Tell what each version has read last."""
+        return {key: (window, window.figures()) for key, window in self._windows.items()}
+
+
+class _Shown(Collector):
+    """Everything, as it is when Prometheus asks."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        tallies = Tallies(FAMILIES)
+        tallies.absorb(self._metrics.tallies().to_json())
+        _tell_drift(tallies, self._metrics.windows())
+        yield from tallies.collect()
+
+
+def _tell_drift(tallies: Tallies, windows: dict[tuple[str, int], tuple[Window, Half]]) -> None:
+    for (model, version), (window, seen) in windows.items():
+        who: Labels = (model, str(version))
+        tallies.of("glyphserve_window_images", *who)[0] = seen.images
+        tallies.of("glyphserve_ink_mean", *who)[0] = seen.mass / max(seen.images, 1)
+        if window.baseline:
+            tallies.of("glyphserve_ink_baseline_mean", *who)[0] = window.baseline.ink_mean
+            for feature, index in drift(seen, window.baseline).items():
+                tallies.of("glyphserve_drift", *who, feature)[0] = index

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from service.drift import Baseline
 from service.errors import CorruptModel
 from service.manifest import LoadedModel
 from training import MLP
@@ -23,6 +24,8 @@ class Snapshot:
     temperature: float
     generation: int = 0
     """Of the alias that led here; 0 when the version was asked for by number."""
+    baseline: Baseline | None = None
+    """What its training examples looked like, if the manifest tells."""
 
     def probabilities(self, glyphs: Pixels) -> Floats:
         """Read glyphs, uint8 (n, 28, 28): one row of probabilities each, in the order of the labels."""
@@ -42,7 +45,15 @@ class Snapshot:
 def warm_snapshot(loaded: LoadedModel, generation: int) -> Snapshot:
     """Make a snapshot and let it answer once. Raises CorruptModel when the answer is no number."""
     manifest = loaded.manifest
-    fresh = Snapshot(manifest.name, manifest.version, manifest.labels, loaded.network, manifest.temperature, generation)
+    fresh = Snapshot(
+        manifest.name,
+        manifest.version,
+        manifest.labels,
+        loaded.network,
+        manifest.temperature,
+        generation,
+        Baseline.read(manifest.details.get("baseline")),
+    )
     if not np.isfinite(fresh.probabilities(np.zeros((1, SIDE, SIDE), np.uint8))).all():
         raise CorruptModel(f"{manifest.name} version {manifest.version} answers with numbers that are not finite")
     return fresh

@@ -117,6 +117,26 @@ def export_command(weights: WeightsArgument, target: Annotated[Path, typer.Argum
     typer.echo(str(target))
 
 
+@app.command(name="describe", epilog="Example: python -m training describe models/mnist/1")
+def describe_command(model: Annotated[Path, typer.Argument(help="A folder with a manifest.json.")]) -> None:
+    """Write into a manifest what the training examples looked like, for versions that were made before that was kept.
+
+    They are opened and divided as the manifest's settings say, and must have the fingerprint that it tells.
+    """
+    from training.baseline import baseline
+    from training.experiment import split
+
+    path = model / "manifest.json"
+    with errors():
+        manifest = json.loads(path.read_bytes())
+        examples = split(recipes.get(manifest["recipe"]).replace(**manifest["settings"]), download_bar("bar")).train
+        if examples.fingerprint() != manifest["data"]["fingerprint"]:
+            raise ConfigError(f"these are not the {manifest['data']['name']} examples it was trained on", field="data")
+        manifest["baseline"] = baseline(examples)
+        write_atomically(path, (json.dumps(manifest, indent=2) + "\n").encode())
+    typer.echo(json.dumps(manifest["baseline"]))
+
+
 @app.command(name="reproduce", epilog="Example: python -m training reproduce nielsen coursera --out docs/reproduced.md")
 def reproduce_command(
     names: Annotated[list[str] | None, typer.Argument(help="Recipes; by default all published ones.")] = None,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from training.baseline import baseline
 from training.callbacks import Epoch, best_epoch
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.data import Dataset, open_source, stratified_split
@@ -173,6 +174,7 @@ class Experiment:
                 "test_examples": len(splits.test or ()),
                 "extra": _told(splits.extra),
             },
+            "baseline": baseline(splits.train),
             "metrics": metrics,
             "preprocessing": fingerprint(self.network.config.input),
             "temperature": 1.0,

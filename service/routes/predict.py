@@ -1,6 +1,7 @@
 """`POST /predict`: images in, probabilities out."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -89,17 +90,20 @@ def _answer(
     """Let the network see all glyphs as one batch; an image that could not be read is answered by its error."""
     glyphs = [glyph for glyph in read if not isinstance(glyph, ServiceError)]
     batch = np.stack(glyphs) if glyphs else np.empty((0, SIDE, SIDE), np.uint8)
-    rows = iter(predictions(snapshot.probabilities(batch), snapshot.labels, top_k) if glyphs else ())
+    started = time.perf_counter()
+    probabilities = snapshot.probabilities(batch) if glyphs else np.empty((0, len(snapshot.labels)), np.float32)
+    seconds = time.perf_counter() - started
+    rows = iter(predictions(probabilities, snapshot.labels, top_k))
     answers: list[dict[str, Any] | ServiceError] = []
     for glyph in read:
         if isinstance(glyph, ServiceError):
-            parts.metrics.rejected.labels(glyph.code).inc()
+            parts.metrics.rejected(glyph.code)
             answers.append(glyph)
             continue
         answers.append(next(rows))
     found = [answer for answer in answers if not isinstance(answer, ServiceError)]
     labels = [answer["label"] for answer in found]
-    parts.metrics.predicted(snapshot.model, labels, [answer["confidence"] for answer in found])
+    parts.metrics.predicted(snapshot, batch, labels, [answer["confidence"] for answer in found], seconds)
     parts.predictor.compare(request_id, snapshot, batch, labels)
     return answers
 

@@ -1,0 +1,75 @@
+"""Counts that are written down, added up and shown."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+
+from service.tallies import Family, Tallies
+
+FAMILIES = (
+    Family("things", "counter", "Things.", ("kind",)),
+    Family("seconds", "histogram", "Seconds.", bounds=(0.1, 1.0)),
+    Family("trouble", "gauge", "Trouble.", is_shared=True),
+    Family("running", "gauge", "Running."),
+)
+
+
+def filled(things: dict[str, int], cells: list[int], trouble: int) -> Tallies:
+    tallies = Tallies(FAMILIES)
+    for kind, count in things.items():
+        tallies.of("things", kind)[0] += count
+    tallies.add("seconds", (), [float(cell) for cell in cells])
+    tallies.of("trouble")[0] = trouble
+    tallies.of("running")[0] = 1
+    return tallies
+
+
+counts = st.builds(
+    filled,
+    st.dictionaries(st.sampled_from(["a", 'b"\n\\', "ü"]), st.integers(0, 9)),
+    st.lists(st.integers(0, 9), min_size=4, max_size=4),
+    st.integers(0, 1),
+)
+
+
+def text(tallies: Tallies) -> bytes:
+    registry = CollectorRegistry()
+    registry.register(tallies)
+    return generate_latest(registry)
+
+
+@given(st.lists(counts, min_size=1, max_size=4), st.randoms())
+def test_the_sum_of_several_is_the_same_in_any_order(several: list[Tallies], random: object) -> None:
+    def total(order: list[Tallies]) -> dict[str, object]:
+        sums = Tallies(FAMILIES)
+        for one in order:
+            sums.absorb(json.loads(json.dumps(one.to_json())))
+        return {name: sorted(samples) for name, samples in sums.to_json().items()}
+
+    shuffled = list(several)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    sums = total(several)
+    assert sums == total(shuffled)
+    assert sums["running"] == [[[], [len(several)]]]
+    assert sums["trouble"] == [[[], [max(one.of("trouble")[0] for one in several)]]]
+
+
+def test_what_is_shown_is_cumulative_and_escaped() -> None:
+    shown = text(filled({'b"\n\\': 2}, [1, 2, 3, 44], 0)).decode()
+    assert 'things_total{kind="b\\"\\n\\\\"} 2.0' in shown
+    assert 'seconds_bucket{le="0.1"} 1.0' in shown
+    assert 'seconds_bucket{le="1.0"} 3.0' in shown
+    assert 'seconds_bucket{le="+Inf"} 6.0' in shown
+    assert "seconds_sum 44.0" in shown
+    assert "seconds_count 6.0" in shown
+
+
+@pytest.mark.parametrize("foreign", [{"gone": [[[], [1.0]]]}, {"things": [[[], [1.0]]]}, {"seconds": [[[], [1.0]]]}])
+def test_what_another_release_wrote_is_passed_over(foreign: dict[str, object]) -> None:
+    tallies = Tallies(FAMILIES)
+    before = text(tallies)
+    tallies.absorb(foreign)
+    assert text(tallies) == before
