@@ -79,16 +79,24 @@ class Access:
             return
         if not self._keyed or scope in self._open:
             return
+        key = self._shown(authorization)
+        if scope not in key.scopes and "admin" not in key.scopes:
+            raise Forbidden(f"this key is not for {scope}")
+
+    def key_id(self, authorization: bytes | None) -> str | None:
+        """Name the key that a request was let in by; None where keys are not asked for."""
+        return self._shown(authorization).id if self._keyed else None
+
+    def _shown(self, authorization: bytes | None) -> Key:
         kind, _, text = (authorization or b"").decode("latin-1").partition(" ")
         shown = take_apart(text.strip()) if kind.lower() == "bearer" else None
         if shown is None:
             raise Unauthorized("this needs a key: send the header Authorization: Bearer gs_…")
         key_id, digest = shown
-        key = self._known.get(key_id)
+        key = (self._known or {}).get(key_id)
         if key is None or not hmac.compare_digest(key.sha256, digest):
             raise Unauthorized("this key is not known, or was revoked")
-        if scope not in key.scopes and "admin" not in key.scopes:
-            raise Forbidden(f"this key is not for {scope}")
+        return key
 
     def check_host(self, host: bytes | None) -> None:
         """Raise Misdirected when a request means another host: a page may have bound its own name to our address."""

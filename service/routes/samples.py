@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from tempfile import SpooledTemporaryFile
 from typing import IO, Annotated, Any
 
@@ -74,6 +74,7 @@ async def add_sample(
         source = Source(correction.request_id or "", seen.version, seen.label, seen.confidence)
     else:
         glyph, source = await asyncio.to_thread(_read, correction, snapshot, request_id)
+    source = replace(source, key_id=parts.access.key_id(request.headers.get("authorization", "").encode("latin-1")))
     sample, is_new = await asyncio.to_thread(parts.samples.add, model, glyph, correction.label, source)
     response.status_code = 201 if is_new else 200
     response.headers["Location"] = _address(sample)

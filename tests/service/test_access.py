@@ -248,3 +248,13 @@ def test_a_damaged_key_opens_nothing(settings: Settings, caplog: pytest.LogCaptu
     with pytest.raises(Unauthorized):
         access.check(b"Bearer " + text.encode(), "admin")
     assert text not in caplog.text
+
+
+async def test_a_sample_tells_by_which_key_it_came(
+    keyed: httpx.AsyncClient, keys: dict[str, str], digits: Dataset
+) -> None:
+    body = {"pixels": digits.images[0].tolist(), "label": "7"}
+    answer = await keyed.post("/samples", json=body, headers=bearer(keys["train"]))
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["source"]["key_id"] == keys["train"].split("_")[1]
+    assert keys["train"] not in answer.text
