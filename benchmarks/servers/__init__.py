@@ -1,0 +1,1 @@
+"""What `benchmarks/serving.py` measures beside this project: each server as its users would write it."""
