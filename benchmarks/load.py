@@ -1,132 +1,128 @@
-"""Load by `wrk`: a picture in its form, so many clients, every answer checked."""
+"""Clients that ask for predictions without pause over raw sockets, and check each answer."""
 
-import io
+import asyncio
 import json
-import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+import time
+from collections import Counter
+from typing import Any, cast
 
-import numpy as np
-from PIL import Image
-
-if TYPE_CHECKING:
-    from benchmarks.servers.started import Server
-
-SCRIPT = """
-local bad = 0
-wrk.method = "POST"
-wrk.body = "%(body)s"
-wrk.headers["Content-Type"] = "%(kind)s"
-function setup(thread) threads = threads or {}; table.insert(threads, thread) end
-function response(status, headers, body)
-  if status ~= 200 or not string.find(body, '%(expected)s', 1, true) then bad = bad + 1; wrong = bad end
-end
-function done(summary, latency, requests)
-  local wrong = 0
-  for _, thread in ipairs(threads) do wrong = wrong + (thread:get("wrong") or 0) end
-  io.write(string.format('{"requests": %%d, "micro": %%d, "p50": %%f, "p99": %%f, "wrong": %%d}\\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-    wrong + summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
-end
-"""
-_BOUNDARY = "----glyphserve"
+PICTURES = 16
 
 
-class Measured(NamedTuple):
-    """Figures of one load."""
+class Load:
+    """Clients that ask without pause, each on its own connection, and what came of it."""
 
-    rate: float
-    """Requests a second."""
-    cpu: float
-    """Microseconds of CPU a request."""
-    p50: float
-    p99: float
-    """Milliseconds."""
-    wrong: float
-    """Answers that were none, or named another digit."""
-
-
-Form = tuple[str, int, str, bytes, str]
-"""Picture, clients, content type, body, and what a right answer must contain."""
-
-
-class Load(NamedTuple):
-    """A server under a form of load."""
-
-    server: "Server"
-    picture: str
-    clients: int
-    kind: str
-    body: bytes
-    expected: str
-
-    def run(self, seconds: float, folder: Path) -> Measured:
-        """Send for so long."""
-        script = folder / "load.lua"
-        body = "".join(f"\\{byte:03d}" for byte in self.body)
-        script.write_text(SCRIPT % {"body": body, "kind": self.kind, "expected": self.expected})
-        if not shutil.which("wrk"):
-            sys.exit("wrk is needed: apt-get install wrk")
-        command = [
-            "taskset",
-            "--cpu-list",
-            "1",
-            "wrk",
-            "-t1",
-            f"-c{self.clients}",
-            f"-d{seconds:g}s",
-            "-s",
-            str(script),
+    def __init__(self, bodies: list[bytes], expected: dict[tuple[int, int], Any]) -> None:
+        """Ask with `bodies`; `expected` gives the answer by version and picture."""
+        head = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
+        self.requests = [
+            head + b"X-Request-ID: load-%d\r\nContent-Length: %d\r\n\r\n" % (number, len(body)) + body
+            for number, body in enumerate(bodies)
         ]
-        before = self.server.cpu_seconds()
-        done = subprocess.run([*command, self.server.url], capture_output=True, text=True, check=True)
-        used = self.server.cpu_seconds() - before
-        found = re.search(r"^\{.*\}$", done.stdout, re.M)
-        assert found, done.stdout + done.stderr
-        figures = json.loads(found[0])
-        requests = max(1, figures["requests"])
-        rate = requests / figures["micro"] * 1e6
-        return Measured(rate, used / requests * 1e6, figures["p50"] / 1e3, figures["p99"] / 1e3, figures["wrong"])
+        self.expected = expected
+        self.known: set[tuple[int, int, bytes]] = set()
+        """Bodies that were compared already."""
+        self.running = False
+        self.seconds: list[float] = []
+        self.outcomes: Counter[str] = Counter()
+        self.versions: Counter[int] = Counter()
+        self.answered = 0
+        self._awaited: list[tuple[int, asyncio.Event]] = []
+        self.connections: list[Client] = []
+
+    async def connect(self, port: int, clients: int) -> None:
+        """Open the connections."""
+        loop = asyncio.get_running_loop()
+        for number in range(clients):
+            _, client = await loop.create_connection(lambda number=number: Client(self, number), "127.0.0.1", port)
+            self.connections.append(client)
+
+    def start(self) -> None:
+        """Let all clients ask."""
+        self.running, self.seconds = True, []
+        for client in self.connections:
+            client.ask()
+
+    async def stop(self) -> list[float]:
+        """Let the last answers come, and give the seconds that each answer took."""
+        self.running = False
+        await asyncio.gather(*(client.idle.wait() for client in self.connections))
+        return self.seconds
+
+    async def after(self, answers: int) -> None:
+        """Wait for so many more answers."""
+        event = asyncio.Event()
+        self._awaited.append((self.answered + answers, event))
+        await event.wait()
+
+    def take(self, picture: int, head: bytes, body: bytes, seconds: float) -> None:
+        """Count an answer and hold it against what its version answers."""
+        self.answered += 1
+        self.seconds.append(seconds)
+        self.outcomes[self._judge(picture, head, body)] += 1
+        for count, event in self._awaited:
+            if self.answered >= count:
+                event.set()
+        self._awaited = [(count, event) for count, event in self._awaited if not event.is_set()]
+
+    def _judge(self, picture: int, head: bytes, body: bytes) -> str:
+        if not head.startswith(b"HTTP/1.1 200 "):
+            return head.partition(b"\r\n")[0].decode()
+        version = int(head.lower().partition(b"\r\nx-model-version:")[2].partition(b"\r\n")[0])
+        self.versions[version] += 1
+        if (version, picture, body) not in self.known:
+            answer = json.loads(body)
+            if answer["version"] != version or probabilities(answer) != self.expected[version, picture]:
+                return "not what its version answers"
+            self.known.add((version, picture, body))
+        return "right"
 
 
-def forms(pictures: dict[str, tuple[np.ndarray, str]]) -> Iterator[Form]:
-    """List the loads: the plain picture for 32 clients and for one, then others."""
-    gray, label = pictures["digit"]
-    plain = saved(gray, "PNG")
-    pixels = (gray.reshape(1, 784) / 255).round(4)
-    tensor = {"name": "x", "shape": [1, 784], "datatype": "FP32", "data": pixels.ravel().tolist()}
-    for clients in (32, 1):
-        yield "PNG 28×28", clients, *multipart(plain), f'"{label}"'
-        yield "tensor", clients, "application/json", json.dumps({"inputs": [tensor]}).encode(), f'"{label}"'
-    for name, content in (
-        ("JPEG 28×28", saved(gray, "JPEG")),
-        ("PNG 112×112", saved(enlarged(gray, 4), "PNG")),
-        ("JPEG 280×280", saved(enlarged(gray, 10), "JPEG")),
-    ):
-        yield name, 32, *multipart(content), '"label"'
+class Client(asyncio.Protocol):
+    """One connection with one request in flight."""
+
+    def __init__(self, load: Load, number: int) -> None:
+        """Begin with another picture than the others do."""
+        self._load, self._picture, self._sent = load, number % PICTURES, 0.0
+        self._received = b""
+        self.idle = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way to write."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own type
+        self.idle.set()
+
+    def ask(self) -> None:
+        """Send the next request."""
+        self.idle.clear()
+        self._picture = (self._picture + 1) % PICTURES
+        self._sent = time.perf_counter()
+        self._transport.write(self._load.requests[self._picture])
+
+    def data_received(self, data: bytes) -> None:
+        """Collect an answer; then ask again, unless the round is over."""
+        self._received += data
+        head, end, body = self._received.partition(b"\r\n\r\n")
+        if not end:
+            return
+        length = int(head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0])
+        if len(body) < length:
+            return
+        self._received = b""
+        self._load.take(self._picture, head, body, time.perf_counter() - self._sent)
+        if self._load.running:
+            self.ask()
+        else:
+            self.idle.set()
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 -- any reason is a failure
+        """Count a request that was in flight as failed."""
+        if not self.idle.is_set():
+            self._load.outcomes["connection lost"] += 1
+            self._load.running = False
+            self.idle.set()
 
 
-def saved(gray: np.ndarray, kind: str) -> bytes:
-    """Encode a picture."""
-    file = io.BytesIO()
-    Image.fromarray(gray).save(file, kind)
-    return file.getvalue()
-
-
-def enlarged(gray: np.ndarray, times: int) -> np.ndarray:
-    """Make a picture larger."""
-    side = 28 * times
-    return np.asarray(Image.fromarray(gray).resize((side, side), Image.Resampling.BICUBIC))
-
-
-def multipart(content: bytes) -> tuple[str, bytes]:
-    """Write a form with one file, as browsers and curl do: (content type, body)."""
-    head = (
-        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="digit.png"\r\n'
-        "Content-Type: image/png\r\n\r\n"
-    )
-    return f"multipart/form-data; boundary={_BOUNDARY}", head.encode() + content + f"\r\n--{_BOUNDARY}--\r\n".encode()
+def probabilities(answer: dict[str, Any]) -> Any:
+    """Give what must be equal bit for bit: JSON keeps every bit of a float."""
+    return answer["label"], answer["confidence"], answer["probabilities"]

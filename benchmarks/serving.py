@@ -1,6 +1,6 @@
 """Predictions per second beside plain FastAPI, LitServe, BentoML, MLServer and a constant answer, in one run.
 
-    python benchmarks/serving.py [--seconds 3] [--rounds 3] [--only ours,fastapi] [--environments DIR]
+    python -m benchmarks.serving [--seconds 3] [--rounds 3] [--only ours,fastapi] [--environments DIR]
 
 Needs `wrk` and two cores: the servers have the first, the load has the second. Every peer gets an environment of its
 own (made by the first run) and the network 784-128-64-10 that this project's server gets, too. All servers are
@@ -15,10 +15,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).parents[1])  # not this folder, whose `training.py` would hide the package
-
-from benchmarks.load import Load, Measured, forms  # noqa: E402 -- after the path is set
-from benchmarks.servers.started import SERVERS, Server, make_environments, trained_weights  # noqa: E402
+from benchmarks.servers.started import SERVERS, Server, make_environments, trained_weights
+from benchmarks.wrk import Load, Measured, forms
 
 COLUMNS = "| server | picture | clients | req/s | × | CPU µs | × less | p50 ms | × | p99 ms | wrong | start s | MiB |"
 

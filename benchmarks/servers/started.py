@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from benchmarks.load import Form, Load
+    from benchmarks.wrk import Form, Load
 
 ROOT = Path(__file__).parents[2]
 OWN = ["numpy", "pillow"]
