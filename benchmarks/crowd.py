@@ -93,7 +93,8 @@ async def run(port: int, options: argparse.Namespace) -> bool:
     print(
         f"{options.clients} clients, {options.seconds:g} s: {crowd.outcomes.total():,} answers {dict(crowd.outcomes)}"
     )
-    print(f"  {dict(crowd.outcomes)}, p50 {percentile(crowd.seconds, 0.5):.0f} ms, p99 {percentile(crowd.seconds):.0f} ms")
+    print(f"  {dict(crowd.outcomes)}")
+    print(f"  p50 {percentile(crowd.seconds, 0.5):.0f} ms, p99 {percentile(crowd.seconds):.0f} ms")
     print(f"  liveness: asked {len(live)} times, p99 {percentile(live):.1f} ms")
     calm, busy = Crowd(port), Crowd(port)
     await calm.run(8, LAST_SECONDS)
