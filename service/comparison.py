@@ -92,7 +92,7 @@ def _held_out(
     text += f" on {mine.examples:,} held out, p = {figures['mcnemar_p']:.2g}"
     if samples := rules.samples():
         corrected, misread = (evaluate(each.network, samples).accuracy for each in (new, old))
-        tolerated = mine.accuracy >= theirs.accuracy - TOLERATED_LOSS and corrected > misread
+        tolerated = round(theirs.accuracy - mine.accuracy, 9) <= TOLERATED_LOSS and corrected > misread
         better = (better and corrected >= misread) or tolerated
         text += f", {corrected:.4f} against {misread:.4f} on {len(samples):,} samples"
         figures |= {"samples": len(samples), "samples_accuracy": corrected, "against_samples_accuracy": misread}
