@@ -121,10 +121,13 @@ class Samples:
         What is deleted meanwhile, or damaged, is left out.
         """
         entries = sorted(self.list(model), key=lambda entry: entry.sample_id)
-        with ThreadPoolExecutor(_READERS) as readers:  # a store across a network answers many at once
+        readers = ThreadPoolExecutor(_READERS)  # a store across a network answers many at once
+        try:
             for sample in readers.map(self._attempt, entries):
                 if sample:
                     yield sample
+        finally:
+            readers.shutdown(cancel_futures=True)  # who has seen enough does not wait for the rest
 
     def delete(self, model: str, choose: Callable[[Entry], bool]) -> int:
         """Delete the samples whose newest entries are chosen; answer how many."""
@@ -206,7 +209,7 @@ def count_by_label(entries: Sequence[Entry]) -> dict[str, int]:
 
 def _entry(key: str, size: int) -> Entry:
     sample_id, stamp, label = key.rpartition("/")[2].removesuffix(".json").split("-")
-    return Entry(sample_id, int(stamp), bytes.fromhex(label).decode(), key, size)
+    return Entry(sample_id, int(stamp), bytes.fromhex(label).decode(errors="replace"), key, size)
 
 
 def _bytes(listing: Listing) -> int:

@@ -148,12 +148,15 @@ def test_damaged_and_foreign_objects_are_passed_over(samples: Samples, store: St
     first, second, *_ = samples.list("mnist")
     store.put(first.key, b"{}")
     store.put(second.key, store.get(samples.list("mnist")[2].key))  # whole, but another picture
-    store.put("samples/mnist/.DS_Store", b"x")
+    for foreign in (".DS_Store", f"{'0' * 32}-{'0' * 16}-7.json", f"{'0' * 32}.json"):
+        store.put(f"samples/mnist/{foreign}", b"x")
     assert len(list(samples.read_all("mnist"))) == 3
     for entry in (first, second):
         with pytest.raises(NotFound):
             samples.get("mnist", entry.sample_id)
     assert samples.delete("mnist", chosen_by()) == 5
+    store.put(f"samples/mnist/{'0' * 32}-{'0' * 16}-ff.json", b"x")
+    assert [entry.label for entry in samples.list("mnist")] == ["\ufffd"]
 
 
 @pytest.mark.parametrize("shade", [0, 255, 7])
