@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -107,10 +108,14 @@ class Server:
         self.http = httpx.Client(base_url=self.url, timeout=20)
 
     def submit(self, **body: Any) -> dict[str, Any]:
-        """Queue a job once the worker has prepared the database."""
-        answer = wait_until(
-            lambda: a if (a := self.http.post("/train", json=body)).status_code != 503 else None, "the jobs database"
-        )
+        """Queue a job, asking again with the same key while the service or its database is too busy to say."""
+        headers = {"Idempotency-Key": secrets.token_hex(8)}
+
+        def ask() -> httpx.Response | None:
+            answer = self.http.post("/train", json=body, headers=headers)
+            return None if answer.status_code == 503 else answer
+
+        answer = wait_until(ask, "the jobs database")
         assert answer.status_code == 202, answer.text
         return dict(answer.json())
 
