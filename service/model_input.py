@@ -91,7 +91,7 @@ def _pixels(values: NDArray[Any]) -> Pixels:
         return values.astype(np.uint8) * np.uint8(255)
     if values.dtype != np.uint8 and (values.min() < 0 or values.max() > 255):
         raise InvalidTensor("whole numbers are pixels from 0 to 255", field="data")
-    return values.astype(np.uint8, copy=False)
+    return values.astype(np.uint8)  # a copy: metrics keep it for a while, and it must not keep the whole body
 
 
 def _of_glyphs(glyphs: Pixels, form: InputForm) -> Batch:

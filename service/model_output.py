@@ -36,7 +36,7 @@ def classification(probabilities: Floats, labels: tuple[str, ...], most: int) ->
     """Write the most probable classes of each row as `value:index:label`, highest first; no more than there are."""
     order = ranked(probabilities)[:, :most]
     rows = [
-        f"{probabilities[row, place]}:{place}:{labels[place]}".encode()
+        f"{probabilities[row, place]!s}:{place}:{labels[place]}".encode()
         for row, places in enumerate(order.tolist())
         for place in places
     ]

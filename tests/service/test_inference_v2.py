@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import gzip
 import io
@@ -328,3 +329,16 @@ async def test_errors_of_the_addresses_are_in_the_one_shape(client: httpx.AsyncC
     assert_refused(await client.get(PATH), 405, "method_not_allowed")
     assert_refused(await client.get("/v2/nothing"), 404)
     assert_refused(await client.post("/v2/models/mnist"), 405)
+
+
+async def test_many_at_once_each_get_their_own_answer(
+    client: httpx.AsyncClient, digits: Dataset, reference: Any
+) -> None:
+    async def ask(start: int, rows: int) -> bool:
+        images = digits.images[start : start + rows]
+        request = binary_request(images.tobytes(), "UINT8", [rows, 28, 28], id=str(start))
+        answer = await client.post(PATH, **request)
+        return answer.json()["id"] == str(start) and np.allclose(values_of(answer), reference(images), atol=1e-6)
+
+    sizes = [1, 2, 70, 1, 130, 3] * 16
+    assert all(await asyncio.gather(*(ask(17 * place, rows) for place, rows in enumerate(sizes))))
