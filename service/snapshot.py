@@ -1,15 +1,16 @@
 """One model version in memory, ready to answer."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from service.drift import Baseline
 from service.errors import CorruptModel
 from service.manifest import LoadedModel
+from service.steady import Outputs, steady_outputs
 from training import MLP
 from training.arrays import Floats, Pixels
-from training.evaluation import class_probabilities
 from training.preprocess import SIDE
 
 
@@ -27,13 +28,22 @@ class Snapshot:
     baseline: Baseline | None = None
     """What its training examples looked like, if the manifest tells."""
 
+    @cached_property
+    def _outputs(self) -> Outputs:
+        return steady_outputs(self.network)
+
     def probabilities(self, glyphs: Pixels) -> Floats:
         """Read glyphs, uint8 (n, 28, 28): one row of probabilities each, in the order of the labels."""
         return self.read(self.network.config.input.features(glyphs))
 
     def read(self, features: Floats) -> Floats:
-        """Read what the network itself takes, float32 (n, inputs): one row of probabilities each."""
-        probabilities = class_probabilities(self.network, features)
+        """Read what the network itself takes, float32 (n, inputs): one row of probabilities each.
+
+        To the last bit they are the same for a row whatever it is read with.
+        """
+        probabilities = self._outputs(features)
+        if probabilities.shape[1] == 1:  # a single sigmoid, for the second of two classes
+            probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
         if self.temperature == 1:
             return probabilities
         # Softmax at a temperature, from probabilities: p^(1/T), normalised (Guo et al. 2017).

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from service.dependencies import Parts
 from service.explain import explain
 from service.settings import Settings
+from service.steady import steady_outputs
 from tests.service.conftest import half_trained, png
 from tests.service.test_inference_v2 import assert_refused
 from training import Dataset
@@ -22,10 +23,10 @@ MODEL = "/v1/models/mnist"
 
 @pytest.fixture
 def reference(app: FastAPI, digits: Dataset) -> Floats:
-    """What training's `predict` says of the first four digits, by the very weights that serve."""
+    """What training's network says of the first four digits by the very weights that serve, to the bit."""
     parts: Parts = app.state.parts
     network = parts.predictor.serving.network
-    return network.predict(network.config.input.features(digits.images[:4]))
+    return steady_outputs(network)(network.config.input.features(digits.images[:4]))
 
 
 async def answered(client: httpx.AsyncClient, path: str, body: Any) -> Any:

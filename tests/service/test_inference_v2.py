@@ -15,6 +15,7 @@ from PIL import Image
 from service.compression import compressed
 from service.dependencies import Parts
 from service.settings import Settings
+from service.steady import steady_outputs
 from tests.service.conftest import half_trained, png
 from training import Dataset
 from training.arrays import Floats
@@ -49,12 +50,12 @@ def binary_request(content: bytes, datatype: str, shape: list[int], **more: Any)
 
 @pytest.fixture
 def reference(app: FastAPI) -> Any:
-    """What training's `predict` says, by the very weights that serve."""
+    """What training's network says by the very weights that serve, to the bit in any company."""
     parts: Parts = app.state.parts
     network = parts.predictor.serving.network
 
     def probabilities(images: Any) -> Floats:
-        return network.predict(network.config.input.features(images))
+        return steady_outputs(network)(network.config.input.features(images))
 
     return probabilities
 
@@ -293,7 +294,7 @@ async def test_versions_are_asked_for_by_number(app: FastAPI, client: httpx.Asyn
     answer = await client.post(f"/v2/models/mnist/versions/{made}/infer", json=body)
     assert answer.json()["model_version"] == answer.headers["x-model-version"] == str(made)
     network = parts.registry.load("mnist", made).network
-    expected = network.predict(network.config.input.features(digits.images[:1]))
+    expected = steady_outputs(network)(network.config.input.features(digits.images[:1]))
     assert np.array_equal(values_of(answer), expected)
     for path in ("mnist/versions/9", "mnist/versions/x", "mnist/versions/-1", "mnist/versions/01", "other", "A%20b"):
         assert_refused(await client.post(f"/v2/models/{path}/infer", json=body), 404, "not_found")

@@ -200,6 +200,7 @@ async def test_the_description_tells_every_form_of_a_prediction_and_the_shape_of
     description = (await client.get("/openapi.json")).json()
     forms = description["paths"]["/predict"]["post"]["requestBody"]["content"]
     assert {"multipart/form-data", "image/png", "image/jpeg", "application/json"} <= set(forms)
-    for operations in description["paths"].values():
+    for path, operations in description["paths"].items():
+        kind = "application/json" if path.startswith(("/v1", "/v2")) else "application/problem+json"
         for operation in operations.values():
-            assert list(operation["responses"]["default"]["content"]) == ["application/problem+json"]
+            assert list(operation["responses"]["default"]["content"]) == [kind]
