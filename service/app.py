@@ -14,6 +14,7 @@ from starlette.routing import Match, Route
 
 from service.access import Access
 from service.admission import Admission
+from service.board import Siblings
 from service.dependencies import Parts
 from service.edge import Edge
 from service.errors import (
@@ -30,7 +31,8 @@ from service.keys import Keys
 from service.metrics import Metrics
 from service.predictor import Predictor
 from service.problems import error_headers, problem, problem_type
-from service.recent import Recent
+from service.publishing import keep_publishing, publish
+from service.recent import Recent, shared_folder
 from service.registry import Registry
 from service.released import adopt_released
 from service.routes import docs, downloads, health, inference, models, predict, samples, train
@@ -43,9 +45,9 @@ log = logging.getLogger(__name__)
 _HTTP_ERRORS = {400: MalformedRequest, 404: NotFound, 405: MethodNotAllowed, 413: PayloadTooLarge, 503: Unavailable}
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, siblings: Siblings | None = None) -> FastAPI:
     """Build the application: it opens the store, adopts the released models, and answers by the alias's version."""
-    metrics = Metrics()
+    metrics = Metrics(siblings)
     store = open_store(settings.store_location)
     registry = Registry(store)
     predictor = Predictor(
@@ -53,9 +55,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
     metrics.trouble = lambda: predictor.trouble is not None
     metrics.watch_trial(lambda: (trial.labels, asdict(trial.figures())) if (trial := predictor.trial) else None)
-    recent = Recent(settings.remembered_images)
+    recent = Recent(settings.remembered_images, shared_folder(settings.home) if siblings else None)
     access = Access(Keys(store), settings)
-    parts = Parts(settings, registry, predictor, Jobs(settings), metrics, open_samples(store, settings), recent, access)
+    samples = open_samples(store, settings)
+    parts = Parts(settings, registry, predictor, Jobs(settings), metrics, samples, recent, access, siblings=siblings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -63,8 +66,11 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.to_thread(predictor.follow)
         await asyncio.to_thread(access.follow)
         following = asyncio.create_task(_follow(registry, parts, adopted=adopted))
+        publishing = asyncio.create_task(keep_publishing(parts))
         yield
         following.cancel()
+        publishing.cancel()
+        publish(parts)
         recent.close()
         await asyncio.to_thread(predictor.close)
         await asyncio.to_thread(parts.jobs.close)

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from service.access import Access
+from service.board import Siblings
 from service.images import ImageLimits
 from service.jobs import Jobs
 from service.metrics import Metrics
@@ -31,6 +32,8 @@ class Parts:
     recent: Recent
     access: Access
     statistics: Statistics = field(default_factory=Statistics)
+    siblings: Siblings | None = None
+    """The other API processes of this host, if there are any."""
     draining: threading.Event = field(default_factory=threading.Event)
     """Set when the server is to end: what would go on for long ends now."""
 

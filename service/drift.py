@@ -7,8 +7,8 @@ distributions; by custom 0.1 is a small shift, and above 0.25 it is time to look
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -82,9 +82,9 @@ class Half:
 class Window:
     """The images that a version has read last."""
 
-    def __init__(self, baseline: Baseline | None) -> None:
+    def __init__(self, model: str, version: int, baseline: Baseline | None) -> None:
         """Begin with none."""
-        self.baseline = baseline
+        self._model, self._version, self._baseline = model, version, baseline
         self._edges = np.array(baseline.ink_edges if baseline else (), np.float32)
         self._older, self._newer = Half(), Half()
 
@@ -98,6 +98,23 @@ class Window:
     def figures(self) -> Half:
         """Tell what is in it."""
         return self._older.plus(self._newer)
+
+    def to_json(self) -> dict[str, Any]:
+        """Write down what is in it, and what to hold it against."""
+        baseline = asdict(self._baseline) if self._baseline else None
+        seen = vars(self.figures())  # not `asdict`, which would count the items of the Counter
+        return {"model": self._model, "version": self._version, "seen": seen, "baseline": baseline}
+
+
+def joined(windows: Iterable[dict[str, Any]]) -> dict[tuple[str, int], tuple[Half, Baseline | None]]:
+    """Add up written windows by model and version."""
+    sums: dict[tuple[str, int], tuple[Half, Baseline | None]] = {}
+    for window in windows:
+        key = (window["model"], window["version"])
+        seen = Half(**window["seen"] | {"labels": Counter(window["seen"]["labels"])})
+        before, baseline = sums.get(key, (Half(), Baseline(**window["baseline"]) if window["baseline"] else None))
+        sums[key] = (before.plus(seen), baseline)
+    return sums
 
 
 def drift(seen: Half, baseline: Baseline) -> dict[str, float]:

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from service import families
-from service.drift import Half, Window, drift
+from service.board import Siblings
+from service.drift import Window, drift, joined
 from service.families import FAMILIES, SECONDS, TRIAL_COUNTS
 from service.snapshot import Snapshot
 from service.tallies import Cells, Labels, Tallies
@@ -42,16 +44,18 @@ _Batch = tuple[Snapshot, Pixels, Sequence[str], Sequence[float], float]
 class Metrics:
     """All metrics of one application."""
 
-    def __init__(self) -> None:
-        """Begin at zero."""
+    def __init__(self, siblings: Siblings | None = None) -> None:
+        """Begin at zero, or go on where a process that was killed in this place ended; show all siblings' sum."""
         self._tallies = Tallies(FAMILIES)
+        self._siblings = siblings
+        self._tallies.absorb(_lasting(siblings.inherited) if siblings else {})
         self._answered: dict[tuple[str, str, int], Cells] = {}
         self._batches: list[_Batch] = []
         self._images = 0
         self._windows: dict[tuple[str, int], Window] = {}
         self._queue = self._tallies.of("glyphserve_queue_seconds")
         self._serving: tuple[str, int] | None = None
-        self._swaps = 0.0
+        self._swaps = self._tallies.of("glyphserve_model_swaps")[0]
         self._trial: Callable[[], TrialCounts | None] = lambda: None
         self._trial_seen: TrialCounts = ({}, {})
         self.in_flight = 0
@@ -146,7 +150,7 @@ class Metrics:
 
     def _window(self, snapshot: Snapshot) -> Window:
         key = (snapshot.model, snapshot.version)
-        window = self._windows.pop(key, None) or Window(snapshot.baseline)
+        window = self._windows.pop(key, None) or Window(*key, snapshot.baseline)
         self._windows[key] = window  # the newest stands last
         if len(self._windows) > _MOST_WINDOWS:
             del self._windows[next(iter(self._windows))]
@@ -165,9 +169,16 @@ class Metrics:
             cells[0] += grown if grown >= 0 else counts[name]  # less than before: it was begun again
         self._trial_seen = (dict(who), dict(counts))
 
-    def windows(self) -> dict[tuple[str, int], tuple[Window, Half]]:
-        """Tell what each version has read last."""
-        return {key: (window, window.figures()) for key, window in self._windows.items()}
+    def page(self) -> dict[str, Any]:
+        """Write down everything for siblings."""
+        tallies = self.tallies().to_json()
+        return {"tallies": tallies, "windows": [window.to_json() for window in self._windows.values()]}
+
+    def pages(self) -> Iterator[dict[str, Any]]:
+        """Give the pages of all processes."""
+        yield self.page()
+        for page in self._siblings.others() if self._siblings else ():
+            yield page if page["is_alive"] else {"tallies": _lasting(page), "windows": []}
 
 
 class _Shown(Collector):
@@ -177,18 +188,26 @@ class _Shown(Collector):
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        tallies = Tallies(FAMILIES)
-        tallies.absorb(self._metrics.tallies().to_json())
-        _tell_drift(tallies, self._metrics.windows())
+        tallies, windows = Tallies(FAMILIES), list[dict[str, Any]]()
+        for page in self._metrics.pages():
+            tallies.absorb(page["tallies"])
+            windows += page["windows"]
+        _tell_drift(tallies, windows)
         yield from tallies.collect()
 
 
-def _tell_drift(tallies: Tallies, windows: dict[tuple[str, int], tuple[Window, Half]]) -> None:
-    for (model, version), (window, seen) in windows.items():
+def _lasting(page: dict[str, Any]) -> dict[str, Any]:
+    """Give what a process has counted, without what was only so while it lived."""
+    gauges = {family.name for family in FAMILIES if family.kind == "gauge"}
+    return {name: samples for name, samples in page.get("tallies", {}).items() if name not in gauges}
+
+
+def _tell_drift(tallies: Tallies, windows: Sequence[dict[str, Any]]) -> None:
+    for (model, version), (seen, baseline) in joined(windows).items():
         who: Labels = (model, str(version))
         tallies.of("glyphserve_window_images", *who)[0] = seen.images
         tallies.of("glyphserve_ink_mean", *who)[0] = seen.mass / max(seen.images, 1)
-        if window.baseline:
-            tallies.of("glyphserve_ink_baseline_mean", *who)[0] = window.baseline.ink_mean
-            for feature, index in drift(seen, window.baseline).items():
+        if baseline:
+            tallies.of("glyphserve_ink_baseline_mean", *who)[0] = baseline.ink_mean
+            for feature, index in drift(seen, baseline).items():
                 tallies.of("glyphserve_drift", *who, feature)[0] = index

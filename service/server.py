@@ -1,16 +1,21 @@
 """The API process: uvicorn around the application."""
 
 import asyncio
+import os
 import signal
 import socket
 import sys
+import threading
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
 
 from service.app import create_app
+from service.board import Siblings
 from service.deadlines import keep_deadlines
 from service.dependencies import Parts
+from service.processes import announcement
 from service.protocol import connection_class
 from service.settings import Settings
 
@@ -21,9 +26,9 @@ _READ_SECONDS = 0.05
 class _Server(uvicorn.Server):
     """Says where it listens once it does, keeps deadlines, and ends without losing a request."""
 
-    def __init__(self, parts: Parts, config: uvicorn.Config) -> None:
+    def __init__(self, parts: Parts, config: uvicorn.Config, announce: Callable[[str, int], object]) -> None:
         super().__init__(config)
-        self._parts = parts
+        self._parts, self._announce = parts, announce
         self._drain_seconds = 0.0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -47,19 +52,34 @@ class _Server(uvicorn.Server):
             return
         self._deadlines = asyncio.create_task(keep_deadlines(self.server_state.connections))
         host, port = self.servers[0].sockets[0].getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        sys.stdout.write(
-            f"glyphserve is ready at {url}\n"
-            f"  read a digit   curl -F file=@digit.png {url}/predict\n"
-            f"  train          curl -X POST {url}/train\n"
-            f"  everything     {url}/docs\n"
-        )
-        sys.stdout.flush()
+        self._announce(host, port)
 
 
-def run_server(settings: Settings, *, finish_seconds: int) -> None:
-    """Serve until SIGTERM or SIGINT; after draining, requests in flight get `finish_seconds` to finish."""
-    app = create_app(settings)
+def _print(host: str, port: int) -> None:
+    sys.stdout.write(announcement(host, port))
+    sys.stdout.flush()
+
+
+def _end_with_the_parent() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def run_server(
+    settings: Settings,
+    *,
+    finish_seconds: int,
+    siblings: Siblings | None = None,
+    listener: socket.socket | None = None,
+    announce: Callable[[str, int], object] = _print,
+) -> None:
+    """Serve until SIGTERM or SIGINT; after draining, requests in flight get `finish_seconds` to finish.
+
+    As one of several processes it has siblings and a listening socket from a parent, and ends when that does.
+    `announce` hears the address once it is served.
+    """
+    app = create_app(settings, siblings)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -72,10 +92,12 @@ def run_server(settings: Settings, *, finish_seconds: int) -> None:
         server_header=False,
         timeout_graceful_shutdown=finish_seconds,
     )
-    server = _Server(app.state.parts, config)
+    server = _Server(app.state.parts, config, announce)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has drained; by then there is nothing left for it to do.
         signal.signal(number, lambda *_: None)
-    server.run()
+    if siblings:
+        threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    server.run(sockets=[listener] if listener else None)
     if not server.started:
         sys.exit(1)

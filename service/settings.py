@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     """Let everybody predict, even when there are keys."""
     open_metrics: bool = True
     """Let everybody read /metrics, even when there are keys."""
+    processes: int = Field(default=1, ge=1, le=64)
+    """API processes that share the port, one for each core that shall answer."""
     model: str = "mnist"
     """The model that answers when a request names none."""
     alias: str = "production"

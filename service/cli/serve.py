@@ -2,20 +2,16 @@
 
 import logging
 import os
-import subprocess
+import socket
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from service.settings import Settings
+from service.supervisor import Supervisor
 
-_RESTART_SECONDS = 0.5  # after a second death in a row; after the first it starts again at once
-_STABLE_SECONDS = 5.0
-_LONGEST_WAIT_SECONDS = 60.0
 _WORKER_STOP_SECONDS = 5.0
 _FINISH_SECONDS = 8
 
@@ -24,12 +20,14 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: glyphserve serve --port 8080")(serve)
     app.command(epilog="Example: glyphserve worker --home /var/lib/glyphserve")(worker)
+    app.command(hidden=True)(api)
 
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 for any free one.")] = None,
     home: Annotated[Path | None, typer.Option(help="Folder for models and jobs.")] = None,
+    processes: Annotated[int | None, typer.Option(help="API processes that share the port.")] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Allow an address that others can reach, without keys.")
     ] = False,
@@ -38,7 +36,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve predictions and training jobs until Ctrl-C."""
-    given: dict[str, Any] = {"host": host, "port": port, "home": home}
+    given: dict[str, Any] = {"host": host, "port": port, "home": home, "processes": processes}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     if not insecure and not settings.is_local and not _has_keys(settings):
         sys.stderr.write(
@@ -51,14 +49,52 @@ def serve(
 
     use_better_kernel()
     settings.home.mkdir(parents=True, exist_ok=True)
-    supervisor = None if no_worker else _WorkerSupervisor(settings.home)
-    from service.server import run_server  # after the worker is on its way: both start at the same time
-
+    supervisor = None if no_worker else _keep_worker(settings)
     try:
-        run_server(settings, finish_seconds=_FINISH_SECONDS)
+        if settings.processes > 1:
+            _serve_together(settings)
+        else:
+            from service.server import run_server  # after the worker is on its way: both start at the same time
+
+            run_server(settings, finish_seconds=_FINISH_SECONDS)
     finally:
         if supervisor:
-            supervisor.stop()
+            supervisor.ask_to_end()
+            supervisor.wait(_WORKER_STOP_SECONDS)
+
+
+def _serve_together(settings: Settings) -> None:
+    from service.processes import run_processes
+
+    try:
+        run_processes(settings, finish_seconds=_FINISH_SECONDS)
+    except OSError as error:
+        sys.stderr.write(f"error: cannot listen on {settings.host}:{settings.port}: {error.strerror}\n")
+        raise typer.Exit(1) from None
+
+
+def _keep_worker(settings: Settings) -> Supervisor:
+    arguments = ["worker", "--stop-when-stdin-closes"]
+    return Supervisor("the worker", arguments, {"HOME": str(settings.home.absolute())})
+
+
+def api(place: int, listener: int, board: int, telling: int) -> None:
+    """Be one of several API processes; `serve --processes` starts them with what they inherit."""
+    from training.kernel import use_better_kernel
+
+    settings = Settings()
+    _log(settings)
+    use_better_kernel()
+    from service.board import Board, Siblings
+    from service.server import run_server
+
+    run_server(
+        settings,
+        finish_seconds=_FINISH_SECONDS,
+        siblings=Siblings(Board(board, settings.processes), place),
+        listener=socket.socket(fileno=listener),
+        announce=lambda *_: os.write(telling, b"."),
+    )
 
 
 def worker(
@@ -85,44 +121,3 @@ def _has_keys(settings: Settings) -> bool:
     from service.store import open_store
 
     return bool(Keys(open_store(settings.store_location)).list())
-
-
-class _WorkerSupervisor:
-    """Keeps one worker process running, and waits longer and longer with one that keeps dying."""
-
-    def __init__(self, home: Path) -> None:
-        self._environment = os.environ | {"GLYPHSERVE_HOME": str(home.absolute())}
-        self._stopping = threading.Event()
-        self._process = self._start()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        # A session of its own: Ctrl-C in the terminal reaches the server alone, which then ends the worker.
-        command = [sys.executable, "-m", "service", "worker", "--stop-when-stdin-closes"]
-        return subprocess.Popen(  # noqa: S603 -- our own command
-            command, env=self._environment, stdin=subprocess.PIPE, start_new_session=True
-        )
-
-    def _watch(self) -> None:
-        wait = 0.0
-        while True:
-            started = time.monotonic()
-            code = self._process.wait()
-            if self._stopping.is_set():
-                return
-            wait = 0.0 if time.monotonic() - started > _STABLE_SECONDS else wait
-            sys.stderr.write(f"the worker ended with code {code}; it starts again in {wait:.1f} s\n")
-            if self._stopping.wait(wait):
-                return
-            wait = min(max(2 * wait, _RESTART_SECONDS), _LONGEST_WAIT_SECONDS)
-            self._process = self._start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._process.terminate()
-        try:
-            self._process.wait(_WORKER_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        self._thread.join(_WORKER_STOP_SECONDS)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from service.dependencies import PartsDep
 from service.errors import Unavailable
 from service.metrics import CONTENT_TYPE
+from service.publishing import publish, states
 
 router = APIRouter(tags=["health"])
 
@@ -19,7 +20,10 @@ async def live() -> dict[str, bool]:
 
 @router.get("/health/ready")
 async def ready(parts: PartsDep) -> dict[str, Any]:
-    """Tell that a verified model serves (503 otherwise), which, and what trouble there is with a newer one."""
+    """Tell that a verified model serves (503 otherwise), which, and what trouble there is with a newer one.
+
+    `processes` tells the same of each API process of this host, the one that answers first.
+    """
     if parts.draining.is_set():
         raise Unavailable("the server is about to end", retry_after_seconds=1)
     serving = parts.predictor.serving
@@ -30,10 +34,12 @@ async def ready(parts: PartsDep) -> dict[str, Any]:
         "version": serving.version,
         "generation": serving.generation,
         "trouble": parts.predictor.trouble,
+        "processes": states(parts),
     }
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(parts: PartsDep) -> Response:
     """Give everything that is counted, in Prometheus's text format."""
+    publish(parts)  # what was shown once is never lost, so that no count goes down
     return Response(parts.metrics.text(), media_type=CONTENT_TYPE)

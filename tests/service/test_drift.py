@@ -1,5 +1,6 @@
 """The index of drift, and the window that it is measured over."""
 
+import json
 import math
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.drift import HALF_WINDOW, Baseline, Window, drift, stability_index
+from service.drift import HALF_WINDOW, Baseline, Window, drift, joined, stability_index
 
 GIVEN: dict[str, Any] = {
     "examples": 100,
@@ -54,7 +55,7 @@ def test_a_baseline_that_cannot_be_read_is_none(damage: Any) -> None:
 def test_a_window_tells_of_the_last_images_and_forgets_those_before() -> None:
     baseline = Baseline.read(GIVEN)
     assert baseline is not None
-    window = Window(baseline)
+    window = Window("mnist", 1, baseline)
     rng = np.random.default_rng(0)
 
     def add(images: int, low: float, high: float, label: str) -> None:
@@ -73,8 +74,20 @@ def test_a_window_tells_of_the_last_images_and_forgets_those_before() -> None:
     assert drift(seen, baseline)["ink"] < 0.01 < before["ink"]
 
 
+def test_written_windows_add_up() -> None:
+    baseline = Baseline.read(GIVEN)
+    windows = [Window("mnist", version, baseline) for version in (1, 1, 2)]
+    for number, window in enumerate(windows):
+        window.add(np.full(10, 0.2 * number, np.float32), ["a"] * 9 + ["b"])
+    found = joined(json.loads(json.dumps([window.to_json() for window in windows])))
+    seen, read = found["mnist", 1]
+    assert (seen.images, seen.parts, seen.labels) == (20, [10, 10, 0], {"a": 18, "b": 2})
+    assert (read.ink_mean, dict(read.classes)) == (0.2, GIVEN["classes"]) if read else False
+    assert found["mnist", 2][0].images == 10
+
+
 def test_a_version_without_a_baseline_is_watched_without_an_index() -> None:
-    window = Window(None)
+    window = Window("mnist", 1, None)
     window.add(np.full(200, 0.5, np.float32), ["a"] * 200)
     seen = window.figures()
     assert (seen.images, seen.mass) == (200, 100.0)

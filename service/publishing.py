@@ -1,0 +1,40 @@
+"""What an API process tells its siblings, and hears from them; nothing where there is only one."""
+
+import asyncio
+from typing import Any
+
+from service.dependencies import Parts
+from service.errors import Unavailable
+
+PUBLISH_SECONDS = 0.5
+"""How often a process writes its page: what it counted since is lost if it is killed."""
+
+
+def publish(parts: Parts) -> None:
+    """Write this process's page, if there is anybody to read it."""
+    if parts.siblings:
+        parts.siblings.publish({"state": state(parts), **parts.metrics.page()})
+
+
+async def keep_publishing(parts: Parts) -> None:
+    """Publish for ever."""
+    while True:
+        publish(parts)
+        await asyncio.sleep(PUBLISH_SECONDS)
+
+
+def state(parts: Parts) -> dict[str, Any]:
+    """Tell how this process is."""
+    place = parts.siblings.place if parts.siblings else 0
+    try:
+        version = parts.predictor.serving.version
+    except Unavailable:
+        version = None
+    ready = version is not None and not parts.draining.is_set()
+    return {"process": place, "ready": ready, "version": version, "trouble": parts.predictor.trouble}
+
+
+def states(parts: Parts) -> list[dict[str, Any]]:
+    """Tell how each process of the host is, this one first; one that is gone is not ready."""
+    others = parts.siblings.others() if parts.siblings else []
+    return [state(parts), *(page["state"] | ({} if page["is_alive"] else {"ready": False}) for page in others)]
