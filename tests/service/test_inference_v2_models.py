@@ -108,6 +108,11 @@ async def test_the_index_takes_an_empty_body(body: bytes, client: httpx.AsyncCli
     assert answer.json() == [{"name": "mnist", "version": "1", "state": "READY", "reason": ""}]
 
 
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"ready": 1}'])
+async def test_the_index_refuses_what_it_cannot_read(body: bytes, client: httpx.AsyncClient) -> None:
+    assert_refused(await client.post("/v2/repository/index", content=body), 400)
+
+
 async def test_load_takes_what_the_alias_means_into_service_at_once(
     app: FastAPI, client: httpx.AsyncClient, digits: Dataset
 ) -> None:

@@ -113,6 +113,11 @@ def test_lengths_that_lie_are_refused(content: bytes) -> None:
         from_binary("x", "BYTES", (1,), memoryview(content))
 
 
+def test_elements_that_run_out_are_refused() -> None:
+    with pytest.raises(InvalidTensor):
+        from_binary("x", "BYTES", (2,), memoryview(struct.pack("<I", 4) + b"abcd"))
+
+
 def test_a_bool_is_0_or_1() -> None:
     with pytest.raises(InvalidTensor):
         from_binary("x", "BOOL", (2,), memoryview(b"\x01\x02"))
