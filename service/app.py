@@ -35,7 +35,7 @@ from service.publishing import keep_publishing, publish
 from service.recent import Recent, shared_folder
 from service.registry import Registry
 from service.released import adopt_released
-from service.routes import docs, downloads, health, inference, models, predict, samples, train
+from service.routes import docs, downloads, health, inference, models, page, predict, samples, train
 from service.samples import open_samples
 from service.settings import Settings
 from service.store import open_store
@@ -104,6 +104,7 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> FastAPI:
         app.include_router(router)
     _answer_errors(app)
     docs.serve(app)
+    page.serve(app)
     return app
 
 

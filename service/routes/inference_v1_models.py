@@ -3,7 +3,6 @@
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import RedirectResponse
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from service.dependencies import Parts, PartsDep
@@ -14,6 +13,7 @@ from service.model_input import describe_input
 from service.model_output import describe_outputs
 from service.routes.inference_v2_models import manifest_of
 from service.routes.inferring import find
+from service.routes.page import page
 from service.tensorflow_rest import SIGNATURE
 
 
@@ -28,14 +28,14 @@ register_url_convertor("without_verb", _WithoutVerb())
 router = APIRouter(tags=["inference V1"])
 
 _DTYPES = {"UINT8": "DT_UINT8", "FP32": "DT_FLOAT", "BYTES": "DT_STRING"}
-_PAGE: dict[int | str, dict[str, Any]] = {307: {"description": "To the documentation, for browsers", "content": {}}}
+_PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {}}}}
 
 
 @router.get("/", response_model=Alive, responses=_PAGE)
 async def alive(request: Request) -> Any:
-    """Tell KServe's client that the service is there; a browser is led to the documentation."""
+    """Tell KServe's client that the service is there; a browser gets the page."""
     if "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse("docs")
+        return page()
     return Alive(status="alive")
 
 

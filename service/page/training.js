@@ -1,0 +1,111 @@
+// Trainings: start one, watch it, cancel it, see what came of the others.
+
+import {draw} from "./curves.js";
+import {ask, events, get, send, tell} from "./service.js";
+
+const byId = (id) => document.getElementById(id);
+const FINAL = new Set(["succeeded", "failed", "cancelled", "rejected"]);
+let recipes = {}, watching = new AbortController();
+
+export async function open() {
+  try {
+    if (!byId("recipe").options.length) await listRecipes();
+    await listJobs();
+    tell(null);
+  } catch (error) {
+    byId("jobs").replaceChildren(line(["The trainings cannot be listed now."], 5));
+    tell(error);
+  }
+}
+
+export function chooseCorrections() {
+  byId("samples").checked = true;
+  if (recipes.corrections) byId("recipe").value = "corrections";
+  describe();
+}
+
+async function listRecipes() {
+  recipes = await get("train/recipes");
+  byId("recipe").replaceChildren(...Object.keys(recipes).map((name) => new Option(name, name)));
+  describe();
+}
+
+function describe() {
+  byId("recipe-text").textContent = recipes[byId("recipe").value]?.description ?? "\u00a0";
+}
+
+async function listJobs() {
+  const {jobs} = await get("train");
+  byId("jobs").replaceChildren(...(jobs.length ? jobs.map(jobLine) : [line(["No training yet."], 5)]));
+  return jobs;
+}
+
+function jobLine(job) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = new Date(job.created).toLocaleString();
+  button.addEventListener("click", () => watch(job.id));
+  const version = job.version === null ? "" : `${job.version}${job.promoted ? " (serves)" : ""}`;
+  return line([button, job.request.recipe, job.state, version, job.detail ?? ""]);
+}
+
+export function line(cells, span = 1) {
+  const row = document.createElement("tr");
+  for (const cell of cells) {
+    const place = row.insertCell();
+    place.colSpan = span;
+    place.append(cell);
+  }
+  return row;
+}
+
+function showJob(job) {
+  const epochs = job.epochs ?? "?";
+  const parts = [`${job.state}, epoch ${job.epoch} of ${epochs}`];
+  if (job.current && !FINAL.has(job.state)) {
+    parts.push(`${Math.round(job.current.images_per_second).toLocaleString()} images/s`, `${Math.ceil(job.current.seconds_left)} s left`);
+  }
+  if (job.version !== null) parts.push(`version ${job.version}${job.promoted ? " took over" : " was kept"}`);
+  if (job.detail) parts.push(job.detail);
+  byId("job-title").textContent = `${job.request.recipe}, ${new Date(job.created).toLocaleTimeString()}`;
+  byId("job-state").textContent = parts.join(" · ");
+  const within = job.current && !FINAL.has(job.state) ? job.current.step / job.current.steps : 0;
+  byId("job-progress").value = job.epochs ? Math.min(1, (job.epoch + within) / job.epochs) : 0;
+  byId("cancel").hidden = FINAL.has(job.state);
+  byId("log").textContent = job.log.join("\n");
+  const column = (name) => job.history.map((epoch) => epoch[name]);
+  draw(byId("losses"), {training: column("train_loss"), validation: column("validation_loss")}, (value) => value.toFixed(3));
+  draw(byId("accuracies"), {training: column("train_accuracy"), validation: column("validation_accuracy")}, (value) => `${(100 * value).toFixed(1)} %`);
+}
+
+async function watch(id) {
+  watching.abort();
+  watching = new AbortController();
+  const {signal} = watching;
+  byId("cancel").onclick = () => ask(`train/${id}`, {method: "DELETE"}).then(() => tell(null), tell);
+  try {
+    showJob(await get(`train/${id}`));
+    for await (const {event} of events(`train/${id}/events`, signal)) {
+      if (event !== "log") showJob(await get(`train/${id}`));
+    }
+    showJob(await get(`train/${id}`));
+    await listJobs();
+  } catch (error) {
+    tell(error);
+  }
+}
+
+byId("recipe").addEventListener("change", describe);
+byId("train-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const body = {recipe: byId("recipe").value, promote: byId("promote").value, include_samples: byId("samples").checked};
+  if (byId("epochs").value) body.settings = {epochs: Number(byId("epochs").value)};
+  try {
+    const job = await send("POST", "train", body);
+    tell(null);
+    await listJobs();
+    watch(job.id);
+  } catch (error) {
+    tell(error);
+  }
+});
