@@ -76,18 +76,17 @@ class Samples:
         if len(label.encode()) > _LONGEST_LABEL:
             raise InvalidInput(f"labels of samples have at most {_LONGEST_LABEL} bytes", field="label")
         sample_id = identify(glyph)
+        content = to_bytes(glyph, model, label, source)
         with self._lock:  # in other processes the same may happen now: both entries are kept, of one sample
-            known = self._recent_listing(model)
-            if sample_id in known:  # labelled before, and perhaps anew by another replica just now
-                known = self._new_listing(model)
+            known = self._listing_for(model, sample_id, len(content))
             entries = known.get(sample_id, [])
             if entries and entries[-1].label == label:
                 if sample := self._attempt(entries[-1]):
                     return replace(sample, history=_history(entries)), False
                 del known[sample_id]  # deleted elsewhere since we looked, or damaged
                 entries = []
-            content = to_bytes(glyph, model, label, source)
-            known = self._admit(model, known, len(content), is_new=not entries)
+            if refusal := self._refusal(known, len(content), is_new=not entries):
+                raise SamplesFull(f"{refusal}; export them and delete some")
             # Later than the label before it, also where this host's clock is behind another's.
             stamp = max(time.time_ns() // 1000, entries[-1].stamp + 1 if entries else 0)
             entry = _entry(f"samples/{model}/{sample_id}-{stamp:016d}-{label.encode().hex()}.json", len(content))
@@ -137,12 +136,13 @@ class Samples:
                 self._forget(model, entries)  # oldest first: cut off in between, the newest label still counts
         return len(chosen)
 
-    def _admit(self, model: str, known: Listing, size: int, *, is_new: bool) -> Listing:
-        """Answer the listing by which there is room for another object. Raises SamplesFull."""
-        if self._refusal(known, size, is_new=is_new):
-            known = self._recent_listing(model, _REFUSING_SECONDS)
-        if refusal := self._refusal(known, size, is_new=is_new):
-            raise SamplesFull(f"{refusal}; export them and delete some")
+    def _listing_for(self, model: str, sample_id: str, size: int) -> Listing:
+        """Answer a listing that is fresh enough to add to a sample."""
+        known = self._recent_listing(model, _ADMITTING_SECONDS)
+        if sample_id in known:  # labelled before, and perhaps anew by another replica just now
+            return self._new_listing(model)
+        if self._refusal(known, size, is_new=True):  # others may have made room, or know the picture
+            return self._recent_listing(model, _REFUSING_SECONDS)
         return known
 
     def _refusal(self, known: Listing, size: int, *, is_new: bool) -> str | None:
@@ -171,7 +171,7 @@ class Samples:
             log.warning("%s; it is left out", error)
             return None
 
-    def _recent_listing(self, model: str, seconds: float = _ADMITTING_SECONDS) -> Listing:
+    def _recent_listing(self, model: str, seconds: float) -> Listing:
         """List, unless that was done so short a while ago; what is done here is always in it."""
         seen, known = self._known.get(model, (0.0, {}))
         return known if seen and time.monotonic() - seen < seconds else self._new_listing(model)
