@@ -17,7 +17,7 @@ import numpy as np
 from training.arrays import Floats
 from training.errors import TrainingError, WeightsError
 from training.network import MLP, MLPConfig, parameter_count
-from training.preprocess import InputForm, fingerprint
+from training.preprocess import InputForm, fingerprint, fits
 
 FORMAT = "glyphserve-mlp"
 VERSION = 1
@@ -149,6 +149,6 @@ def _config(text: np.ndarray) -> MLPConfig:
     if set(config) != known:
         raise WeightsError(f"the config should have {', '.join(sorted(known))}")
     config["input"] = InputForm(**config["input"])
-    if header.get("preprocessing") != fingerprint(config["input"]):
+    if not fits(header.get("preprocessing"), config["input"]):
         raise WeightsError("it was trained with a preprocessing that this version does not have")
     return MLPConfig(**config)

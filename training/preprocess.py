@@ -1,8 +1,9 @@
 """From any gray picture of a glyph to the numbers that a network was trained on.
 
-Training and serving both come through here, so that they cannot drift apart. A 28×28 picture with a dark border is
-taken to be in MNIST's form already and passes bit for bit; everything else is brought into that form the way LeCun's
-page describes it: ink fitted into a 20×20 box with its aspect kept, the box placed in 28×28 by its centre of mass.
+Training and serving both come through here, so that they cannot drift apart. A 28×28 picture in MNIST's form already
+passes bit for bit; everything else is brought into that form the way LeCun's page describes it: ink fitted into a 20×20
+box with its aspect kept, the box placed in 28×28 by its centre of mass. A picture of MNIST that was inverted, padded,
+moved or enlarged pixel by pixel comes back as it was.
 """
 
 import hashlib
@@ -10,17 +11,18 @@ import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.arrays import Floats, Pixels
 from training.errors import DataError
+from training.ink import find_ink
+from training.resample import resized
 
 SIDE = 28
 BOX = 20
-VERSION = 1
+VERSION = 2
 """Counts changes of what `to_glyph` answers for any picture; part of every model's fingerprint."""
-
-_INK_THRESHOLD = 0.06  # of the picture's contrast; keeps JPEG noise and paper texture out of the ink's box
+_COMPATIBLE = (1, VERSION)
+"""Networks trained behind these may be used: what is in MNIST's form passes all of them unchanged."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,15 @@ class InputForm:
         return features
 
 
-def fingerprint(form: InputForm | None = None) -> str:
+def fingerprint(form: InputForm | None = None, version: int = VERSION) -> str:
     """Name this preprocessing: 12 hex digits that change when its code version or the input form does."""
-    described = {"version": VERSION, "side": SIDE, "box": BOX, "form": asdict(form or InputForm())}
+    described = {"version": version, "side": SIDE, "box": BOX, "form": asdict(form or InputForm())}
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def fits(name: object, form: InputForm) -> bool:
+    """Whether a network trained behind the preprocessing of this fingerprint reads what `to_glyph` answers."""
+    return name in {fingerprint(form, version) for version in _COMPATIBLE}
 
 
 def to_glyph(gray: np.ndarray) -> Pixels:
@@ -57,53 +64,57 @@ def to_glyph(gray: np.ndarray) -> Pixels:
     """
     if gray.ndim != 2 or gray.dtype != np.uint8 or not gray.size:
         raise DataError(f"expected a gray picture (height, width) of uint8, got {gray.dtype} {gray.shape}")
-    ink_on_dark = bool(np.median(_border(gray)) < 128)
-    if gray.shape == (SIDE, SIDE) and ink_on_dark:
-        return gray
-    ink = gray if ink_on_dark else 255 - gray
-    return _centred(_fitted(_cropped(ink.astype(np.float32))))
+    if gray.shape == (SIDE, SIDE):
+        if _is_glyph(gray):
+            return gray
+        if gray[0, 0] > 127 and _is_glyph(inverted := 255 - gray):
+            return inverted
+    return _centred(_fitted(find_ink(gray)))
 
 
-def _border(gray: np.ndarray) -> np.ndarray:
+def _is_glyph(gray: Pixels) -> bool:
+    """Whether a 28×28 picture is in MNIST's form, or one of a set whose glyphs go from edge to edge."""
+    return any(_fills_the_box(gray, faintest) for faintest in _FAINTEST) or _spans(gray)
+
+
+def _spans(gray: Pixels) -> bool:
+    """Whether light ink touches two opposite edges, on black paper: Fashion-MNIST and Kuzushiji-MNIST do so."""
+    visible = gray >= _FAINTEST[0]
+    across = (visible[0].any() and visible[-1].any()) or (visible[:, 0].any() and visible[:, -1].any())
+    return bool(across) and float(np.median(_edge(gray))) == 0
+
+
+def _edge(gray: Pixels) -> Pixels:
     return np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
 
 
-def _cropped(ink: Floats) -> Floats:
-    """Stretch to the full range and cut to the box around the ink."""
-    paper, darkest = float(np.median(_border(ink))), float(ink.max())
-    if darkest - paper < 16:
-        raise DataError("the picture is blank: nothing on it differs from its background")
-    ink = np.clip((ink - paper) * (255 / (darkest - paper)), 0, 255)
-    visible = ink > _INK_THRESHOLD * 255
-    rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+def _fills_the_box(gray: Pixels, faintest: int) -> bool:
+    """Whether the ink is as long as the box, or a little less, with its centre of mass in the middle."""
+    ink = gray.astype(np.float32)
+    ink[gray < faintest] = 0
+    rows, columns = ink.sum(axis=1), ink.sum(axis=0)
+    total = float(rows.sum())
+    if not total:
+        return False
+    inked_rows, inked_columns = rows.nonzero()[0], columns.nonzero()[0]
+    longest = 1 + max(inked_rows[-1] - inked_rows[0], inked_columns[-1] - inked_columns[0])
+    off = max(abs(float(side @ _PLACES) / total - SIDE / 2) for side in (rows, columns))
+    return bool(BOX - 2 <= longest <= BOX and off < 1)
+
+
+_FAINTEST = (26, 64)
+"""What is less is no ink: the traces of compression, should the first try fail over them."""
+_PLACES = np.arange(SIDE, dtype=np.float32)
 
 
 def _fitted(ink: Floats) -> Floats:
-    """Resize so that the longer side is 20 pixels."""
+    """Resize so that the longer side is 20 pixels; what has 19 already is left as it is."""
     height, width = ink.shape
-    scale = BOX / max(height, width)
-    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
-    resized: Floats = _averaging(height, rows) @ ink @ _averaging(width, columns).T
-    return resized
-
-
-def _averaging(before: int, after: int) -> NDArray[np.float32]:
-    """Make the matrix (after, before) that averages over each new pixel's area: the area filter along one axis.
-
-    When enlarging, the old pixels are spread linearly instead, so that strokes do not become staircases.
-    """
-    if after <= before:
-        edges = np.linspace(0, before, after + 1)
-        low, high = edges[:-1, np.newaxis], edges[1:, np.newaxis]
-        cells = np.arange(before)
-        overlap = np.minimum(high, cells + 1) - np.maximum(low, cells)
-        weights = np.clip(overlap, 0, None)
-    else:
-        centres = (np.arange(after) + 0.5) * before / after - 0.5
-        distance = np.abs(np.clip(centres, 0, before - 1)[:, np.newaxis] - np.arange(before))
-        weights = np.clip(1 - distance, 0, None)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+    longest = max(height, width)
+    if longest in (BOX - 1, BOX):
+        return ink
+    scale = BOX / longest
+    return resized(ink, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def _centred(ink: Floats) -> Pixels:

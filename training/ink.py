@@ -1,0 +1,184 @@
+"""From a gray picture of any kind to ink alone: what was written, from 0 for paper to 255, cut to its box.
+
+A picture with one shade all around its edge was drawn by a program: its ink is taken as it is, so that nothing is
+lost. Any other was photographed, scanned or compressed: the paper's shade is looked for, and how much it varies.
+"""
+
+import math
+
+import numpy as np
+
+from training.arrays import Floats, Pixels
+from training.components import Mask, components, glyph_parts
+from training.errors import DataError
+from training.paper import Paper, find_paper, find_paper_by_edge
+from training.resample import resized
+from training.sheet import find_sheet
+
+_LEAST_CONTRAST = 16
+_LEAST_STRENGTH = 32
+_WEAK = 80
+_FAINT = 0.06  # of the contrast
+_WORKING_SIDE = 192
+"""Photographs are searched at this size."""
+
+
+def find_ink(gray: Pixels) -> Floats:
+    """Find the ink of a picture (height, width). Raises DataError when there is none."""
+    edge = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
+    counts = np.bincount(edge, minlength=256)
+    shade = int(counts.argmax())
+    even = counts[shade] >= 0.6 * len(edge)
+    if even and np.count_nonzero(gray == shade) >= 0.4 * gray.size:
+        return _drawn(gray, shade)
+    sheet = find_sheet(gray)
+    if sheet is None:
+        return _drawn(gray, shade) if even else _photographed(gray)
+    return _photographed(gray[sheet])
+
+
+def blank() -> DataError:
+    """Make the error for pictures with nothing on them."""
+    return DataError("the picture is blank: nothing on it differs from its background")
+
+
+def _drawn(gray: Pixels, shade: int) -> Floats:
+    """Take the ink from paper of exactly one shade."""
+    lighter, darker = int(gray.max()) - shade, shade - int(gray.min())
+    if max(lighter, darker) < _LEAST_CONTRAST:
+        raise blank()
+    ink = gray - np.uint8(shade) if lighter >= darker else np.uint8(shade) - gray
+    if lighter and darker:
+        ink[(gray < shade) if lighter >= darker else (gray > shade)] = 0
+    ink = _boxed(ink)
+    if _is_scattered(ink) and not _is_enlarged(ink):
+        found = components(ink.astype(np.float32), ink > 0)
+        kept = glyph_parts(found)
+        if not kept.all():
+            ink = _boxed(np.where(np.append(kept, False)[found.labels], ink, 0))
+    most = int(ink.max())
+    return ink.astype(np.float32) if most >= 250 else ink * np.float32(255 / most)
+
+
+def _boxed(ink: Pixels) -> Pixels:
+    """Cut to the box around the ink.
+
+    The faintest ink counts where that makes a multiple of MNIST's box: it may be a digit in MNIST's form, enlarged.
+    Elsewhere it is what compression leaves around strokes.
+    """
+    whole = _cut(ink, ink)
+    return whole if max(whole.shape) % 20 in (0, 19) else _cut(ink, ink > _FAINT * int(ink.max()))
+
+
+def _cut(ink: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _is_enlarged(ink: Pixels) -> bool:
+    """Whether it is ink of 20 pixels, enlarged pixel by pixel: then all of it is the glyph, also its specks."""
+    times = max(ink.shape) // 20
+    if times < 2 or any(side % times for side in ink.shape):
+        return False
+    return np.array_equal(ink[::times, ::times].repeat(times, axis=0).repeat(times, axis=1), ink)
+
+
+def _is_scattered(ink: np.ndarray) -> bool:
+    """Whether there may be more than the glyph: gaps between rows or columns of ink, or a line on all four sides."""
+    if min(ink.shape) < 30:
+        return False
+    sides = (ink[0], ink[-1], ink[:, 0], ink[:, -1])
+    if min(np.count_nonzero(side) / len(side) for side in sides) > 0.7:
+        return True
+    return not (ink.any(axis=0).all() and ink.any(axis=1).all())
+
+
+def _photographed(gray: Pixels) -> Floats:
+    shrink = max(1, max(gray.shape) / _WORKING_SIDE)
+    height, width = (max(1, round(side / shrink)) for side in gray.shape)
+    small = resized(gray.astype(np.float32), height, width)
+    paper, sign = _paper_and_side(small)
+    ink = _strength(small, paper.shades(small.shape), sign)
+    noise = _noise(ink)
+    strong = ink[ink > max(_LEAST_STRENGTH, 4.5 * noise)]
+    if len(strong) < min(_LEAST_PIXELS, 1 + ink.size // 100):
+        raise blank()
+    strength = float(np.percentile(strong, 90))
+    mask = ink > max(0.4 * strength, 4.5 * noise)
+    found = components(ink, mask)
+    parts = glyph_parts(found)
+    if strength < _WEAK and not (parts & ~found.at_edge).any():
+        raise blank()  # a corner that gets less light
+    kept = np.append(parts, False)[found.labels]
+    region = _wider(kept, 2)
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    if not len(rows):
+        raise blank()
+    # Back to the picture itself, for what the network is shown.
+    down, across = _span(rows, height, gray.shape[0]), _span(columns, width, gray.shape[1])
+    ink = _strength(gray[down, across], paper.shades(gray.shape, down, across), sign)
+    low, high = max(0.2 * strength, 2.5 * noise), 0.9 * strength
+    ink = np.clip((ink - low) * (255 / (high - low)), 0, 255)
+    near_rows = np.arange(gray.shape[0])[down] * height // gray.shape[0]
+    near_columns = np.arange(gray.shape[1])[across] * width // gray.shape[1]
+    ink *= region[near_rows][:, near_columns]
+    return _cut_visible(ink)
+
+
+def _strength(gray: np.ndarray, shades: Floats, sign: int) -> Floats:
+    """Tell how strong the ink is, from 0 to 255: how much of the paper's light it keeps back, or adds to it."""
+    if sign > 0:
+        return gray - shades
+    return 255 - gray * (255 / np.maximum(shades, 1))
+
+
+def _paper_and_side(gray: Floats) -> tuple[Paper, int]:
+    """Find the paper, and the side of it on which the ink lies, −1 for darker or 1 for lighter.
+
+    Where what differs from the paper does so to both sides, the ink was too broad: then the shade at the edge counts.
+    """
+    best = (math.inf, Paper(gray), -1)
+    for find in (find_paper, find_paper_by_edge):
+        paper = find(gray)
+        away = gray - paper.shades(gray.shape)
+        sides = []
+        for sign in (-1, 1):
+            strong = away[away * sign > max(_LEAST_CONTRAST, 4.5 * _noise(away * sign))]
+            sides.append((float((strong.astype(np.float64) ** 2).sum()) if len(strong) >= _LEAST_PIXELS else 0, sign))
+        (less, _), (more, sign) = sorted(sides)
+        doubt = less / max(more, 1) if paper.is_steady else 1.0
+        if doubt < best[0]:
+            best = doubt, paper, sign
+        if best[0] < _DOUBT:
+            break
+    return best[1], best[2]
+
+
+def _noise(ink: Floats) -> float:
+    """Tell the standard deviation of the paper by its pixels on the side where no ink is."""
+    paper = ink[ink < 0]
+    return -1.4826 * float(np.median(paper)) if len(paper) else 0.0
+
+
+_LEAST_PIXELS = 3
+_DOUBT = 0.4
+
+
+def _wider(mask: Mask, pixels: int) -> Mask:
+    for _ in range(pixels):
+        spaced = np.pad(mask, 1)
+        mask = spaced[1:-1, :-2] | spaced[1:-1, 2:] | mask
+        spaced = np.pad(mask, 1)
+        mask = spaced[:-2, 1:-1] | spaced[2:, 1:-1] | mask
+    return mask
+
+
+def _span(found: np.ndarray, before: int, after: int) -> slice:
+    return slice(int(found[0]) * after // before, -(-(int(found[-1]) + 1) * after // before))
+
+
+def _cut_visible(ink: Floats) -> Floats:
+    visible = ink > 40
+    if not visible.any():
+        raise blank()
+    return _cut(ink, visible)
