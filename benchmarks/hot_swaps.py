@@ -84,9 +84,6 @@ async def measure(server: Server, load: Load, options: argparse.Namespace) -> tu
     calm, busy, promotions, generation = [], [], [], 0
     for _ in range(ROUNDS):
         load.start()
-        await load.after(options.requests // ROUNDS)
-        calm.append(await load.stop())
-        load.start()
         for _ in range(options.swaps // ROUNDS):
             await load.after(between)
             version = 1 + (generation + 1) % VERSIONS
@@ -98,6 +95,9 @@ async def measure(server: Server, load: Load, options: argparse.Namespace) -> tu
             generation = version - 1
         await load.after(between)
         busy.append(await load.stop())
+        load.start()
+        await load.after(len(busy[-1]))
+        calm.append(await load.stop())
     return calm, busy, promotions
 
 
