@@ -13,6 +13,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -128,9 +129,12 @@ class Recent:
     def close(self) -> None:
         """Forget everything."""
         if self._file is not None:
-            Path(self._file.name).with_suffix(".ring").unlink(missing_ok=True)
+            path = Path(self._file.name).with_suffix(".ring")
+            path.unlink(missing_ok=True)
             self._file.close()
             self._file = None
+            with suppress(OSError):  # others are still there
+                path.parent.rmdir()
 
 
 def shared_folder(home: Path) -> Path:
