@@ -99,6 +99,7 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> FastAPI:
         admission=Admission(settings.max_running_requests, settings.max_waiting_requests),
         body_limits=limits,
         request_seconds=settings.request_seconds,
+        logs_all=settings.log_requests == "all",
     )
     for router in _ROUTERS:
         app.include_router(router)

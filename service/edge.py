@@ -11,8 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.access import Access, scope_of
 from service.admission import Admission
 from service.errors import PayloadTooLarge, ServiceError, Unavailable
+from service.logs import log_access
 from service.metrics import Metrics
 from service.problems import error_headers, problem, problem_type
+from service.tracing import Trace, trace_of, work
 
 log = logging.getLogger(__name__)
 
@@ -39,53 +41,58 @@ class Edge:
         admission: Admission,
         body_limits: tuple[tuple[str, int], ...],
         request_seconds: float,
+        logs_all: bool,
     ) -> None:
         """`body_limits` gives the largest body by path prefix; the first prefix that fits counts.
 
         `request_seconds` is the time until an answer begins.
         """
         self._app, self._metrics, self._access, self._admission = app, metrics, access, admission
-        self._body_limits, self._request_seconds = body_limits, request_seconds
+        self._body_limits, self._request_seconds, self._logs_all = body_limits, request_seconds, logs_all
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and see that it gets an answer."""
+        """Pass a request on, with what it belongs to."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        request_id = request_id_of(headers.get(b"x-request-id", b""))
+        request_id, trace = request_id_of(headers.get(b"x-request-id", b"")), trace_of(headers.get(b"traceparent", b""))
         scope.setdefault("state", {})["request_id"] = request_id
-        status, started, begun = 0, time.perf_counter(), 0.0
+        traced = {"trace_id": trace.trace_id, "span_id": trace.span_id} if trace else {}
+        with work(request_id=request_id, **traced):
+            await self._handle(scope, receive, headers, _Answer(send, request_id, trace))
 
-        async def send_with_id(message: Message) -> None:
-            nonlocal status, begun
-            if message["type"] == "http.response.start":
-                status, begun = message["status"], time.perf_counter()
-                message["headers"] = [*message.get("headers", ()), *SECURITY, (b"x-request-id", request_id.encode())]
-            await send(message)
-
+    async def _handle(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], answer: "_Answer") -> None:
+        """See that a request gets an answer, and count it."""
+        started = time.perf_counter()
         body = _Body(receive, self._limit(scope["path"]), headers.get(b"content-length", b""), self._admission)
         self._metrics.in_flight += 1
         try:
             self._access.check_host(headers.get(b"host"))
             self._access.check(headers.get(b"authorization"), scope_of(scope["method"], scope["path"]))
             await body.read()
-            await self._answer(scope, body.receive, send_with_id)
+            await self._answer(scope, body.receive, answer.send)
         except DisconnectedError:
-            status = 499  # as nginx counts them; nobody gets this answer
+            answer.status = 499  # as nginx counts them; nobody gets this answer
         except Exception as error:
             if not isinstance(error, ServiceError):
-                log.exception("request %s failed", request_id)
+                log.exception("the request failed")
                 error = ServiceError("something went wrong here; the log has the request id")
-            if not status:
-                await _send_problem(send_with_id, error, request_id, problem_type(scope["path"]))
+            if not answer.status:
+                await _send_problem(answer.send, error, answer.request_id, problem_type(scope["path"]))
         finally:
             body.forget()
             self._metrics.in_flight -= 1
-            route = getattr(scope.get("route"), "path", "unknown")
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            # An event stream may last for hours: what counts is the time until it begins.
-            self._metrics.answered(route, method, status, (begun or time.perf_counter()) - started)
+            self._count(scope, answer, started)
+
+    def _count(self, scope: Scope, answer: "_Answer", started: float) -> None:
+        route = getattr(scope.get("route"), "path", "unknown")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        # An event stream may last for hours: what counts is the time until it begins.
+        seconds = (answer.begun or time.perf_counter()) - started
+        self._metrics.answered(route, method, answer.status, seconds)
+        if self._logs_all or answer.status >= 500:
+            log_access(method, route, answer.status, seconds, answer.request_id)
 
     def _limit(self, path: str) -> int:
         return next(limit for prefix, limit in self._body_limits if path.startswith(prefix))
@@ -112,6 +119,23 @@ class Edge:
             raise Unavailable(
                 f"there was no answer within {self._request_seconds:g} seconds", retry_after_seconds=1
             ) from None
+
+
+class _Answer:
+    """The way that an answer goes: it gets the headers that all have, and is noted."""
+
+    def __init__(self, send: Send, request_id: str, trace: Trace | None) -> None:
+        self._send, self.request_id = send, request_id
+        self._headers = [*SECURITY, (b"x-request-id", request_id.encode())]
+        if trace:
+            self._headers.append((b"traceresponse", str(trace).encode()))
+        self.status, self.begun = 0, 0.0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self.begun = message["status"], time.perf_counter()
+            message["headers"] = [*message.get("headers", ()), *self._headers]
+        await self._send(message)
 
 
 class DisconnectedError(Exception):

@@ -23,6 +23,7 @@ from service.dependencies import Parts
 from service.edge import SECURITY, request_id_of
 from service.errors import ServiceError
 from service.images import ImageLimits, open_picture
+from service.logs import log_access
 from service.plain_png import is_plain_glyph, read_plain_png
 from service.predictor import Snapshot
 from training.preprocess import SIDE
@@ -72,6 +73,7 @@ class FastPath:
         self._limits: ImageLimits = parts.image_limits
         self._waiting: list[FastRequest] = []
         self._since = 0.0
+        self._logs_all = parts.settings.log_requests == "all"
         self._headers: list[tuple[bytes, bytes]] | None = None
         self._lines = b""
 
@@ -141,7 +143,10 @@ class FastPath:
             answer |= {"model": snapshot.model, "version": snapshot.version, "request_id": request_id}
             parts.recent.remember(request_id, snapshot.model, snapshot.version, [glyphs[place]], [(label, confidence)])
             request.caller.reply(head + request_id.encode(), orjson.dumps(answer))
-            parts.metrics.answered(_ROUTE, "POST", 200, time.perf_counter() - request.started)
+            elapsed = time.perf_counter() - request.started
+            parts.metrics.answered(_ROUTE, "POST", 200, elapsed)
+            if self._logs_all:
+                log_access("POST", _ROUTE, 200, elapsed, request_id)
             if parts.predictor.trial:
                 parts.predictor.compare(request_id, snapshot, batch[place : place + 1], [label])
         labels, confidences = zip(*((answer["label"], answer["confidence"]) for answer in answers), strict=True)

@@ -73,6 +73,7 @@ class Jobs:
                 raise TooManyJobs(f"{waiting} jobs are waiting already", retry_after_seconds=30)
             client.enqueue(_options(job_id, SEARCHES if request.trials else QUEUE), asdict(request))
             self.queue_trials(job_id, request)
+        log.info("job %s is queued", job_id)
         return _same(self.get(job_id), request)  # the same key may have been used in this very moment
 
     def queue_trials(self, job_id: str, request: JobRequest) -> None:

@@ -104,6 +104,10 @@ class Settings(BaseSettings):
     """CPU threads of a training job; predictions keep the rest."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is logged."""
+    log_format: Literal["text", "json"] = "text"
+    """Lines for people, or one JSON object each."""
+    log_requests: Literal["errors", "all"] = "errors"
+    """Which requests get a line: those answered with 5xx, or all, which costs the fast path half its speed."""
 
     @property
     def sign_of_life_seconds(self) -> float:

@@ -35,6 +35,7 @@ from service.samples import open_samples
 from service.searching import run_trial, search_and_publish
 from service.settings import Settings
 from service.store import open_store
+from service.tracing import work
 from service.trainer import TrainingFailedError, Watch
 from service.upkeep import Upkeep
 
@@ -105,11 +106,13 @@ def _launch(settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, 
 
     @DBOS.step(name="learn")
     def learn(given: dict[str, Any]) -> dict[str, Any]:
-        return _learn(place, jobs, str(DBOS.workflow_id), JobRequest(**given))
+        with work(job=str(DBOS.workflow_id)):
+            return _learn(place, jobs, str(DBOS.workflow_id), JobRequest(**given))
 
     @DBOS.step(name="conclude")
     def conclude(given: dict[str, Any], version: int) -> dict[str, Any]:
-        return _conclude(settings, place, jobs, str(DBOS.workflow_id), JobRequest(**given), version)
+        with work(job=str(DBOS.workflow_id)):
+            return _conclude(settings, place, jobs, str(DBOS.workflow_id), JobRequest(**given), version)
 
     @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_MOST_BEGINNINGS)
     def train(given: dict[str, Any]) -> dict[str, Any]:
@@ -138,6 +141,7 @@ def _learn(place: Workplace, jobs: Jobs, job_id: str, request: JobRequest) -> di
     """Train and publish, unless the job has had its strikes; answer the version, or the outcome of a failed job."""
     try:
         job = patiently(lambda: jobs.get(job_id))
+        log.info("begun, for the %d. time", job.attempts)
         reporter = Reporter(jobs, job)
         watch = Watch(reporter.hear, reporter.tell)
         if request.trials:
@@ -162,6 +166,7 @@ def _conclude(
     rules = Rules(samples, settings.max_predict_ms, settings.datasets_dir)
     verdict = patiently(lambda: judge(place.registry, settings.alias, request, version, rules))
     collect_quietly(place.registry, request.model, settings.keep_versions)
+    log.info("version %d is trained: %s", version, verdict.reason)
     outcome = {"version": version, "promoted": verdict.promoted, "detail": verdict.reason}
     return outcome | {"state": verdict.state(request)}
 

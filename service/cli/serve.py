@@ -1,6 +1,5 @@
 """`glyphserve serve` and `glyphserve worker`: the processes of the service."""
 
-import logging
 import os
 import socket
 import sys
@@ -112,8 +111,9 @@ def worker(
 
 
 def _log(settings: Settings) -> None:
-    logging.getLogger().setLevel(settings.log_level.upper())
-    logging.getLogger("dbos").setLevel(logging.WARNING)
+    from service.logs import configure
+
+    configure(settings.log_format, settings.log_level)
 
 
 def _has_keys(settings: Settings) -> bool:
