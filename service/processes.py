@@ -73,7 +73,8 @@ def announcement(host: str, port: int) -> str:
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     return (
         f"glyphserve is ready at {url}\n"
-        f"  read a digit   curl -F file=@digit.png {url}/predict\n"
+        f"  draw a digit   {url}/\n"
+        f"  read a file    curl -F file=@digit.png {url}/predict\n"
         f"  train          curl -X POST {url}/train\n"
         f"  everything     {url}/docs\n"
     )
