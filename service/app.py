@@ -176,7 +176,8 @@ def _allowed(request: Request) -> str:
     ]
     fitting = [route for route in routes if route.matches(dict(request.scope))[0] != Match.NONE]
     exact = [route for route in fitting if route.path == request.url.path]  # /samples/export is no /samples/{id}
-    return ", ".join(sorted({method for route in exact or fitting for method in route.methods or ()}))
+    methods = {method for route in exact or fitting for method in route.methods or ()}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 def _version() -> str:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access import Access, scope_of
 from service.admission import Admission
-from service.errors import PayloadTooLarge, ServiceError, Unavailable
+from service.errors import MalformedRequest, PayloadTooLarge, ServiceError, Unavailable
 from service.logs import log_access
 from service.metrics import Metrics
 from service.problems import error_headers, problem, problem_type
@@ -56,6 +56,8 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
+        if scope["method"] == "HEAD":
+            send = _without_body(send)
         request_id, trace = request_id_of(headers.get(b"x-request-id", b"")), trace_of(headers.get(b"traceparent", b""))
         scope.setdefault("state", {})["request_id"] = request_id
         traced = {"trace_id": trace.trace_id, "span_id": trace.span_id} if trace else {}
@@ -64,14 +66,16 @@ class Edge:
 
     async def _handle(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], answer: "_Answer") -> None:
         """See that a request gets an answer, and count it."""
-        started = time.perf_counter()
+        started, asked = time.perf_counter(), scope
+        if scope["method"] == "HEAD":  # whatever can be read can be asked for so, too
+            asked = {**scope, "method": "GET"}
         body = _Body(receive, self._limit(scope["path"]), headers.get(b"content-length", b""), self._admission)
         self._metrics.in_flight += 1
         try:
-            self._access.check_host(headers.get(b"host"))
+            self._check_host(scope, headers)
             self._access.check(headers.get(b"authorization"), scope_of(scope["method"], scope["path"]))
             await body.read()
-            await self._answer(scope, body.receive, answer.send)
+            await self._answer(asked, body.receive, answer.send)
         except DisconnectedError:
             answer.status = 499  # as nginx counts them; nobody gets this answer
         except Exception as error:
@@ -83,16 +87,20 @@ class Edge:
         finally:
             body.forget()
             self._metrics.in_flight -= 1
-            self._count(scope, answer, started)
+            self._count(scope["method"], getattr(asked.get("route"), "path", "unknown"), answer, started)
 
-    def _count(self, scope: Scope, answer: "_Answer", started: float) -> None:
-        route = getattr(scope.get("route"), "path", "unknown")
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+    def _count(self, method: str, route: str, answer: "_Answer", started: float) -> None:
+        method = method if method in _METHODS else "other"
         # An event stream may last for hours: what counts is the time until it begins.
         seconds = (answer.begun or time.perf_counter()) - started
         self._metrics.answered(route, method, answer.status, seconds)
         if self._logs_all or answer.status >= 500:
             log_access(method, route, answer.status, seconds, answer.request_id)
+
+    def _check_host(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        if len(headers) < len(scope["headers"]) and [name for name, _ in scope["headers"]].count(b"host") > 1:
+            raise MalformedRequest("the request has more than one Host")  # a proxy may have looked at the other
+        self._access.check_host(headers.get(b"host"))
 
     def _limit(self, path: str) -> int:
         return next(limit for prefix, limit in self._body_limits if path.startswith(prefix))
@@ -177,6 +185,24 @@ class _Body:
     def forget(self) -> None:
         """Let go of it."""
         self._admission.buffer(-self._held)
+
+
+def _without_body(send: Send) -> Send:
+    """Send an answer without its body; that of an event stream, which may not end for hours, ends at once."""
+
+    has_ended = False
+
+    async def send_rest_empty(message: Message) -> None:
+        nonlocal has_ended
+        is_end = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if message["type"] == "http.response.start":
+            await send(message)
+            is_end = any(value.startswith(b"text/event-stream") for _, value in message["headers"])
+        if is_end and not has_ended:
+            has_ended = True
+            await send({"type": "http.response.body", "body": b""})
+
+    return send_rest_empty
 
 
 async def _send_problem(send: Send, error: ServiceError, request_id: str, media_type: str) -> None:

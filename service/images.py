@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, WebPImagePlugin
 
 from service.errors import BlankImage, InvalidImage, PayloadTooLarge, UnsupportedMediaType
 from training.arrays import Pixels
@@ -16,6 +16,7 @@ from training.preprocess import to_glyph
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 
+assert WebPImagePlugin  # noqa: S101 -- imported here; else Pillow imports forty plugins when it first looks for WEBP
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF")
 
 Image.MAX_IMAGE_PIXELS = None  # our own caps are lower, and raise our own error

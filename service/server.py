@@ -15,6 +15,7 @@ from service.app import create_app
 from service.board import Siblings
 from service.deadlines import keep_deadlines
 from service.dependencies import Parts
+from service.memory import give_back_large_blocks
 from service.processes import announcement
 from service.protocol import connection_class
 from service.settings import Settings
@@ -81,6 +82,7 @@ def run_server(
     As one of several processes it has siblings and a listening socket from a parent, and ends when that does.
     `announce` hears the address once it is served.
     """
+    give_back_large_blocks()
     sys.setswitchinterval(_SWITCH_SECONDS)
     app = create_app(settings, siblings)
     config = uvicorn.Config(

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from service.access import OPEN, scope_of
 from service.problems import problem_type
@@ -48,10 +49,18 @@ _POLICY = (
 _START = 'SwaggerUIBundle({url: "./openapi.json", dom_id: "#swagger-ui", deepLinking: true});\n'
 
 
+class _WholeFiles(StaticFiles):
+    """Files that are sent as a whole: errors about ranges would not have the one shape."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [header for header in scope["headers"] if header[0] != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
+
 def serve(app: FastAPI) -> None:
     """Add the documentation to an application."""
     files = Path(str(resources.files("fastapi_offline"))) / "static"
-    app.mount("/docs/static", StaticFiles(directory=files), name="docs-static")
+    app.mount("/docs/static", _WholeFiles(directory=files), name="docs-static")
 
     @app.get("/docs", include_in_schema=False)
     async def page() -> Response:
