@@ -6,9 +6,10 @@ chunks around it, which takes five times as long as the decoding. Whatever is no
 
 import zlib
 
+import numpy as np
 from PIL import _imaging as codecs
 
-from training.preprocess import SIDE
+from training.preprocess import BOX, SIDE
 
 # Signature and header chunk, its checksum included: 28 × 28, bit depth 8, gray, no interlacing.
 _START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x1c\x00\x00\x00\x1c\x08\x00\x00\x00\x00Wf\x80H"
@@ -20,6 +21,8 @@ _KIND_CRC = zlib.crc32(b"IDAT")
 _BOX = (0, 0, SIDE, SIDE)
 _DONE = (-1, 0)
 _EMPTY = bytes(SIDE)
+_ROWS, _COLUMNS = np.divmod(np.arange(SIDE * SIDE, dtype=np.float32), SIDE)
+_MOMENTS = np.stack([np.ones_like(_ROWS), _ROWS, _COLUMNS])
 
 
 def read_plain_png(content: bytes) -> bytes | None:
@@ -43,11 +46,22 @@ def read_plain_png(content: bytes) -> bytes | None:
 
 
 def is_plain_glyph(pixels: bytes) -> bool:
-    """Tell whether 784 gray values are ink within an empty border: such a picture is in MNIST's form beyond doubt."""
-    return (
-        pixels[:SIDE] == _EMPTY
-        and pixels[-SIDE:] == _EMPTY
-        and pixels[::SIDE] == _EMPTY
-        and pixels[SIDE - 1 :: SIDE] == _EMPTY
-        and not pixels.isascii()  # some of it is 128 or more
-    )
+    """Tell whether 784 gray values are in MNIST's form: `to_glyph` then passes them as they are.
+
+    It asks what `training.preprocess` asks, in less time, and knows no other form: a test holds them together.
+    """
+    above, below = len(pixels) - len(pixels.lstrip(b"\0")), len(pixels.rstrip(b"\0")) - 1
+    tall = below // SIDE - above // SIDE + 1
+    if not 0 < tall <= BOX:
+        return False
+    left, right = 0, SIDE - 1
+    while pixels[left::SIDE] == _EMPTY:
+        left += 1
+    while pixels[right::SIDE] == _EMPTY:
+        right -= 1
+    broad = right - left + 1
+    if broad > BOX or max(tall, broad) < BOX - 2:
+        return False
+    total, down, across = _MOMENTS.dot(np.frombuffer(pixels, np.uint8).astype(np.float32)).tolist()
+    middle = SIDE / 2 * total
+    return bool(-total < down - middle < total and -total < across - middle < total)

@@ -65,21 +65,21 @@ def to_glyph(gray: np.ndarray) -> Pixels:
     if gray.ndim != 2 or gray.dtype != np.uint8 or not gray.size:
         raise DataError(f"expected a gray picture (height, width) of uint8, got {gray.dtype} {gray.shape}")
     if gray.shape == (SIDE, SIDE):
-        if _is_glyph(gray):
+        if is_glyph(gray):
             return gray
-        if gray[0, 0] > 127 and _is_glyph(inverted := 255 - gray):
+        if gray[0, 0] > 127 and is_glyph(inverted := 255 - gray):
             return inverted
     return _centred(_fitted(find_ink(gray)))
 
 
-def _is_glyph(gray: Pixels) -> bool:
+def is_glyph(gray: Pixels) -> bool:
     """Whether a 28×28 picture is in MNIST's form, or one of a set whose glyphs go from edge to edge."""
     return any(_fills_the_box(gray, faintest) for faintest in _FAINTEST) or _spans(gray)
 
 
 def _spans(gray: Pixels) -> bool:
     """Whether light ink touches two opposite edges, on black paper: Fashion-MNIST and Kuzushiji-MNIST do so."""
-    visible = gray >= _FAINTEST[0]
+    visible = gray >= _FAINTEST[1]
     across = (visible[0].any() and visible[-1].any()) or (visible[:, 0].any() and visible[:, -1].any())
     return bool(across) and float(np.median(_edge(gray))) == 0
 
@@ -91,20 +91,24 @@ def _edge(gray: Pixels) -> Pixels:
 def _fills_the_box(gray: Pixels, faintest: int) -> bool:
     """Whether the ink is as long as the box, or a little less, with its centre of mass in the middle."""
     ink = gray.astype(np.float32)
-    ink[gray < faintest] = 0
-    rows, columns = ink.sum(axis=1), ink.sum(axis=0)
-    total = float(rows.sum())
-    if not total:
-        return False
-    inked_rows, inked_columns = rows.nonzero()[0], columns.nonzero()[0]
-    longest = 1 + max(inked_rows[-1] - inked_rows[0], inked_columns[-1] - inked_columns[0])
-    off = max(abs(float(side @ _PLACES) / total - SIDE / 2) for side in (rows, columns))
-    return bool(BOX - 2 <= longest <= BOX and off < 1)
+    if faintest > 1:
+        ink[gray < faintest] = 0
+    longest = 0
+    for ink_by_place in (ink @ _ONES, _ONES @ ink):
+        inked = ink_by_place.nonzero()[0]
+        if not len(inked):
+            return False
+        total, moment = (ink_by_place @ _MOMENTS).tolist()
+        if abs(moment - SIDE / 2 * total) >= total:
+            return False
+        longest = max(longest, int(inked[-1] - inked[0]) + 1)
+    return BOX - 2 <= longest <= BOX
 
 
-_FAINTEST = (26, 64)
-"""What is less is no ink: the traces of compression, should the first try fail over them."""
-_PLACES = np.arange(SIDE, dtype=np.float32)
+_FAINTEST = (1, 26, 64)
+"""What is less is no ink: traces of compression, should the first try fail over them."""
+_ONES = np.ones(SIDE, np.float32)
+_MOMENTS = np.stack([_ONES, np.arange(SIDE, dtype=np.float32)], axis=1)
 
 
 def _fitted(ink: Floats) -> Floats:
