@@ -115,7 +115,7 @@ def _name(host: bytes) -> str:
 
 def _hosts(settings: Settings) -> frozenset[str] | None:
     """List the allowed names; None for any."""
-    names = frozenset(name.strip().lower() for name in settings.allowed_hosts.split(",") if name.strip())
+    names = frozenset(name.strip().lower() for name in (settings.allowed_hosts or "").split(",") if name.strip())
     if "*" in names:
         return None
     if names:

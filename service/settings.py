@@ -33,9 +33,8 @@ class Settings(BaseSettings):
     """Address to listen on."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 for any free one."""
-    allowed_hosts: str = ""
-    """Names that requests may ask for, separated by commas; `*.example.org` and `*` are known. By default the names of
-    this machine when it listens on itself alone, else any."""
+    allowed_hosts: str | None = None
+    """Names that requests may ask for: a.example,*.b.example or *; by default localhost when HOST is, else any."""
     open_predict: bool = False
     """Let everybody predict, even when there are keys."""
     open_metrics: bool = True

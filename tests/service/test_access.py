@@ -192,7 +192,7 @@ async def test_predictions_and_metrics_can_be_open_while_the_rest_is_not(setting
     ],
 )
 async def test_a_request_for_another_host_is_refused(settings: Settings, allowed: str, host: str, status: int) -> None:
-    app = create_app(settings.model_copy(update={"allowed_hosts": allowed}))
+    app = create_app(settings.model_copy(update={"allowed_hosts": allowed or None}))
     transport = httpx.ASGITransport(app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         answer = await client.get("/health/live", headers={"Host": host})
