@@ -104,6 +104,7 @@ def main() -> None:
     with running_postgres(bin_folder) as postgres, tempfile.TemporaryDirectory() as folder:
         service = Service(Path(folder) / "home", database_url=postgres.url)
         wait_until(service.is_ready, "the service")
+        wait_until(lambda: service.http.get("/train").status_code == 200, "the job routes")
         clients = Clients(str(service.http.base_url))
         with Watcher(service.registry()) as watcher:
             back = restarts(service, postgres, wanted.restarts, wanted.seed)

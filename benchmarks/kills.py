@@ -1,11 +1,12 @@
 """Kills (R6): `kill -9` at random moments, and at every crash point of a job and of a publish.
 
-    python -m benchmarks.kills [--kills 200] [--seed 0] [--points]
+    python -m benchmarks.kills [--kills 200] [--seed 0] [--minutes 60] [--points]
 
 A real service: API, worker, training process. Jobs are submitted without pause, each with an Idempotency-Key, again
 until it is acknowledged. Random kills hit the API (which is started again at once, as a process manager would), the
 worker (which the API starts again) or the training process; no job is hit a third time, since the third strike fails it
-by rule. Recovery is the time from the kill until the job says that it was begun again, its data loaded.
+by rule. Recovery is the time from the kill until the job says that it was begun again, its data loaded. Most of it is
+Python importing libraries, so what that alone takes is measured in between.
 
 Crash points: strace kills the worker as it enters the n-th call of a kind, for n = 1, 2, … until a whole job needs no
 more calls. The calls are those by which anything becomes durable or visible: fsync, link, rename in the store,
@@ -18,6 +19,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,14 +31,17 @@ from service.jobs import Jobs
 CALLS = ("fsync", "link,linkat", "rename,renameat,renameat2", "unlink,unlinkat", "fdatasync")
 _QUEUE = 3
 _HITS = 2
+_IMPORTS = 0.1
 
 
-def random_kills(service: Service, kills: int, seed: int) -> dict[str, list[float]]:
-    """Kill so often; answer the seconds of recovery by what was killed."""
+def random_kills(service: Service, kills: int, seed: int, minutes: float = 60.0) -> dict[str, list[float]]:
+    """Kill so often, or for so long; answer the seconds of recovery by what was killed."""
+    deadline = time.monotonic() + 60 * minutes
     recovery: dict[str, list[float]] = {"api": [], "worker": [], "training": []}
+    imports: list[float] = []
     rng = random.Random(seed)  # noqa: S311 -- moments to kill at
     jobs, number = service.jobs(), 0
-    while sum(map(len, recovery.values())) < kills:
+    while sum(map(len, recovery.values())) < kills and time.monotonic() < deadline:
         for _ in range(_QUEUE - sum(not job.is_final for job in jobs.list())):
             service.submit(f"job {number}", settings=JOB, promote="never")
             number += 1
@@ -48,8 +53,16 @@ def random_kills(service: Service, kills: int, seed: int) -> dict[str, list[floa
         targets = {"api": [service.process.pid], "worker": service.workers(), "training": list(service.trainers())}
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself in this moment
             recovery[kind] += [_kill(service, jobs, kind, pid) for pid in targets[kind][:1]]
+            if rng.random() < _IMPORTS:
+                imports.append(_import_seconds())
     jobs.close()
-    return recovery
+    return recovery | {"only importing what a worker needs": imports}
+
+
+def _import_seconds() -> float:
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import service.worker"], check=True)
+    return time.monotonic() - started
 
 
 def _kill(service: Service, jobs: Jobs, kind: str, pid: int) -> float:
@@ -139,6 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=60.0, help="end the random kills after so long")
     parser.add_argument("--points", action="store_true", help="the crash points too")
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -147,8 +161,8 @@ def main() -> None:
         with Watcher(service.registry()) as watcher:
             print("| killed | kills | median s | worst s |\n|---|---|---|---|", flush=True)
             if wanted.kills:
-                for kind, seconds in random_kills(service, wanted.kills, wanted.seed).items():
-                    print(f"| {kind}, at random | {len(seconds)} | {spread(seconds)} |", flush=True)
+                for kind, seconds in random_kills(service, wanted.kills, wanted.seed, wanted.minutes).items():
+                    print(f"| {kind} | {len(seconds)} | {spread(seconds)} |", flush=True)
             if wanted.points:
                 for calls in CALLS:
                     points, seconds = crash_points(service, calls)

@@ -61,14 +61,19 @@ def train_patiently(
     It goes on from the job's checkpoint, and again when the child is killed, which counts on the strikes that the job
     had before. Raises TrainingFailedError.
     """
-    place.scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.scratch, prefix=f"{job_id}-", ignore_cleanup_errors=True) as folder:
+    with patiently(lambda: _folder(place.scratch, job_id), watch) as folder:
         given = patiently(lambda: place.provisions.bring(request, job_id, Path(folder)), watch)
         provided = replace(request, settings=request.settings | given)
         finished = _train(place, provided, job_id, Path(folder), watch, strikes)
         written = json.loads(Path(finished["manifest"]).read_bytes())
         details = patiently(lambda: place.provisions.tell(request, job_id, written), watch)
         return details, Path(finished["weights"]).read_bytes()
+
+
+def _folder(scratch: Path, job_id: str) -> "tempfile.TemporaryDirectory[str]":
+    """Make a folder that goes when it is left."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(dir=scratch, prefix=f"{job_id}-", ignore_cleanup_errors=True)
 
 
 def _train(place: Workplace, request: JobRequest, job_id: str, folder: Path, watch: Watch, strikes: int) -> Event:
@@ -103,9 +108,9 @@ def three_strikes(last: str) -> str:
 
 
 def patiently(action: Callable[[], T], watch: Watch | None = None) -> T:
-    """Do something that needs the store or the database, again while that is out of reach, for ten minutes.
+    """Do something that needs the store, the database or the disk, again while that fails, for ten minutes.
 
-    Raises Unavailable after that, StoppedError when the job is to stop.
+    Raises Unavailable or OSError after that, StoppedError when the job is to stop.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
@@ -113,11 +118,12 @@ def patiently(action: Callable[[], T], watch: Watch | None = None) -> T:
             raise StoppedError("cancelled")
         try:
             return action()
-        except Unavailable as error:
+        except (Unavailable, OSError) as error:
             if time.monotonic() > deadline:
                 raise
             if watch:
-                _say(watch, f"{error.detail}; the job waits")
+                reason = error.detail if isinstance(error, Unavailable) else error.strerror
+                _say(watch, f"{reason}; the job waits")
             time.sleep(_WAIT_SECONDS)
 
 

@@ -123,7 +123,7 @@ def _launch(settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, 
             outcome = conclude(given, learned["version"]) if "version" in learned else learned
             _forget(place.checkpoints, job_id)
             return outcome
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
             # A full disk, say. Raised on, it would be the job's end: so nothing is recorded, and upkeep queues it.
             log.warning("job %s is left for now: %s", job_id, type(error).__name__)
             raise errors.DBOSWorkflowCancelledError("left for now") from error

@@ -14,7 +14,7 @@ from service.registry import Registry
 from service.store import Store, open_store
 from service.trainer import Watch, run_training
 from tests.service.conftest import wait_until
-from tests.service.processes import trainers_of
+from tests.service.processes import QUICK, trainers_of
 from tests.service.test_worker import queue_of, running_worker, submit, wait_for_end, wait_for_epochs
 
 LONG: dict[str, Any] = {"epochs": 60, "layers": [784, 32, 10], "dropout": 0.1}
@@ -151,3 +151,14 @@ def test_the_log_keeps_its_last_lines_and_counts_all() -> None:
         progress = progress.saying(f"line {number}\n")
     assert (len(progress.log), progress.log[-1], progress.log_lines) == (50, "line 199", 200)
     assert len(Progress().saying("x" * 10_000).log[0]) == 300
+
+
+def test_a_job_waits_for_a_disk_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "scratch").write_text("in the way of the folder")
+    with queue_of(tmp_path) as jobs, running_worker(tmp_path):
+        job_id = submit(jobs, QUICK)
+        wait_until(lambda: jobs.get(job_id).state == "running", "the worker")
+        wait_until(lambda: "the job waits" in " ".join(jobs.get(job_id).progress.log), "a word about it")
+        (tmp_path / "scratch").unlink()
+        done = wait_for_end(jobs, job_id)
+    assert (done.state, done.strikes) == ("succeeded", 0)
