@@ -39,6 +39,7 @@ from service.routes import docs, downloads, health, inference, models, page, pre
 from service.samples import open_samples
 from service.settings import Settings
 from service.store import open_store
+from service.telemetry import open_telemetry
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,18 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> FastAPI:
     recent = Recent(settings.remembered_images, shared_folder(settings.home) if siblings else None)
     access = Access(Keys(store), settings)
     samples = open_samples(store, settings)
-    parts = Parts(settings, registry, predictor, Jobs(settings), metrics, samples, recent, access, siblings=siblings)
+    parts = Parts(
+        settings,
+        registry,
+        predictor,
+        Jobs(settings),
+        metrics,
+        samples,
+        recent,
+        access,
+        siblings=siblings,
+        telemetry=open_telemetry(),
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -74,6 +86,8 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> FastAPI:
         recent.close()
         await asyncio.to_thread(predictor.close)
         await asyncio.to_thread(parts.jobs.close)
+        if parts.telemetry:
+            await asyncio.to_thread(parts.telemetry.close)
 
     app = FastAPI(
         title="glyphserve",
@@ -100,6 +114,7 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> FastAPI:
         body_limits=limits,
         request_seconds=settings.request_seconds,
         logs_all=settings.log_requests == "all",
+        telemetry=parts.telemetry,
     )
     for router in _ROUTERS:
         app.include_router(router)

@@ -17,6 +17,7 @@ from service.registry import Registry
 from service.samples import Samples
 from service.settings import Settings
 from service.statistics import Statistics
+from service.telemetry import Telemetry
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Parts:
     recent: Recent
     access: Access
     statistics: Statistics = field(default_factory=Statistics)
+    telemetry: Telemetry | None = None
+    """Where spans go, if anybody wants them."""
     siblings: Siblings | None = None
     """The other API processes of this host, if there are any."""
     draining: threading.Event = field(default_factory=threading.Event)

@@ -14,6 +14,7 @@ from service.errors import MalformedRequest, PayloadTooLarge, ServiceError, Unav
 from service.logs import log_access
 from service.metrics import Metrics
 from service.problems import error_headers, problem, problem_type
+from service.telemetry import Telemetry, begun
 from service.tracing import Trace, trace_of, work
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Edge:
         body_limits: tuple[tuple[str, int], ...],
         request_seconds: float,
         logs_all: bool,
+        telemetry: Telemetry | None,
     ) -> None:
         """`body_limits` gives the largest body by path prefix; the first prefix that fits counts.
 
@@ -49,6 +51,7 @@ class Edge:
         """
         self._app, self._metrics, self._access, self._admission = app, metrics, access, admission
         self._body_limits, self._request_seconds, self._logs_all = body_limits, request_seconds, logs_all
+        self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, with what it belongs to."""
@@ -59,6 +62,8 @@ class Edge:
         if scope["method"] == "HEAD":
             send = _without_body(send)
         request_id, trace = request_id_of(headers.get(b"x-request-id", b"")), trace_of(headers.get(b"traceparent", b""))
+        if trace is None and self._telemetry:
+            trace = begun()
         scope.setdefault("state", {})["request_id"] = request_id
         traced = {"trace_id": trace.trace_id, "span_id": trace.span_id} if trace else {}
         with work(request_id=request_id, **traced):
@@ -94,6 +99,8 @@ class Edge:
         # An event stream may last for hours: what counts is the time until it begins.
         seconds = (answer.begun or time.perf_counter()) - started
         self._metrics.answered(route, method, answer.status, seconds)
+        if self._telemetry and answer.trace:
+            self._telemetry.request(answer.trace, method, route, answer.status, seconds, answer.request_id)
         if self._logs_all or answer.status >= 500:
             log_access(method, route, answer.status, seconds, answer.request_id)
 
@@ -133,7 +140,7 @@ class _Answer:
     """The way that an answer goes: it gets the headers that all have, and is noted."""
 
     def __init__(self, send: Send, request_id: str, trace: Trace | None) -> None:
-        self._send, self.request_id = send, request_id
+        self._send, self.request_id, self.trace = send, request_id, trace
         self._headers = [*SECURITY, (b"x-request-id", request_id.encode())]
         if trace:
             self._headers.append((b"traceresponse", str(trace).encode()))

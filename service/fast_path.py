@@ -26,6 +26,7 @@ from service.images import ImageLimits, open_picture
 from service.logs import log_access
 from service.plain_png import is_plain_glyph, read_plain_png
 from service.predictor import Snapshot
+from service.telemetry import begun
 from training.preprocess import SIDE
 
 MOST_BYTES = 65_536
@@ -145,12 +146,16 @@ class FastPath:
             request.caller.reply(head + request_id.encode(), orjson.dumps(answer))
             elapsed = time.perf_counter() - request.started
             parts.metrics.answered(_ROUTE, "POST", 200, elapsed)
+            if parts.telemetry:
+                parts.telemetry.request(begun(), "POST", _ROUTE, 200, elapsed, request_id)
             if self._logs_all:
                 log_access("POST", _ROUTE, 200, elapsed, request_id)
             if parts.predictor.trial:
                 parts.predictor.compare(request_id, snapshot, batch[place : place + 1], [label])
         labels, confidences = zip(*((answer["label"], answer["confidence"]) for answer in answers), strict=True)
         parts.metrics.predicted(snapshot, batch, labels, confidences, seconds)
+        if parts.telemetry:
+            parts.telemetry.computed(snapshot.model, snapshot.version, len(labels), seconds)
 
     def _glyph(self, request: FastRequest) -> bytes | None:
         """Read the image to a glyph's 784 bytes; None when it is not a plain case."""

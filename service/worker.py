@@ -11,6 +11,8 @@ import shutil
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -35,6 +37,7 @@ from service.samples import open_samples
 from service.searching import run_trial, search_and_publish
 from service.settings import Settings
 from service.store import open_store
+from service.telemetry import Telemetry, open_telemetry
 from service.tracing import work
 from service.trainer import TrainingFailedError, Watch
 from service.upkeep import Upkeep
@@ -103,15 +106,16 @@ def _launch(settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, 
         "serializer": json_serializer(),
     }
     DBOS(config=config)
+    telemetry = open_telemetry()
 
     @DBOS.step(name="learn")
     def learn(given: dict[str, Any]) -> dict[str, Any]:
-        with work(job=str(DBOS.workflow_id)):
+        with _work("learn", telemetry):
             return _learn(place, jobs, str(DBOS.workflow_id), JobRequest(**given))
 
     @DBOS.step(name="conclude")
     def conclude(given: dict[str, Any], version: int) -> dict[str, Any]:
-        with work(job=str(DBOS.workflow_id)):
+        with _work("conclude", telemetry):
             return _conclude(settings, place, jobs, str(DBOS.workflow_id), JobRequest(**given), version)
 
     @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_MOST_BEGINNINGS)
@@ -135,6 +139,14 @@ def _launch(settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, 
         DBOS.register_queue(
             queue, worker_concurrency=at_once, polling_interval_sec=_POLL_SECONDS, on_conflict="always_update"
         )
+
+
+@contextmanager
+def _work(step: str, telemetry: Telemetry | None) -> Iterator[None]:
+    """Let what is done belong to the job, in the log and in its spans."""
+    job_id = str(DBOS.workflow_id)
+    with work(job=job_id), telemetry.job(step, job_id) if telemetry else nullcontext():
+        yield
 
 
 def _learn(place: Workplace, jobs: Jobs, job_id: str, request: JobRequest) -> dict[str, Any]:

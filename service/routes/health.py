@@ -12,14 +12,12 @@ from service.publishing import publish, states
 router = APIRouter(tags=["health"])
 
 
-@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live")
 async def live() -> dict[str, bool]:
     """Tell that the event loop turns."""
     return {"live": True}
 
 
-@router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready")
 async def ready(parts: PartsDep) -> dict[str, Any]:
     """Tell that a verified model serves (503 otherwise), which, and what trouble there is with a newer one.
@@ -40,7 +38,6 @@ async def ready(parts: PartsDep) -> dict[str, Any]:
     }
 
 
-@router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(parts: PartsDep) -> Response:
     """Give everything that is counted, in Prometheus's text format."""

@@ -190,6 +190,8 @@ def _count(call: Call, reading: Reading, times: Times) -> None:
     labels, confidences = reading.labels(), reading.probabilities.max(axis=1).tolist()
     parts.statistics.succeeded(snapshot.model, snapshot.version, len(batch), times)
     parts.metrics.predicted(snapshot, batch.glyphs, labels, confidences, times.compute_infer / 1e9)
+    if parts.telemetry:
+        parts.telemetry.computed(snapshot.model, snapshot.version, len(batch), times.compute_infer / 1e9)
     few = parts.settings.max_batch_images
     parts.predictor.compare(call.request_id, snapshot, batch.glyphs[:few], labels[:few])
     seen: list[Any] = list(zip(labels[:few], confidences[:few], strict=True))

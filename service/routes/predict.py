@@ -104,6 +104,8 @@ def _answer(
     found = [answer for answer in answers if not isinstance(answer, ServiceError)]
     labels = [answer["label"] for answer in found]
     parts.metrics.predicted(snapshot, batch, labels, [answer["confidence"] for answer in found], seconds)
+    if parts.telemetry and labels:
+        parts.telemetry.computed(snapshot.model, snapshot.version, len(labels), seconds)
     parts.predictor.compare(request_id, snapshot, batch, labels)
     return answers
 
