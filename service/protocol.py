@@ -42,10 +42,9 @@ class Connection(HttpToolsProtocol):
         self._stage: Literal["waiting", "headers", "body", "answering", "refused"] = "waiting"
         self._begun = self.loop.time()
         self._header_bytes = self._newest_bytes = 0
-        self._fast: FastRequest | None = None
-        """The request that is being read, if it is one for the fast path."""
-        self._fast_waits = False
-        """Whether such a request waits for its answer."""
+        self._fast: FastRequest | None = None  # the request that is being read, if it is one for the fast path
+        self._fast_waits = False  # whether such a request waits for its answer
+        self._postponed: ServiceError | None = None  # the last answer, to be given after those to earlier requests
         self.deadline = self.loop.time() + self._settings.header_seconds - SWEEP_SECONDS
         """When, in the loop's time, the client must have sent what is expected of it."""
 
@@ -114,9 +113,11 @@ class Connection(HttpToolsProtocol):
         self._fast_waits = False
         if self.transport.is_closing():
             return
-        lines = self._fast_path.lines(self.server_state.default_headers)
-        length = b"\r\ncontent-length: %d\r\n\r\n" % len(body)
+        lines, last = self._fast_path.lines(self.server_state.default_headers), self._draining.is_set()
+        length = b"\r\n%bcontent-length: %d\r\n\r\n" % (b"connection: close\r\n" if last else b"", len(body))
         self.transport.write(b"".join((STATUS_LINE[200], lines, head, length, body)))
+        if last:  # never without a word: the client would send its next request into a connection that is gone
+            self.transport.close()
         self.server_state.total_requests += 1
         if self.flow.write_paused:  # a client that asks and asks and does not read
             self.flow.pause_reading()
@@ -147,6 +148,8 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        elif self._postponed:
+            self._end_with(self._postponed)
         elif self._stage == "answering":
             self._rest()
         else:  # more was sent than could be read meanwhile: its time begins now
@@ -163,7 +166,7 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """End when what was begun is answered: at once when there is nothing."""
-        if self._stage in ("waiting", "refused"):
+        if self._stage in ("waiting", "refused") and not self._postponed:
             self.transport.close()
             return
         self.deadline = min(self.deadline, self.loop.time() + _LAST_SECONDS)
@@ -174,8 +177,6 @@ class Connection(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _rest(self) -> None:
-        if self._draining.is_set():
-            self.transport.close()
         self._stage, self.deadline = "waiting", self.loop.time() + self._settings.idle_seconds
 
     def _begin(
@@ -220,26 +221,29 @@ class Connection(HttpToolsProtocol):
         return self.cycle
 
     def _refuse(self, error: ServiceError) -> None:
-        """Answer what is no request, or none in time, and close; earlier requests are answered before.
-
-        What the client goes on sending is read and dropped for a moment: closing on it would reset the connection,
-        and the answer could be lost with it (RFC 9112, section 9.6).
-        """
+        """Answer what is no request, or none in time, once earlier requests are answered."""
         if self._fast_waits:
             self._fast_path.answer()
         if self.transport.is_closing():
             return
+        if self._stage == "body" and self.pipeline:  # the one at fault is the last in line
+            self.pipeline.popleft()
+        elif self._stage == "body" or not self._busy():
+            self._end_with(error)
+            return
+        self._stage, self.deadline, self._postponed = "refused", math.inf, error
+
+    def _end_with(self, error: ServiceError) -> None:
+        """Answer with an error, and close once what the client goes on sending was read and dropped for a moment.
+
+        Closing on it would reset the connection, and the answer could be lost with it (RFC 9112, section 9.6).
+        """
         if self._busy():
-            if self._stage != "body" or self.pipeline:  # the one at fault is not the one that is being answered
-                self.pipeline.clear()
-                self.cycle.keep_alive = False
-                self.flow.pause_reading()
-                return
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        if self._busy() and self.cycle.response_started:
-            self.transport.close()
-            return
+            if self.cycle.response_started:
+                self.transport.close()
+                return
         self.transport.write(as_response(error))
         self.transport.write_eof()
         self._metrics.answered("unknown", "other", error.status, self.loop.time() - self._begun)

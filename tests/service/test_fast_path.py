@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
@@ -94,6 +95,15 @@ async def test_plain_pictures_are_answered_as_the_application_answers_them(
         for content in (png(digit), saved(picture, "JPEG"), saved(picture.resize((64, 64)), "PNG")):
             assert (await agree(fast_path, client, content, "image/png")).answer
             assert (await agree(fast_path, client, *form(content))).answer
+
+
+async def test_a_digit_that_does_not_fill_the_box_is_brought_into_form_first(
+    fast_path: FastPath, client: httpx.AsyncClient, digits: Dataset
+) -> None:
+    for digit in digits.images[:20]:
+        small = np.zeros((28, 28), np.uint8)
+        small[3:17, 5:19] = np.asarray(Image.fromarray(digit).resize((14, 14)))
+        assert (await agree(fast_path, client, png(small), "image/png")).answer
 
 
 async def test_what_is_no_plain_case_is_left_to_the_application(

@@ -157,6 +157,18 @@ def test_garbage_after_a_request_does_not_take_its_answer(server: Server, digits
             assert answers(rest(connected))[0][0] == 200
 
 
+@pytest.mark.parametrize(
+    "garbage", [b"garbage\r\n\r\n", b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nnothing\r\n"]
+)
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_requests_before_garbage_are_all_answered_and_then_the_garbage(
+    before: int, garbage: bytes, server: Server, digits: Dataset
+) -> None:
+    with connection(server) as connected:
+        connected.sendall(before * request(png(digits.images[0]), target="/predict?top_k=10") + garbage)
+        assert [status for status, _, _ in answers(rest(connected))] == [200] * before + [400]
+
+
 @pytest.mark.parametrize("target", ["/predict", "/predict?top_k=10"])
 def test_a_request_in_single_bytes_is_a_request(target: str, server: Server, digits: Dataset) -> None:
     with connection(server) as connected:
@@ -180,6 +192,20 @@ def test_a_server_that_is_told_to_end_answers_first_and_says_so_to_balancers(tmp
         late = httpx.post(f"{server.url}/predict", content=png(digits.images[0]), headers={"Content-Type": "image/png"})
         assert (late.status_code, late.headers["connection"]) == (200, "close")
         kept.sendall(begun[-1:])
-        ((status, _, _),) = answers(rest(kept))
-        assert status == 200
+        ((status, headers, _),) = answers(rest(kept))
+        assert (status, headers["connection"]) == (200, "close")
         assert server.process.wait(10) == 0
+
+
+def test_a_connection_is_never_closed_without_a_word_while_the_server_ends(tmp_path: Path, digits: Dataset) -> None:
+    begun = request(png(digits.images[0]), target="/predict?top_k=10")
+    with running_server(tmp_path / "home", "--no-worker") as server, connection(server) as kept:
+        kept.sendall(begun[:-1])
+        wait_until(lambda: "in_flight 2.0" in httpx.get(f"{server.url}/metrics").text, "both requests", 10)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: httpx.get(f"{server.url}/health/ready").status_code == 503, "503", 10)
+        kept.sendall(begun[-1:] + begun)
+        first, last = answers(rest(kept))
+    assert (first[0], last[0]) == (200, 200)
+    assert "connection" not in first[1]  # its answer was to keep it open, when it began
+    assert last[1]["connection"] == "close"
