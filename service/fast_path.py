@@ -36,7 +36,7 @@ _MOST_PIXELS = 16_384
 _ROUTE = "/predict"
 _FORM = b"multipart/form-data; boundary="
 _FILE = re.compile(
-    rb'content-disposition: form-data; name="file"; filename="[^"\\\r\n]+"(?:\r\ncontent-type: [^\r\n]*)?', re.I
+    rb'[Cc]ontent-[Dd]isposition: form-data; name="file"; filename="[^"\\\r\n]+"(?:\r\n[Cc]ontent-[Tt]ype: [^\r\n]*)?'
 )
 _HEAD = b"content-type: application/json\r\n" + b"".join(b"%b: %b\r\n" % header for header in SECURITY)
 _BOUNDARY = re.compile(rb"[A-Za-z0-9_-]+")

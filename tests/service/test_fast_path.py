@@ -124,6 +124,7 @@ async def test_what_is_no_plain_case_is_left_to_the_application(
             multipart,
         ),
         (digit + bytes(70_000), "image/png"),
+        (b'--b\r\nContent-Disposition: form-data; name="FILE"; filename="a"\r\n\r\n' + digit + b"\r\n--b--", multipart),
     ]
     for content, kind in cases:
         assert (await agree(fast_path, client, content, kind)).handed_over, content[:80]
