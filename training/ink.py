@@ -34,7 +34,10 @@ def find_ink(gray: Pixels) -> Floats:
     sheet = find_sheet(gray)
     if sheet is None:
         return _drawn(gray, shade) if even else _photographed(gray)
-    return _photographed(gray[sheet])
+    try:
+        return _photographed(gray[sheet])
+    except DataError:  # it was no sheet, but a broad stroke
+        return _drawn(gray, shade) if even else _photographed(gray)
 
 
 def blank() -> DataError:

@@ -1,5 +1,6 @@
 import asyncio
 import base64
+import logging
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ from fastapi import FastAPI
 
 from service.dependencies import Parts
 from service.settings import Settings
+from service.tracing import belonging
 from tests.service.conftest import half_trained, png
 from training import Dataset
 from training.export import load
@@ -196,10 +198,10 @@ async def test_unknown_routes_are_404_in_the_one_shape(path: str, client: httpx.
     ("method", "path", "allowed"),
     [
         ("GET", "/predict", "POST"),
-        ("DELETE", "/models", "GET"),
-        ("PATCH", "/train", "GET, POST"),
-        ("POST", "/docs", "GET"),
-        ("POST", "/metrics", "GET"),
+        ("DELETE", "/models", "GET, HEAD"),
+        ("PATCH", "/train", "GET, HEAD, POST"),
+        ("POST", "/docs", "GET, HEAD"),
+        ("POST", "/metrics", "GET, HEAD"),
     ],
 )
 async def test_wrong_methods_say_which_are_right(
@@ -222,17 +224,33 @@ async def test_a_body_over_the_limit_is_refused_in_every_form(settings: Settings
         assert_problem(answer, 413, "payload_too_large")
 
 
+class _Requests(logging.Handler):
+    """Notes to which request each error in the log belongs: formatters write it into the line."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.ids: list[Any] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.ids.append((record.getMessage(), belonging().get("request_id")))
+
+
 async def test_an_error_of_our_own_is_a_500_without_a_trace_and_the_service_goes_on(
-    app: FastAPI, client: httpx.AsyncClient, digits: Dataset, caplog: pytest.LogCaptureFixture
+    app: FastAPI, client: httpx.AsyncClient, digits: Dataset
 ) -> None:
     @app.get("/broken")
     async def broken() -> None:
         raise RuntimeError("a secret")
 
-    answer = await client.get("/broken")
+    handler = _Requests()
+    logging.getLogger().addHandler(handler)
+    try:
+        answer = await client.get("/broken")
+    finally:
+        logging.getLogger().removeHandler(handler)
     body = assert_problem(answer, 500, "internal_error")
     assert "secret" not in answer.text
-    assert body["request_id"] in caplog.text
+    assert ("the request failed", body["request_id"]) in handler.ids
     assert (await client.post("/predict", json={"pixels": digits.images[0].tolist()})).status_code == 200
 
 
@@ -254,3 +272,24 @@ async def test_a_long_or_deep_list_of_pixels_is_refused_at_once(client: httpx.As
     row = [0] * 100_000
     for pixels in ([row] * 28, [row], [[[row]]], [[[0] * 100] * 28] * 28, [True] * 784, [2**70] * 784, ["1"] * 784):
         assert_problem(await client.post("/predict", json={"pixels": pixels}), 422, "invalid_input")
+
+
+async def test_every_example_of_the_description_works_when_it_is_sent(client: httpx.AsyncClient) -> None:
+    described = (await client.get("/openapi.json")).json()["paths"]["/predict"]["post"]
+    asked = {parameter["name"] for parameter in described["parameters"]}
+    assert {"model", "version", "alias", "top_k", "explain"} <= asked
+    forms = described["requestBody"]["content"]
+    assert {"multipart/form-data", "application/json", "image/png", "application/octet-stream"} <= set(forms)
+    examples = forms["application/json"]["examples"]
+    assert set(examples) == {"image", "pixels", "images", "instances"}
+    for name, example in examples.items():
+        answer = await client.post("/predict?explain=true", json=example["value"])
+        assert answer.status_code == 200, (name, answer.text)
+        read = answer.json().get("predictions", [answer.json()])
+        assert [prediction["label"] for prediction in read] == ["1"] * len(read)
+    file = base64.b64decode(examples["image"]["value"]["image"])
+    for sent in (
+        await client.post("/predict", files={"file": file}),
+        await client.post("/predict", content=file, headers={"Content-Type": "image/png"}),
+    ):
+        assert sent.json()["label"] == "1"

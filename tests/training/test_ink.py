@@ -9,6 +9,7 @@ from training.data import open_source
 from training.errors import DataError
 from training.ink import find_ink
 from training.preprocess import to_glyph
+from training.resample import resized
 
 DIGITS = open_source("starter").train.images[::500]
 
@@ -105,3 +106,12 @@ def test_components_are_what_touches_also_by_corners(rng: np.random.Generator) -
             parts += 1
         assert len(found.weights) == parts
         assert (found.labels[~mask] == -1).all()
+
+
+def test_a_broad_soft_stroke_is_no_sheet() -> None:
+    """A few pixels of gray, enlarged until hardly any of it has the paper's exact shade, are still read."""
+    small = np.zeros((10, 10), np.float32)
+    small[2:8, 4:6], small[4, 4] = 255, 120
+    soft = resized(small, 100, 100)
+    glyph = to_glyph(np.rint(soft).astype(np.uint8))
+    assert glyph[4:24].any(axis=1).all()
