@@ -38,16 +38,16 @@ OWN = (
     ),
     Recipe(
         "corrections",
-        "Eight more epochs for a network that has learned already, with extra examples: set start_from and extra_data.",
+        "Twelve more epochs for a network that has learned before, with extra examples: set start_from and extra_data.",
         fit=FitConfig(
-            epochs=8,
+            epochs=12,
             batch_size=256,
             learning_rate=0.002,
             schedule="cosine",
             weight_decay=0.01,
             validation_share=0.1,
         ),
-        data=DataConfig(data="mnist"),
+        data=DataConfig(data="mnist", extra_share=0.04),
         continues=True,
     ),
     Recipe(
