@@ -71,6 +71,10 @@ class Access:
         except ServiceError as error:
             log.error("the keys cannot be read: %s", error.detail)
 
+    def is_open(self, scope: str) -> bool:
+        """Tell whether a scope needs no key, whatever keys there are."""
+        return scope in self._open
+
     def check(self, authorization: bytes | None, scope: str) -> None:
         """Raise Unauthorized without a good key, Forbidden with one for something else, Unavailable before `follow`."""
         if self._known is None:

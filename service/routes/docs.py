@@ -13,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from service.access import OPEN, scope_of
+from service.access import Access, scope_of
 from service.problems import problem_type
 from service.schemas import Problem
 
@@ -81,9 +81,10 @@ def serve(app: FastAPI) -> None:
 def _description(app: FastAPI) -> dict[str, Any]:
     described = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    access: Access = app.state.parts.access
     for path, operations in described["paths"].items():
         for method, operation in operations.items():
-            if (scope := scope_of(method.upper(), path)) != OPEN:
+            if not access.is_open(scope := scope_of(method.upper(), path)):
                 operation["security"] = [{"key": []}]
                 operation["description"] = f"{operation.get('description', '')}\n\nWith keys: needs `{scope}`.".strip()
             # FastAPI lists the model of errors under the media type of the route's own answer, too.

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
+from service.aliases import NAME
 from service.dependencies import PartsDep
 from service.errors import NotFound
 from service.schemas import MAX_VERSION
@@ -12,6 +13,8 @@ from training.export_onnx import to_onnx
 
 router = APIRouter(prefix="/models/{name}/versions/{version}", tags=["models"])
 
+# Told, not checked here: a name that cannot be one is refused in the registry's own words.
+NamePath = Annotated[str, Path(json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
 VersionPath = Annotated[int, Path(ge=1, le=MAX_VERSION)]
 
 _BYTES = "application/octet-stream"
@@ -20,7 +23,7 @@ _NO_SCRIPTS = "default-src 'none'; style-src 'unsafe-inline'; sandbox"  # an SVG
 
 
 @router.get("/weights.npz", response_class=Response, responses={200: {"content": {_BYTES: {}}}})
-def get_weights(name: str, version: VersionPath, parts: PartsDep) -> Response:
+def get_weights(name: NamePath, version: VersionPath, parts: PartsDep) -> Response:
     """Download a version's weights; `training.load` reads them, and so does NumPy alone."""
     manifest = parts.registry.manifest(name, version)
     headers = {"ETag": f'"{manifest.weights_sha256}"'}
@@ -28,7 +31,7 @@ def get_weights(name: str, version: VersionPath, parts: PartsDep) -> Response:
 
 
 @router.get("/model.onnx", response_class=Response, responses={200: {"content": {_BYTES: {}}}})
-def get_onnx(name: str, version: VersionPath, parts: PartsDep) -> Response:
+def get_onnx(name: NamePath, version: VersionPath, parts: PartsDep) -> Response:
     """Download a version as an ONNX graph, for other runtimes; 404 where the service is installed without `onnx`.
 
     It takes features, float32 (n, inputs), and gives the network's outputs, before the manifest's temperature.
@@ -42,7 +45,7 @@ def get_onnx(name: str, version: VersionPath, parts: PartsDep) -> Response:
 
 
 @router.get("/{file}", response_class=Response, responses={200: {"content": {kind: {} for kind in _TYPES.values()}}})
-def get_file(name: str, version: VersionPath, file: str, parts: PartsDep) -> Response:
+def get_file(name: NamePath, version: VersionPath, file: str, parts: PartsDep) -> Response:
     """Download a version's `card.md` or one of its pictures; the version's `files` tell what there is."""
     content = parts.registry.file(name, version, file)
     headers = {"Content-Security-Policy": _NO_SCRIPTS, "X-Content-Type-Options": "nosniff"}

@@ -10,7 +10,7 @@ from service.dependencies import Parts, PartsDep
 from service.errors import InvalidInput
 from service.manifest import Manifest
 from service.registry import Registry
-from service.routes.downloads import VersionPath
+from service.routes.downloads import NamePath, VersionPath
 from service.schemas import (
     AliasInfo,
     AliasNow,
@@ -25,7 +25,13 @@ from service.verdicts import read_verdict
 
 router = APIRouter(prefix="/models", tags=["models"])
 
-IfMatch = Annotated[str | None, Header(description="Change the alias only if it is at this generation.")]
+IfMatch = Annotated[
+    str | None,
+    Header(
+        description="Change the alias only if it is at this generation.",
+        json_schema_extra={"pattern": '^(W/)?"?[0-9]{1,9}"?$'},
+    ),
+]
 
 
 @router.get("")
@@ -35,7 +41,7 @@ def list_models(parts: PartsDep) -> Models:
 
 
 @router.get("/{name}")
-def get_model(name: str, parts: PartsDep) -> ModelInfo:
+def get_model(name: NamePath, parts: PartsDep) -> ModelInfo:
     """Show a model: its aliases, and its versions, newest first."""
     versions, aliases = parts.registry.versions(name), parts.registry.aliases(name)
     infos = [_version(manifest, aliases, parts.registry) for manifest in reversed(versions)]
@@ -43,7 +49,7 @@ def get_model(name: str, parts: PartsDep) -> ModelInfo:
 
 
 @router.get("/{name}/versions/{version}")
-def get_version(name: str, version: VersionPath, parts: PartsDep) -> VersionInfo:
+def get_version(name: NamePath, version: VersionPath, parts: PartsDep) -> VersionInfo:
     """Show a version: how it was made and how good it is."""
     manifest = parts.registry.manifest(name, version)
     info = _version(manifest, parts.registry.aliases(name), parts.registry)
@@ -52,7 +58,7 @@ def get_version(name: str, version: VersionPath, parts: PartsDep) -> VersionInfo
 
 
 @router.get("/{name}/aliases/{alias}")
-def get_alias(name: str, alias: str, parts: PartsDep, response: Response) -> AliasNow:
+def get_alias(name: NamePath, alias: NamePath, parts: PartsDep, response: Response) -> AliasNow:
     """Show what an alias means, and how the trial of its candidate goes; the ETag is its generation."""
     state = parts.registry.alias(name, alias)
     response.headers["ETag"] = f'"{state.generation}"'
@@ -71,14 +77,14 @@ def get_alias(name: str, alias: str, parts: PartsDep, response: Response) -> Ali
 
 
 @router.get("/{name}/aliases/{alias}/history")
-def get_history(name: str, alias: str, parts: PartsDep) -> list[AliasInfo]:
+def get_history(name: NamePath, alias: NamePath, parts: PartsDep) -> list[AliasInfo]:
     """Show all that an alias has meant, newest first."""
     return [_alias(state) for state in parts.registry.history(name, alias)]
 
 
 @router.put("/{name}/aliases/{alias}")
 def put_alias(
-    name: str, alias: str, body: PromoteBody, parts: PartsDep, response: Response, if_match: IfMatch = None
+    name: NamePath, alias: NamePath, body: PromoteBody, parts: PartsDep, response: Response, if_match: IfMatch = None
 ) -> AliasInfo:
     """Promote a version, or roll back to one: the alias means it from now on, and requests are answered by it.
 
@@ -98,8 +104,8 @@ def put_alias(
 
 @router.post("/{name}/aliases/{alias}/rollback")
 def roll_back(
-    name: str,
-    alias: str,
+    name: NamePath,
+    alias: NamePath,
     parts: PartsDep,
     response: Response,
     body: RollBackBody | None = None,

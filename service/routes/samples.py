@@ -8,6 +8,7 @@ from typing import IO, Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from service.aliases import NAME
 from service.dependencies import PartsDep, RequestIdDep
@@ -19,6 +20,15 @@ from service.sample_export import write_zip
 from service.sample_schemas import DeletedSamples, ListedSample, SampleInfo, SampleLabel, SampleList, SampleSource
 from service.samples import Entry, chosen_by, count_by_label
 from training.arrays import Pixels
+
+
+class _NoExport(StringConvertor):
+    """An id in an address: `DELETE /samples/export` is a wrong method, not a wrong id."""
+
+    regex = "(?!export$)[^/]+"
+
+
+register_url_convertor("sample_id", _NoExport())
 
 router = APIRouter(prefix="/samples", tags=["samples"])
 
@@ -141,19 +151,19 @@ def export_samples(parts: PartsDep, model: ModelDep) -> StreamingResponse:
     return StreamingResponse(_pieces(file), media_type="application/zip", headers=headers)
 
 
-@router.get("/{sample_id}")
+@router.get("/{sample_id:sample_id}")
 def get_sample(sample_id: SampleId, parts: PartsDep, model: ModelDep) -> SampleInfo:
     """Show a sample: its labels, and where it came from."""
     return _info(parts.samples.get(model, sample_id))
 
 
-@router.get("/{sample_id}/picture.png", response_class=Response, responses=_PNG)
+@router.get("/{sample_id:sample_id}/picture.png", response_class=Response, responses=_PNG)
 def get_picture(sample_id: SampleId, parts: PartsDep, model: ModelDep) -> Response:
     """Show a sample's picture as the network sees it: 28×28, gray."""
     return Response(parts.samples.get(model, sample_id).picture, media_type="image/png", headers=_FOR_EVER)
 
 
-@router.delete("/{sample_id}", status_code=204, response_class=Response)
+@router.delete("/{sample_id:sample_id}", status_code=204, response_class=Response)
 def delete_sample(sample_id: SampleId, parts: PartsDep, model: ModelDep) -> Response:
     """Delete a sample with all its labels."""
     parts.samples.get(model, sample_id)

@@ -49,6 +49,7 @@ async def test_head_is_no_way_around_a_method(client: httpx.AsyncClient) -> None
         ("/health/live", "GET, HEAD"),
         ("/samples", "DELETE, GET, HEAD, POST"),
         ("/models/mnist/aliases/production", "GET, HEAD, PUT"),
+        ("/samples/export", "GET, HEAD"),
         ("/v1/models/mnist:predict", "POST"),
     ],
 )

@@ -201,7 +201,7 @@ async def test_broken_requests_are_refused(client: httpx.AsyncClient, digits: Da
 async def test_the_methods_of_the_export_are_not_those_of_a_sample(client: httpx.AsyncClient) -> None:
     refused = await client.put("/samples/export")
     assert_problem(refused, 405)
-    assert refused.headers["allow"] == "GET"
+    assert refused.headers["allow"] == "GET, HEAD"
 
 
 @pytest.fixture
