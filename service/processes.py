@@ -21,10 +21,12 @@ _GRACE_SECONDS = 5.0
 
 def run_processes(settings: Settings, *, finish_seconds: float) -> None:
     """Keep as many API processes as the settings say until SIGTERM or SIGINT, then let them drain. Raises OSError."""
+    # The handlers do nothing: a signal that reaches another thread would not wake this one, but the pipe does.
     waiting, waking = os.pipe()
+    os.set_blocking(waking, False)
+    signal.set_wakeup_fd(waking)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # A pipe, since an Event may be waited on with its lock held when a second signal comes to set it.
-        signal.signal(number, lambda number, _: os.write(waking, bytes([number])))
+        signal.signal(number, lambda *_: None)
     sockets = listening(settings.host, settings.port, settings.processes)
     board = Board.make(settings.processes)
     hearing, telling = os.pipe()
@@ -37,7 +39,8 @@ def run_processes(settings: Settings, *, finish_seconds: float) -> None:
         arguments = ["api", *map(str, (place, *inherited))]
         children.append(Supervisor(f"API process {place}", arguments, own, inherited))
     threading.Thread(target=_announce, args=(hearing, len(children), host, port), daemon=True).start()
-    (received,) = os.read(waiting, 1)
+    while (received := os.read(waiting, 1)[0]) not in (signal.SIGTERM, signal.SIGINT):
+        pass
     for listener in sockets:
         listener.close()  # the processes have their own, and close them when they have drained
     for child in children:
