@@ -101,11 +101,11 @@ def _held_out(
 
 def _concluded(better: bool, text: str, figures: dict[str, Any]) -> Comparison:
     """Say it; what has more right answers may still have lost something that weighs more."""
-    if not better:
-        return Comparison(False, f"not as good: {text}", figures)
     if lost := figures["golden_lost"]:
         lost_digits = f"it misreads typical digits that the serving version reads ({', '.join(lost)}): "
         return Comparison(False, lost_digits + text, figures)
+    if not better:
+        return Comparison(False, f"not as good: {text}", figures)
     error, other = figures["calibration_error"], figures["against_calibration_error"]
     if error > other + TOLERATED_ERROR:
         return Comparison(False, f"its calibration error is {error:.3f}, the other's {other:.3f}: {text}", figures)
