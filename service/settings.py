@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object each."""
     log_requests: Literal["errors", "all"] = "errors"
-    """Which requests get a line: those answered with 5xx, or all, which costs the fast path half its speed."""
+    """Which requests get a line: those answered with 5xx, or all."""
 
     @property
     def sign_of_life_seconds(self) -> float:
