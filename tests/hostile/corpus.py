@@ -28,9 +28,9 @@ def named() -> tuple[Hostile, ...]:
 def mutated(count: int, seed: int = 0) -> Iterator[Hostile]:
     """Change good requests a little: most in the body alone, so that it is read, some anywhere."""
     random_ = random.Random(seed)
-    good = _good()
+    good, nearly = _good(), _nearly_good()
     for number in range(count):
-        target, kind, method, body = random_.choice(good)
+        target, kind, method, body = random_.choice(good if number % 4 else nearly)
         changed = _mutate(body, random_)
         sent = http(target, changed, kind, method)
         if is_wire := number % 10 == 0:
@@ -45,11 +45,6 @@ def _good() -> Sequence[tuple[str, str | None, str, bytes]]:
     found: list[tuple[str, str | None, str, bytes]] = [("/predict", "image/png", "POST", image) for image in images]
     found += [("/predict", "multipart/form-data; boundary=b", "POST", form_of(*[part()] * count)) for count in (1, 2)]
     found += [
-        (_target(hostile), "application/json", _method(hostile), hostile.sent.partition(b"\r\n\r\n")[2])
-        for hostile in named()
-        if b"Content-Type: application/json" in hostile.sent and len(hostile.sent) < 4000
-    ][::7]
-    found += [
         ("/v2/models/mnist/infer", "application/json", "POST", _V2),
         ("/v1/models/mnist:predict", "application/json", "POST", _V1),
         ("/samples", "multipart/form-data; boundary=b", "POST", form_of(part(), part('form-data; name="label"', b"1"))),
@@ -57,6 +52,15 @@ def _good() -> Sequence[tuple[str, str | None, str, bytes]]:
         ("/models/mnist/aliases/production", "application/json", "PUT", b'{"version": 1, "reason": "why not"}'),
     ]
     return found
+
+
+def _nearly_good() -> Sequence[tuple[str, str | None, str, bytes]]:
+    """Take some of the short named ones in JSON: what is refused by one rule may come by another."""
+    return [
+        (_target(hostile), "application/json", _method(hostile), hostile.sent.partition(b"\r\n\r\n")[2])
+        for hostile in named()
+        if b"Content-Type: application/json" in hostile.sent and len(hostile.sent) < 4000
+    ][::7]
 
 
 _ROW = b"[" + b", ".join([b"0"] * 300 + [b"255"] * 40 + [b"0"] * 444) + b"]"
