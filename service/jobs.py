@@ -64,6 +64,7 @@ class Jobs:
         job_id = _job_id(idempotency_key)
         if idempotency_key and (known := self._status(job_id)):
             return _same(read_job(known), request)
+        self._settings.home.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self._settings.home).free
         if free < self._settings.min_free_bytes:
             raise NoDiskSpace(f"{free // 2**20} MiB are free, training wants {self._settings.min_free_bytes // 2**20}")
