@@ -45,7 +45,8 @@ class Connection(asyncio.Protocol):
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
         if len(body) >= int(headers.get(b"content-length", b"0")):
             answer, self._answer, self._received = self._answer, None, b""
-            answer.set_result(Answer(int(status.split()[1]), headers, body))
+            if not answer.done():  # whoever waited may have been cancelled
+                answer.set_result(Answer(int(status.split()[1]), headers, body))
             if headers.get(b"connection") == b"close":
                 self.close()
 

@@ -18,6 +18,8 @@ import time
 from collections import Counter
 
 from benchmarks.asking import Connection, LostError, connect, get, good_requests, post
+from benchmarks.servers.started import free_port
+from training.data import open_source
 
 POLL_SECONDS = 0.1
 
@@ -36,6 +38,7 @@ class Replica:
             *self._command, stdout=asyncio.subprocess.DEVNULL, env=os.environ | {"GLYPHSERVE_LOG_LEVEL": "warning"}
         )
         while not self.ready:
+            assert self.process.returncode is None, "it ended before it was ready"
             await asyncio.sleep(POLL_SECONDS)
 
     async def stop(self) -> tuple[int, float]:
@@ -97,11 +100,12 @@ class Client:
 
 async def run(options: argparse.Namespace, home: str) -> tuple[Counter[str], list[tuple[int, float]]]:
     """Restart and ask."""
-    replicas = [Replica(home, port) for port in (18_471, 18_472)]
+    replicas = [Replica(home, free_port()) for _ in range(2)]
     outcomes: Counter[str] = Counter()
     tasks = [asyncio.create_task(replica.watch()) for replica in replicas]
     await asyncio.gather(*(replica.start() for replica in replicas))
-    requests = [*good_requests(), post("/predict", json.dumps({"pixels": [0, 255] * 392}).encode(), "application/json")]
+    pixels = open_source("starter").train.images[0].tolist()
+    requests = [*good_requests(), post("/predict", json.dumps({"pixels": pixels}).encode(), "application/json")]
     clients = [Client(replicas, requests, outcomes, number) for number in range(options.clients)]
     tasks += [asyncio.create_task(client.run()) for client in clients]
     exits = []

@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 import litserve
+from fastapi import Request
 
 from benchmarks.servers.reading import read
 
@@ -14,7 +15,7 @@ class Reader(litserve.LitAPI):  # type: ignore[misc]  # it brings no types
     def setup(self, device: str) -> None:
         """Load nothing: the network is there."""
 
-    def decode_request(self, request: Any) -> bytes:
+    def decode_request(self, request: Request) -> bytes:
         """Take the file."""
         return bytes(request["file"].file.read())
 
