@@ -31,7 +31,7 @@ def row(server: Server, load: Load, mine: Measured, base: Measured) -> str:
     """Write one line of the table."""
     return (
         f"| {server.name} | {load.picture} | {load.clients} "
-        f"| {mine.rate:,.0f} | {mine.rate / base.rate:.2f} | {mine.cpu:.0f} | {base.cpu / mine.cpu:.2f} "
+        f"| {mine.rate:,.0f} | {mine.rate / base.rate:.2f} | {mine.cpu:.0f} | {base.cpu / max(mine.cpu, 1e-9):.2f} "
         f"| {mine.p50:.3f} | {mine.p50 / base.p50:.2f} | {mine.p99:.2f} | {mine.wrong:.0f} "
         f"| {server.start_seconds:.2f} | {server.mebibytes():.0f} |"
     )

@@ -1,5 +1,6 @@
 """The servers of `serving.py`: how each is installed, started and watched."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -82,7 +83,9 @@ class Server:
     def stop(self) -> None:
         """End it with all its processes."""
         if hasattr(self, "_process"):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            for pid in self._family(self._all_stats()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self._process.wait()
 
     def cpu_seconds(self) -> float:
@@ -95,16 +98,24 @@ class Server:
         return sum(int(stat[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20 for stat in self._stats())
 
     def _stats(self) -> list[list[str]]:
-        """Read `/proc/…/stat` from its third field on, of all processes of its session."""
-        found = []
+        """Read `/proc/…/stat` from its third field on, of the process and of all that stem from it."""
+        stats = self._all_stats()
+        return [stats[pid] for pid in self._family(stats)]
+
+    def _all_stats(self) -> dict[int, list[str]]:
+        stats = {}
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
-                fields = path.read_text().rpartition(")")[2].split()
+                stats[int(path.parent.name)] = path.read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            if int(fields[3]) == self._process.pid:
-                found.append(fields)
-        return found
+        return stats
+
+    def _family(self, stats: dict[int, list[str]]) -> list[int]:
+        family = [self._process.pid]
+        for parent in family:  # it grows while it is walked
+            family += [pid for pid, fields in stats.items() if int(fields[1]) == parent]
+        return [pid for pid in family if pid in stats]
 
 
 def free_port() -> int:
