@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.errors import InvalidTensor, MalformedRequest
 from service.model_input import RAW
-from service.open_inference import InferRequest, read_request, write_answer
+from service.open_inference import InferRequest, read_json, read_request, write_answer
 from service.tensors import Tensor, to_binary
 from tests.service.test_tensors import numeric, of_bytes, same
 
@@ -179,3 +179,10 @@ def test_any_message_is_read_or_refused_with_400(content: Any, binary: bytes, of
             read(body, length)
         except (InvalidTensor, MalformedRequest):
             continue
+
+
+def test_an_empty_body_is_an_empty_object_but_only_of_the_blanks_that_json_knows() -> None:
+    assert read_json(b"") == read_json(b" \r\n\t") == {}
+    for body in (b"\x0b", b"\x0c", b"\0"):
+        with pytest.raises(MalformedRequest):
+            read_json(body)
