@@ -16,6 +16,7 @@ for number in range(20_000):
     siblings.publish({"number": number, "filling": [number] * (number % 500)})
     if number == 0:
         print("begun", flush=True)
+        sys.stdin.readline()
 sys.stdin.read()
 """
 
@@ -38,8 +39,13 @@ def test_what_another_process_writes_is_read_whole_while_it_writes_and_after_it_
         stdout=subprocess.PIPE,
     ) as writer:
         assert writer.stdout is not None
+        assert writer.stdin is not None
         assert writer.stdout.readline() == b"begun\n"
-        while not seen or seen[-1] < 19_999:
+        (first,) = mine.others()
+        seen.append(first["number"])
+        writer.stdin.write(b"go on\n")
+        writer.stdin.flush()
+        while seen[-1] < 19_999:
             (page,) = mine.others()
             assert page["filling"] == [page["number"]] * (page["number"] % 500)
             assert (page["pid"], page["is_alive"]) == (writer.pid, True)
