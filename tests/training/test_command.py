@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from training import load
 
 QUICK = ["--set", "epochs=2", "--set", "layers=784,32,10"]
 
@@ -132,8 +135,12 @@ def test_search_ranks_and_goes_on(tmp_path: Path) -> None:
 
 def test_export_writes_onnx_and_npz(tmp_path: Path) -> None:
     weights = str(Path(__file__).parents[2] / "models" / "mnist" / "1" / "weights.npz")
-    assert run("export", weights, str(tmp_path / "again.npz")).returncode == 0
-    assert (tmp_path / "again.npz").read_bytes() == Path(weights).read_bytes()
+    again, once_more = tmp_path / "again.npz", tmp_path / "once-more.npz"
+    assert run("export", weights, str(again)).returncode == 0
+    assert run("export", str(again), str(once_more)).returncode == 0
+    assert once_more.read_bytes() == again.read_bytes()
+    arrays, written = load(weights).arrays(), load(again).arrays()
+    assert all(np.array_equal(array, written[name]) for name, array in arrays.items())
     refused = run("export", weights, str(tmp_path / "model.pdf"))
     assert refused.returncode == 2
     assert "must end in .onnx or .npz" in refused.stderr
