@@ -18,11 +18,11 @@ from typing import Any, Self
 import httpx
 
 from service.errors import ServiceError
-from service.job import Job
-from service.jobs import Jobs
-from service.registry import Registry
+from service.jobs.job import Job
+from service.jobs.queue import Jobs
+from service.models.registry import Registry
+from service.models.store import open_store
 from service.settings import Settings
-from service.store import open_store
 from tests.service.processes import children_of, trainers_of
 
 JOB: dict[str, Any] = {"epochs": 40, "layers": [784, 32, 10], "dropout": 0.1}

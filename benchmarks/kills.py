@@ -25,8 +25,8 @@ import time
 from pathlib import Path
 
 from benchmarks.disturbed import JOB, Service, Watcher, account, spread, wait_until
-from service.job import Job
-from service.jobs import Jobs
+from service.jobs.job import Job
+from service.jobs.queue import Jobs
 
 CALLS = ("fsync", "link,linkat", "rename,renameat,renameat2", "unlink,unlinkat", "fdatasync")
 _QUEUE = 3
@@ -61,7 +61,7 @@ def random_kills(service: Service, kills: int, seed: int, minutes: float = 60.0)
 
 def _import_seconds() -> float:
     started = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import service.worker"], check=True)
+    subprocess.run([sys.executable, "-c", "import service.jobs.worker"], check=True)
     return time.monotonic() - started
 
 

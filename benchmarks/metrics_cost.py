@@ -9,11 +9,11 @@ from collections.abc import Callable
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from service.metrics import Metrics
-from service.registry import Registry
-from service.released import adopt_released
-from service.snapshot import warm_snapshot
-from service.store import open_store
+from service.models.registry import Registry
+from service.models.released import adopt_released
+from service.models.snapshot import warm_snapshot
+from service.models.store import open_store
+from service.observability.metrics import Metrics
 from training.data import open_source
 
 ROUNDS, CALLS = 7, 20_000

@@ -13,10 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from service.access import Access
-from service.admission import Admission
-from service.board import Siblings
 from service.dependencies import Parts
-from service.edge import Edge
 from service.errors import (
     InvalidInput,
     MalformedRequest,
@@ -26,20 +23,23 @@ from service.errors import (
     ServiceError,
     Unavailable,
 )
-from service.jobs import Jobs
+from service.jobs.queue import Jobs
 from service.keys import Keys
-from service.metrics import Metrics
-from service.predictor import Predictor
+from service.models.predictor import Predictor
+from service.models.registry import Registry
+from service.models.released import adopt_released
+from service.models.store import open_store
+from service.observability.board import Siblings
+from service.observability.metrics import Metrics
+from service.observability.telemetry import open_telemetry
 from service.problems import error_headers, problem, problem_type
 from service.publishing import keep_publishing, publish
-from service.recent import Recent, shared_folder
-from service.registry import Registry
-from service.released import adopt_released
 from service.routes import docs, downloads, health, inference, models, page, predict, samples, train
-from service.samples import open_samples
+from service.samples.recent import Recent, shared_folder
+from service.samples.samples import open_samples
 from service.settings import Settings
-from service.store import open_store
-from service.telemetry import open_telemetry
+from service.transport.admission import Admission
+from service.transport.edge import Edge
 
 log = logging.getLogger(__name__)
 

@@ -7,17 +7,17 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from service.access import Access
-from service.board import Siblings
 from service.images import ImageLimits
-from service.jobs import Jobs
-from service.metrics import Metrics
-from service.predictor import Predictor
-from service.recent import Recent
-from service.registry import Registry
-from service.samples import Samples
+from service.inference.statistics import Statistics
+from service.jobs.queue import Jobs
+from service.models.predictor import Predictor
+from service.models.registry import Registry
+from service.observability.board import Siblings
+from service.observability.metrics import Metrics
+from service.observability.telemetry import Telemetry
+from service.samples.recent import Recent
+from service.samples.samples import Samples
 from service.settings import Settings
-from service.statistics import Statistics
-from service.telemetry import Telemetry
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 from service.errors import InvalidInput, NotFound
-from service.store import Store
+from service.models.store import Store
 
 SCOPES = ("predict", "train", "admin")
 """What a key may be for; `admin` may do everything."""

@@ -11,7 +11,7 @@ import sys
 import threading
 from contextlib import suppress
 
-from service.board import Board
+from service.observability.board import Board
 from service.settings import Settings
 from service.supervisor import Supervisor
 

@@ -12,13 +12,13 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
-from service.board import Siblings
-from service.deadlines import keep_deadlines
 from service.dependencies import Parts
-from service.memory import give_back_large_blocks
+from service.observability.board import Siblings
 from service.processes import announcement
-from service.protocol import connection_class
 from service.settings import Settings
+from service.transport.deadlines import keep_deadlines
+from service.transport.memory import give_back_large_blocks
+from service.transport.protocol import connection_class
 
 _SWITCH_SECONDS = 0.0005
 """A thread that loads a model holds the event loop up for no longer than this; Python's own would be ten times that."""

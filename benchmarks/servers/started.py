@@ -153,9 +153,9 @@ def trained_weights(folder: Path) -> tuple[Path, dict[str, tuple[np.ndarray, str
 
 def ours(name: str, environments: Path, weights: Path) -> Server:  # noqa: ARG001 -- one type for the table
     """This project, with everything on; the network is published and promoted first."""
-    from service.registry import Registry
+    from service.models.registry import Registry
+    from service.models.store import open_store
     from service.settings import Settings
-    from service.store import open_store
 
     home = weights.parent / "home"
     registry = Registry(open_store(Settings(home=home).store_location))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from service.job import Job
-    from service.jobs import Jobs
+    from service.jobs.job import Job
+    from service.jobs.queue import Jobs
 
 app = typer.Typer(help="Look at training jobs; watch, cancel and recover them.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def list_jobs(home: HomeOption = None) -> None:
     from rich.table import Table
 
     from service.cli.local import console, settings_for
-    from service.jobs import Jobs
+    from service.jobs.queue import Jobs
 
     table = Table("id", "state", "recipe", "epoch", "attempts", "version", "created", "detail", box=None)
     for job in Jobs(settings_for(home)).list():
@@ -39,7 +39,7 @@ def list_jobs(home: HomeOption = None) -> None:
 def show(job_id: str, home: HomeOption = None) -> None:
     """Show a job with all its epochs, a search with its trials, as JSON."""
     from service.cli.local import settings_for
-    from service.jobs import Jobs
+    from service.jobs.queue import Jobs
 
     jobs = Jobs(settings_for(home))
     job = jobs.get(job_id)
@@ -50,7 +50,7 @@ def show(job_id: str, home: HomeOption = None) -> None:
 def cancel(job_id: str, home: HomeOption = None) -> None:
     """Cancel a job that has not ended."""
     from service.cli.local import settings_for
-    from service.jobs import Jobs
+    from service.jobs.queue import Jobs
 
     typer.echo(f"{job_id} is {Jobs(settings_for(home)).cancel(job_id).state}")
 
@@ -60,8 +60,8 @@ def watch(job_id: str, home: HomeOption = None) -> None:
     """Follow a job until it ends. Exit code 1 when it fails or is cancelled."""
     from service.cli.local import settings_for
     from service.cli.progress import training_progress
-    from service.jobs import Jobs
-    from service.news import News
+    from service.jobs.news import News
+    from service.jobs.queue import Jobs
 
     jobs, news = Jobs(settings_for(home)), News()
     job = jobs.get(job_id)
@@ -86,7 +86,7 @@ def _print_trials(jobs: "Jobs", search: "Job") -> None:
     from rich.table import Table
 
     from service.cli.local import console
-    from service.job import chosen, rank
+    from service.jobs.job import chosen, rank
 
     if not search.request.trials:
         return
@@ -111,7 +111,7 @@ def recover(
     job would be begun a second time beside it.
     """
     from service.cli.local import settings_for
-    from service.jobs import Jobs
+    from service.jobs.queue import Jobs
 
     settings = settings_for(home)
     jobs = Jobs(settings)

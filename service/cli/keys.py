@@ -46,6 +46,6 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID")], home: HomeOptio
 def _keys(home: Path | None) -> "Keys":
     from service.cli.local import settings_for
     from service.keys import Keys
-    from service.store import open_store
+    from service.models.store import open_store
 
     return Keys(open_store(settings_for(home).store_location))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from service.registry import Registry
-from service.released import adopt_released
+from service.models.registry import Registry
+from service.models.released import adopt_released
+from service.models.store import open_store
 from service.settings import Settings
-from service.store import open_store
 
 
 def open_registry(settings: Settings) -> Registry:

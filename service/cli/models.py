@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.aliases import AliasState, Mode, make_candidate
+from service.models.aliases import AliasState, Mode, make_candidate
 
 app = typer.Typer(help="Look at models and versions; promote and roll back.", no_args_is_help=True)
 
@@ -104,8 +104,8 @@ def collect(
     home: HomeOption = None,
 ) -> None:
     """Delete old versions that no alias means or lately meant. Workers do this after each job."""
-    from service import collection
     from service.cli.local import open_registry, settings_for
+    from service.models import collection
 
     settings = settings_for(home)
     registry = open_registry(settings)

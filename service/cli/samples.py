@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from service.samples import Samples
+    from service.samples.samples import Samples
     from service.settings import Settings
 
 app = typer.Typer(help="Look at the samples that users have put right; add, export, delete.", no_args_is_help=True)
@@ -26,7 +26,7 @@ def list_samples(
     from rich.table import Table
 
     from service.cli.local import console
-    from service.samples import count_by_label
+    from service.samples.samples import count_by_label
 
     settings, samples = _open(home)
     entries = samples.list(model or settings.model)
@@ -49,7 +49,7 @@ def add(
     from service.cli.local import open_registry
     from service.errors import InvalidInput, ServiceError
     from service.images import ImageLimits, read_glyph
-    from service.sample import Source
+    from service.samples.sample import Source
 
     settings, samples = _open(home)
     name = model or settings.model
@@ -79,7 +79,7 @@ def export(
     home: HomeOption = None,
 ) -> None:
     """Write all samples as an image folder: a folder a label."""
-    from service.sample_export import write_folder
+    from service.samples.export import write_folder
 
     settings, samples = _open(home)
     typer.echo(f"{write_folder(samples.read_all(model or settings.model), folder)} samples in {folder}")
@@ -95,7 +95,7 @@ def delete(
     home: HomeOption = None,
 ) -> None:
     """Delete samples by id, label or age. Nothing brings them back."""
-    from service.samples import chosen_by
+    from service.samples.samples import chosen_by
 
     if not ids and label is None and older_than_days is None and not everything:
         raise typer.BadParameter("name ids, --label, --older-than-days, or --all", param_hint="samples delete")
@@ -108,8 +108,8 @@ def delete(
 
 def _open(home: Path | None) -> "tuple[Settings, Samples]":
     from service.cli.local import settings_for
-    from service.samples import open_samples
-    from service.store import open_store
+    from service.models.store import open_store
+    from service.samples.samples import open_samples
 
     settings = settings_for(home)
     return settings, open_samples(open_store(settings.store_location), settings)

@@ -84,7 +84,7 @@ def api(place: int, listener: int, board: int, telling: int) -> None:
     settings = Settings()
     _log(settings)
     use_better_kernel()
-    from service.board import Board, Siblings
+    from service.observability.board import Board, Siblings
     from service.server import run_server
 
     run_server(
@@ -103,7 +103,7 @@ def worker(
     ] = False,
 ) -> None:
     """Run training jobs, next to `serve` or on a host of its own that shares the database and the store."""
-    from service.worker import run_worker
+    from service.jobs.worker import run_worker
 
     settings = Settings(home=home) if home else Settings()
     _log(settings)
@@ -111,13 +111,13 @@ def worker(
 
 
 def _log(settings: Settings) -> None:
-    from service.logs import configure
+    from service.observability.logs import configure
 
     configure(settings.log_format, settings.log_level)
 
 
 def _has_keys(settings: Settings) -> bool:
     from service.keys import Keys
-    from service.store import open_store
+    from service.models.store import open_store
 
     return bool(Keys(open_store(settings.store_location)).list())

@@ -33,17 +33,17 @@ def train(
     home: Annotated[Path | None, typer.Option(help="Folder of models and jobs.")] = None,
 ) -> None:
     """Train a new version; it takes over when it is at least as good as the serving one."""
-    from service.checkpoints import Checkpoints
     from service.cli.local import open_registry, settings_for
     from service.cli.progress import training_progress
-    from service.comparison import Rules
-    from service.gate import judge
-    from service.job import JobRequest
-    from service.learning import Workplace, train_and_publish
-    from service.provisions import Provisions
-    from service.samples import open_samples
-    from service.store import open_store
-    from service.trainer import TrainingFailedError, Watch
+    from service.jobs.checkpoints import Checkpoints
+    from service.jobs.comparison import Rules
+    from service.jobs.gate import judge
+    from service.jobs.job import JobRequest
+    from service.jobs.learning import Workplace, train_and_publish
+    from service.jobs.provisions import Provisions
+    from service.jobs.trainer import TrainingFailedError, Watch
+    from service.models.store import open_store
+    from service.samples.samples import open_samples
     from training import ConfigError, recipes
     from training.changes import read_changes
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from service.dependencies import PartsDep
 from service.errors import Unavailable
-from service.metrics import CONTENT_TYPE
+from service.observability.metrics import CONTENT_TYPE
 from service.publishing import publish, states
 
 router = APIRouter(tags=["health"])

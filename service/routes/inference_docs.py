@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from service.model_input import INPUT
-from service.model_output import OUTPUTS
-from service.tensors import DATATYPES, MAX_DIMENSIONS
+from service.inference.model_input import INPUT
+from service.inference.model_output import OUTPUTS
+from service.inference.tensors import DATATYPES, MAX_DIMENSIONS
 from training.preprocess import SIDE
 
 _ONE = [[255 if 4 <= row < 24 and column in (13, 14) else 0 for column in range(SIDE)] for row in range(SIDE)]

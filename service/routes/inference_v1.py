@@ -14,11 +14,11 @@ from fastapi import APIRouter, Request, Response
 from service.dependencies import PartsDep, RequestIdDep
 from service.errors import PayloadTooLarge
 from service.explain import explain as explain_answers
-from service.model_input import INPUT
-from service.model_output import ranked
+from service.inference.model_input import INPUT
+from service.inference.model_output import ranked
+from service.inference.tensorflow_rest import RestRequest, read_request
 from service.routes import inference_docs as docs
 from service.routes.inferring import Call, Reading, Written, infer
-from service.tensorflow_rest import RestRequest, read_request
 
 router = APIRouter(prefix="/v1/models", tags=["inference V1"])
 

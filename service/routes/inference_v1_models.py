@@ -7,14 +7,14 @@ from starlette.convertors import StringConvertor, register_url_convertor
 
 from service.dependencies import Parts, PartsDep
 from service.errors import CorruptModel
-from service.inference_schemas import Alive, ModelNames, ModelStatus, RestMetadata, VersionStatus
-from service.manifest import Manifest
-from service.model_input import describe_input
-from service.model_output import describe_outputs
+from service.inference.model_input import describe_input
+from service.inference.model_output import describe_outputs
+from service.inference.schemas import Alive, ModelNames, ModelStatus, RestMetadata, VersionStatus
+from service.inference.tensorflow_rest import SIGNATURE
+from service.models.manifest import Manifest
 from service.routes.inference_v2_models import manifest_of
 from service.routes.inferring import find
 from service.routes.page import page
-from service.tensorflow_rest import SIGNATURE
 
 
 class _WithoutVerb(StringConvertor):

@@ -5,9 +5,9 @@ from functools import partial
 from fastapi import APIRouter, Request, Response
 
 from service.dependencies import PartsDep, RequestIdDep
-from service.model_input import RAW
-from service.model_output import OUTPUTS, check_outputs, output_tensor
-from service.open_inference import InferRequest, RequestedOutput, read_request, write_answer
+from service.inference.model_input import RAW
+from service.inference.model_output import OUTPUTS, check_outputs, output_tensor
+from service.inference.open_inference import InferRequest, RequestedOutput, read_request, write_answer
 from service.routes.inference_docs import INFER, INFER_ANSWERS
 from service.routes.inferring import Call, Reading, Written, infer
 

@@ -8,7 +8,9 @@ from fastapi import APIRouter, Request
 
 from service.dependencies import Parts, PartsDep
 from service.errors import InvalidInput, NotFound
-from service.inference_schemas import (
+from service.inference.model_input import describe_input
+from service.inference.model_output import describe_outputs
+from service.inference.schemas import (
     Live,
     ModelConfig,
     ModelMetadata,
@@ -18,9 +20,7 @@ from service.inference_schemas import (
     Ready,
     ServerMetadata,
 )
-from service.manifest import Manifest
-from service.model_input import describe_input
-from service.model_output import describe_outputs
+from service.models.manifest import Manifest
 from service.routes import health
 from service.routes.inferring import find, parsed_version
 

@@ -15,8 +15,8 @@ from fastapi import APIRouter, Request, Response
 
 from service.dependencies import Parts, PartsDep
 from service.errors import Conflict, CorruptModel, InvalidTensor, Unavailable
-from service.inference_schemas import IndexEntry
-from service.open_inference import read_json
+from service.inference.open_inference import read_json
+from service.inference.schemas import IndexEntry
 from service.routes.inference_v2_models import manifest_of
 from service.routes.inferring import find
 

@@ -12,14 +12,14 @@ from typing import Any, Protocol, TypeVar
 
 from fastapi import Request, Response
 
-from service.compression import chosen_encoding, compressed, decompressed
 from service.dependencies import Parts
 from service.errors import InvalidInput, NotFound, ServiceError
-from service.model_input import Batch, BatchLimits, only_input, read_batch
+from service.inference.compression import chosen_encoding, compressed, decompressed
+from service.inference.model_input import Batch, BatchLimits, only_input, read_batch
+from service.inference.statistics import Times
+from service.inference.tensors import Tensor
+from service.models.snapshot import Snapshot
 from service.schemas import MAX_VERSION
-from service.snapshot import Snapshot
-from service.statistics import Times
-from service.tensors import Tensor
 from training.arrays import Floats
 
 _QUICK_BYTES = 64 * 1024

@@ -5,11 +5,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 
-from service.aliases import AliasState, Candidate, make_candidate
 from service.dependencies import Parts, PartsDep
 from service.errors import InvalidInput
-from service.manifest import Manifest
-from service.registry import Registry
+from service.jobs.verdicts import read_verdict
+from service.models.aliases import AliasState, Candidate, make_candidate
+from service.models.manifest import Manifest
+from service.models.registry import Registry
 from service.routes.downloads import NamePath, VersionPath
 from service.schemas import (
     AliasInfo,
@@ -21,7 +22,6 @@ from service.schemas import (
     TrialInfo,
     VersionInfo,
 )
-from service.verdicts import read_verdict
 
 router = APIRouter(prefix="/models", tags=["models"])
 

@@ -9,15 +9,15 @@ import numpy as np
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
-from service.answers import predictions
 from service.dependencies import Parts, PartsDep, RequestIdDep
 from service.errors import PayloadTooLarge, ServiceError
 from service.explain import explain as explain_answers
 from service.images import Picture
-from service.predictor import Snapshot
+from service.models.predictor import Snapshot
 from service.routes.form_docs import OPENAPI
 from service.routes.forms import Reader, readers_of
 from service.schemas import MAX_VERSION, BatchPrediction, SinglePrediction
+from service.transport.answers import predictions
 from training.arrays import Pixels
 from training.preprocess import SIDE
 

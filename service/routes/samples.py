@@ -10,15 +10,15 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from service.aliases import NAME
 from service.dependencies import PartsDep, RequestIdDep
 from service.errors import InvalidInput
-from service.predictor import Snapshot
+from service.models.aliases import NAME
+from service.models.predictor import Snapshot
 from service.routes.sample_forms import OPENAPI, Correction, correction_of, read
-from service.sample import Sample, Source
-from service.sample_export import write_zip
-from service.sample_schemas import DeletedSamples, ListedSample, SampleInfo, SampleLabel, SampleList, SampleSource
-from service.samples import Entry, chosen_by, count_by_label
+from service.samples.export import write_zip
+from service.samples.sample import Sample, Source
+from service.samples.samples import Entry, chosen_by, count_by_label
+from service.samples.schemas import DeletedSamples, ListedSample, SampleInfo, SampleLabel, SampleList, SampleSource
 from training.arrays import Pixels
 
 

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 
-from service.datasets import names
 from service.dependencies import PartsDep
-from service.job import Job, chosen, rank
-from service.jobs import Jobs as Queue
+from service.jobs.datasets import names
+from service.jobs.job import Job, chosen, rank
+from service.jobs.queue import Jobs as Queue
+from service.jobs.schemas import Datasets, JobInfo, Jobs, TrainBody, TrialInfo
 from service.routes import train_events
 from service.routes.train_checks import checked
-from service.train_schemas import Datasets, JobInfo, Jobs, TrainBody, TrialInfo
 from training import recipes
 
 router = APIRouter(prefix="/train", tags=["training"])

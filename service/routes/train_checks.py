@@ -4,14 +4,14 @@ import math
 from dataclasses import fields
 from typing import Any
 
-from service.aliases import NAME
-from service.datasets import locate
 from service.dependencies import Parts
 from service.errors import InvalidInput
-from service.job import JobRequest
-from service.provisions import start_version
+from service.jobs.datasets import locate
+from service.jobs.job import JobRequest
+from service.jobs.provisions import start_version
+from service.jobs.schemas import SearchBody, TrainBody
+from service.models.aliases import NAME
 from service.settings import Settings
-from service.train_schemas import SearchBody, TrainBody
 from training import ConfigError, MLPConfig, Recipe, recipes
 from training.search import draw, grid
 

@@ -9,9 +9,9 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service.dependencies import PartsDep
 from service.errors import Unavailable
-from service.job import Job, Progress
-from service.news import News, Piece
-from service.train_schemas import CurrentFigures, EpochFigures
+from service.jobs.job import Job, Progress
+from service.jobs.news import News, Piece
+from service.jobs.schemas import CurrentFigures, EpochFigures
 
 router = APIRouter()
 

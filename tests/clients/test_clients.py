@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.released import released_models
+from service.models.released import released_models
 from tests.clients.environments import python_of
 from tests.service.conftest import Server, png, running_server
 from training import load

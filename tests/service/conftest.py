@@ -20,8 +20,8 @@ from fastapi import FastAPI
 from PIL import Image
 
 from service.app import create_app
+from service.models.store import Store, open_store
 from service.settings import Settings
-from service.store import Store, open_store
 from tests.service.s3 import fresh_location, s3, s3_server
 from training import Dataset
 from training.arrays import Pixels

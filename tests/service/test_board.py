@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.board import Board, Siblings
+from service.observability.board import Board, Siblings
 
 WRITER = """
 import sys
-from service.board import Board, Siblings
+from service.observability.board import Board, Siblings
 siblings = Siblings(Board(int(sys.argv[1]), 2), 1)
 for number in range(20_000):
     siblings.publish({"number": number, "filling": [number] * (number % 500)})

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.comparison import Comparison, Rules, compare, golden_digits, mcnemar
-from service.gate import judge
-from service.job import JobRequest
-from service.registry import Registry
-from service.store import open_store
-from service.unseen import unseen
-from service.verdicts import read_verdict
+from service.jobs.comparison import Comparison, Rules, compare, golden_digits, mcnemar
+from service.jobs.gate import judge
+from service.jobs.job import JobRequest
+from service.jobs.unseen import unseen
+from service.jobs.verdicts import read_verdict
+from service.models.registry import Registry
+from service.models.store import open_store
 from training import MLP, Dataset, Experiment, recipes
 from training.data import mnist
 from training.export import to_bytes

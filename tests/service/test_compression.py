@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.compression import chosen_encoding, compressed, decompressed
 from service.errors import MalformedRequest, PayloadTooLarge, UnsupportedMediaType
+from service.inference.compression import chosen_encoding, compressed, decompressed
 
 LIMIT = 1024**2
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from service.errors import CorruptModel
-from service.manifest import Manifest, open_network
-from service.predictor import Predictor
-from service.registry import Registry
-from service.store import Store
+from service.models.manifest import Manifest, open_network
+from service.models.predictor import Predictor
+from service.models.registry import Registry
+from service.models.store import Store
 from tests.service.crafted_weights import LABELS, crafted, small_network
 from training import MLP, WeightsError, load
 from training.export import to_bytes

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.datasets import BUNDLED, locate, located, names
 from service.errors import InvalidInput
+from service.jobs.datasets import BUNDLED, locate, located, names
 from tests.service.conftest import Server, running_server
 from tests.service.processes import QUICK
 from tests.service.test_predict import assert_problem

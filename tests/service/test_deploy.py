@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.families import FAMILIES
-from service.metrics import Metrics
+from service.observability.families import FAMILIES
+from service.observability.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 _SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.fast_path import FastPath, FastRequest, image_of
-from service.plain_png import read_plain_png
+from service.transport.fast_path import FastPath, FastRequest, image_of
+from service.transport.plain_png import read_plain_png
 from tests.service.conftest import png
 from training import Dataset
 

@@ -1,10 +1,10 @@
 import pytest
 
-from service.aliases import AliasState
-from service.gate import judge
-from service.job import JobRequest
-from service.registry import Registry
-from service.store import Store
+from service.jobs.gate import judge
+from service.jobs.job import JobRequest
+from service.models.aliases import AliasState
+from service.models.registry import Registry
+from service.models.store import Store
 from tests.service.conftest import half_trained
 
 REQUEST = JobRequest("starter", {}, "odd", "if_better")

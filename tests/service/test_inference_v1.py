@@ -11,8 +11,8 @@ from fastapi import FastAPI
 
 from service.dependencies import Parts
 from service.explain import explain
+from service.models.steady import steady_outputs
 from service.settings import Settings
-from service.steady import steady_outputs
 from tests.service.conftest import half_trained, png
 from tests.service.test_inference_v2 import assert_refused
 from training import Dataset

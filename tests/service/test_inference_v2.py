@@ -12,10 +12,10 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from service.compression import compressed
 from service.dependencies import Parts
+from service.inference.compression import compressed
+from service.models.steady import steady_outputs
 from service.settings import Settings
-from service.steady import steady_outputs
 from tests.service.conftest import half_trained, png
 from training import Dataset
 from training.arrays import Floats

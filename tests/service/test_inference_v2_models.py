@@ -5,9 +5,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.admission import Admission
 from service.dependencies import Parts
 from service.settings import Settings
+from service.transport.admission import Admission
 from tests.service.conftest import half_trained
 from tests.service.test_inference_v2 import PATH, asks, assert_refused, tensor
 from training import Dataset

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from service.checkpoints import Checkpoints
-from service.comparison import Rules
-from service.gate import judge
-from service.job import JobRequest
-from service.provisions import Provisions
-from service.registry import Registry
-from service.sample import Source
-from service.samples import Samples, chosen_by, open_samples
+from service.jobs.checkpoints import Checkpoints
+from service.jobs.comparison import Rules
+from service.jobs.gate import judge
+from service.jobs.job import JobRequest
+from service.jobs.provisions import Provisions
+from service.models.registry import Registry
+from service.models.store import Store, open_store
+from service.samples.sample import Source
+from service.samples.samples import Samples, chosen_by, open_samples
 from service.settings import Settings
-from service.store import Store, open_store
 from tests.service.conftest import Server, half_trained, running_server
 from tests.service.learning_loop import correct, learn, mirrored, share_right
 from tests.service.test_cli import run

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.logs import configure, log_access
-from service.tracing import work
+from service.observability.logs import configure, log_access
+from service.observability.tracing import work
 from tests.service.conftest import png, running_server
 from tests.service.test_tracing import GIVEN, TRACE
 from training import Dataset

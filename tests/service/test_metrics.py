@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.dependencies import Parts
-from service.drift import FEWEST
-from service.metrics import Metrics
-from service.snapshot import Snapshot
+from service.models.drift import FEWEST
+from service.models.snapshot import Snapshot
+from service.observability.metrics import Metrics
 from training import Dataset
 
 

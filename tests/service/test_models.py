@@ -9,11 +9,11 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.dependencies import Parts
-from service.predictor import Predictor
-from service.registry import Registry
-from service.released import adopt_released
+from service.models.predictor import Predictor
+from service.models.registry import Registry
+from service.models.released import adopt_released
+from service.models.store import open_store
 from service.settings import Settings
-from service.store import open_store
 from tests.service.conftest import half_trained
 from tests.service.test_predict import assert_problem
 from training import Dataset

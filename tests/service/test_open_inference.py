@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import InvalidTensor, MalformedRequest
-from service.model_input import RAW
-from service.open_inference import InferRequest, read_json, read_request, write_answer
-from service.tensors import Tensor, to_binary
+from service.inference.model_input import RAW
+from service.inference.open_inference import InferRequest, read_json, read_request, write_answer
+from service.inference.tensors import Tensor, to_binary
 from tests.service.test_tensors import numeric, of_bytes, same
 
 IMAGE: dict[str, Any] = {"name": "image", "datatype": "UINT8", "shape": [1, 4], "data": [0, 1, 2, 3]}

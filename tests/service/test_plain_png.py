@@ -1,6 +1,6 @@
 import numpy as np
 
-from service.plain_png import is_plain_glyph
+from service.transport.plain_png import is_plain_glyph
 from training import Dataset
 from training.arrays import Pixels
 from training.preprocess import is_glyph, to_glyph

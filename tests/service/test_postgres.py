@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from service.errors import Conflict, TooManyJobs, Unavailable
-from service.job import JobRequest
-from service.jobs import Jobs
+from service.jobs.job import JobRequest
+from service.jobs.queue import Jobs
+from service.models.store import open_store
 from service.settings import Settings
-from service.store import open_store
 from tests.service.conftest import Server, running_server, wait_until
 from tests.service.postgres import Postgres, programs, running_postgres
 from tests.service.processes import ENDLESS, QUICK

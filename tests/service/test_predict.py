@@ -9,8 +9,8 @@ import pytest
 from fastapi import FastAPI
 
 from service.dependencies import Parts
+from service.observability.tracing import belonging
 from service.settings import Settings
-from service.tracing import belonging
 from tests.service.conftest import half_trained, png
 from training import Dataset
 from training.export import load

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.errors import InvalidInput, NotFound
-from service.recent import Recent, shared_folder
+from service.samples.recent import Recent, shared_folder
 
 GLYPHS = [np.full((28, 28), shade, np.uint8) for shade in range(4)]
 
@@ -61,7 +61,7 @@ def test_processes_that_share_a_folder_find_each_others_images(tmp_path: Path) -
 
 CODE = """
 import sys, numpy, pathlib
-from service.recent import Recent
+from service.samples.recent import Recent
 recent = Recent(10, pathlib.Path(sys.argv[1]))
 recent.remember("elsewhere", "mnist", 7, [numpy.full((28, 28), 9, numpy.uint8)], [("5", 0.5)])
 print("ready", flush=True)

@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound, PreconditionFailed
-from service.registry import Registry
-from service.released import adopt_released, released_models
-from service.store import Store
+from service.models.registry import Registry
+from service.models.released import adopt_released, released_models
+from service.models.store import Store
 from tests.service.conftest import half_trained
 
 

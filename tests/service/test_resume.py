@@ -8,11 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from service.job import Job, JobRequest, Progress
-from service.jobs import Running
-from service.registry import Registry
-from service.store import Store, open_store
-from service.trainer import Watch, run_training
+from service.jobs.job import Job, JobRequest, Progress
+from service.jobs.queue import Running
+from service.jobs.trainer import Watch, run_training
+from service.models.registry import Registry
+from service.models.store import Store, open_store
 from tests.service.conftest import wait_until
 from tests.service.processes import QUICK, trainers_of
 from tests.service.test_worker import queue_of, running_worker, submit, wait_for_end, wait_for_epochs

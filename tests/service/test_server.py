@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.registry import Registry
+from service.models.registry import Registry
+from service.models.store import open_store
 from service.settings import Settings
-from service.store import open_store
 from tests.service.conftest import Server, half_trained, png, wait_until
 from tests.service.test_predict import assert_problem
 from training import Dataset

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
-from service.tallies import Family, Tallies
+from service.observability.tallies import Family, Tallies
 
 FAMILIES = (
     Family("things", "counter", "Things.", ("kind",)),

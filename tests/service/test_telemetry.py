@@ -87,7 +87,7 @@ def test_requests_computing_and_jobs_arrive_as_spans(collector: list[Any], tmp_p
 )
 def test_nothing_is_imported_unless_it_is_wanted(variables: dict[str, str]) -> None:
     code = (
-        "import sys; from service.telemetry import open_telemetry; assert open_telemetry() is None; "
+        "import sys; from service.observability.telemetry import open_telemetry; assert open_telemetry() is None; "
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env={"PATH": "", **variables})
@@ -96,7 +96,7 @@ def test_nothing_is_imported_unless_it_is_wanted(variables: dict[str, str]) -> N
 def test_without_the_extra_a_warning_says_what_is_missing() -> None:
     code = (
         "import sys; sys.modules['opentelemetry.sdk'] = None; "  # what an import finds that is not installed
-        "from service.telemetry import open_telemetry; assert open_telemetry() is None"
+        "from service.observability.telemetry import open_telemetry; assert open_telemetry() is None"
     )
     variables = {"PATH": "", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
     shown = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=variables, capture_output=True)

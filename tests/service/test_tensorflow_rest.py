@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from service.errors import InvalidTensor, MalformedRequest
-from service.tensorflow_rest import RestRequest, read_request
+from service.inference.tensorflow_rest import RestRequest, read_request
 from tests.service.test_open_inference import ANYTHING
 from tests.service.test_tensors import DEEP
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from service.errors import InvalidTensor
-from service.tensors import (
+from service.inference.tensors import (
     DATATYPES,
     Tensor,
     checked_datatype,

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from service.aliases import Candidate
 from service.dependencies import Parts
-from service.predictor import Predictor, Snapshot
-from service.registry import Registry
+from service.models.aliases import Candidate
+from service.models.predictor import Predictor, Snapshot
+from service.models.registry import Registry
+from service.models.store import Store
+from service.models.trial import takes
 from service.settings import Settings
-from service.store import Store
-from service.trial import takes
 from tests.service.conftest import half_trained, wait_until
 from tests.service.test_predict import assert_problem
 from training import Dataset

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from service.gate import judge
-from service.job import STRIKES, Job, JobRequest, Progress
-from service.jobs import Jobs
-from service.registry import Registry
-from service.reporter import Reporter
+from service.jobs.gate import judge
+from service.jobs.job import STRIKES, Job, JobRequest, Progress
+from service.jobs.queue import Jobs
+from service.jobs.reporter import Reporter
+from service.models.registry import Registry
+from service.models.store import open_store
 from service.settings import Settings
-from service.store import open_store
 from tests.service.conftest import Server, half_trained, running_server, wait_until
 from tests.service.processes import ENDLESS, QUICK, trainers_of, worker_of
 from training import Dataset

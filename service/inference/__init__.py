@@ -1,0 +1,1 @@
+"""The V1 and V2 inference protocols: their requests, answers and tensors."""

@@ -1,0 +1,136 @@
+"""What the model takes as a tensor: the one input of every version.
+
+    whole numbers, BOOL    pixels 0 … 255 (ink is high; true is 255), [n,28,28], [n,784], [n,28,28,1] or [n,1,28,28]
+    floats                 what the network itself takes: the same shapes by the side of its input, low … high
+    BYTES                  encoded images, [n] or [n,1]: files, or base64 text of files
+
+Pixels and floats reach the network as they are. Images go through the same preparation as those of `POST /predict`.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import InvalidInput, InvalidTensor, PayloadTooLarge, UnsupportedMediaType
+from service.images import ImageLimits, read_glyph
+from service.inference.tensors import Tensor
+from training.arrays import Floats, Pixels
+from training.preprocess import SIDE, InputForm
+
+INPUT = "image"
+RAW = Tensor(INPUT, "UINT8", (1, SIDE, SIDE), [])
+"""What a body without any JSON is taken for: the pixels of one image."""
+
+_BASE64_OF_IMAGES = (b"iVBORw0KGgo", b"/9j/", b"Qk", b"R0lGOD", b"UklGR")
+"""How base64 text of PNG, JPEG, BMP, GIF and WEBP files begins; none of these files itself begins so."""
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """How much is taken at once."""
+
+    images: ImageLimits
+    most_encoded: int
+    most_rows: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images as the network takes them."""
+
+    features: Floats
+    """(n, side²) of the network's input form."""
+    glyphs: Pixels
+    """The same as pictures, uint8 (n, 28, 28)."""
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.glyphs)
+
+
+def only_input(inputs: list[Tensor]) -> Tensor:
+    """Find the model's input; its name is not looked at, for there is one. Raises InvalidTensor."""
+    if len(inputs) != 1:
+        raise InvalidTensor(f"the model takes exactly one input, `{INPUT}`", field="inputs")
+    return inputs[0]
+
+
+def read_batch(tensor: Tensor, form: InputForm, limits: BatchLimits) -> Batch:
+    """Turn the model's input into what a network of this form takes. Raises InvalidTensor or PayloadTooLarge."""
+    rows, is_encoded = tensor.shape[0], isinstance(tensor.values, list)
+    most = limits.most_encoded if is_encoded else limits.most_rows
+    if rows > most:
+        raise PayloadTooLarge(f"a batch of {rows:,}; at most {most:,} are taken at once")
+    if isinstance(tensor.values, list):
+        if tensor.shape not in ((rows,), (rows, 1)):
+            raise InvalidTensor("BYTES has the shape [n] or [n, 1], an image each", field="shape")
+        return _of_glyphs(np.stack([_glyph(place, file, limits) for place, file in enumerate(tensor.values)]), form)
+    is_float = tensor.values.dtype.kind == "f"
+    _check_shape(tensor.shape, form.side if is_float else SIDE, tensor.datatype)
+    if is_float:
+        return _of_features(tensor.values.reshape(rows, form.side**2), form)
+    return _of_glyphs(_pixels(tensor.values).reshape(rows, SIDE, SIDE), form)
+
+
+def _check_shape(shape: tuple[int, ...], side: int, datatype: str) -> None:
+    if shape[1:] not in ((side, side), (side * side,), (side, side, 1), (1, side, side)):
+        raise InvalidTensor(
+            f"{datatype} has the shape [n, {side}, {side}], [n, {side * side}], [n, {side}, {side}, 1] or "
+            f"[n, 1, {side}, {side}]",
+            field="shape",
+        )
+
+
+def _pixels(values: NDArray[Any]) -> Pixels:
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8) * np.uint8(255)
+    if values.dtype != np.uint8 and (values.min() < 0 or values.max() > 255):
+        raise InvalidTensor("whole numbers are pixels from 0 to 255", field="data")
+    return values.astype(np.uint8)  # a copy: metrics keep it for a while, and it must not keep the whole body
+
+
+def _of_glyphs(glyphs: Pixels, form: InputForm) -> Batch:
+    return Batch(form.features(glyphs), glyphs)
+
+
+def _of_features(values: NDArray[Any], form: InputForm) -> Batch:
+    slack = (form.high - form.low) * _TOLERANCE
+    with np.errstate(invalid="ignore"):
+        is_inside = values.min() >= form.low - slack and values.max() <= form.high + slack  # false for NaN
+    if not is_inside:
+        raise InvalidTensor(
+            f"floats are what the network takes, from {form.low:g} to {form.high:g}; pixels from 0 to 255 are UINT8",
+            field="data",
+        )
+    features = np.ascontiguousarray(values, np.float32)
+    edge = (SIDE - form.side) // 2
+    inner = np.clip(np.rint((features - form.low) * (255 / (form.high - form.low))), 0, 255)
+    glyphs = np.zeros((len(features), SIDE, SIDE), np.uint8)
+    glyphs[:, edge : edge + form.side, edge : edge + form.side] = inner.reshape(-1, form.side, form.side)
+    return Batch(features, glyphs)
+
+
+def _glyph(place: int, file: bytes, limits: BatchLimits) -> Pixels:
+    try:
+        return read_glyph(_decoded(file), limits.images)
+    except (InvalidInput, UnsupportedMediaType) as error:
+        raise InvalidTensor(f"image {place}: {error.detail}", field="data") from None
+
+
+def _decoded(file: bytes) -> bytes:
+    if not file.startswith(_BASE64_OF_IMAGES):
+        return file
+    try:
+        return base64.b64decode(file, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidInput("its base64 text is damaged") from None
+
+
+def describe_input() -> dict[str, Any]:
+    """Describe the input as the metadata of V2 does; -1 is any number."""
+    return {"name": INPUT, "datatype": RAW.datatype, "shape": [-1, SIDE, SIDE]}

@@ -1,0 +1,1 @@
+"""Training jobs: their queue, the worker that runs them, and the gate that their models pass."""

@@ -1,0 +1,67 @@
+"""The gate: a new version takes over only by the rule that its job names. What it said is kept beside the version."""
+
+import contextlib
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from service.errors import PreconditionFailed, ServiceError, Unavailable
+from service.jobs.comparison import Comparison, Rules, compare
+from service.jobs.job import JobRequest
+from service.jobs.verdicts import keep_verdict, read_verdict
+from service.models.registry import Registry
+from training import TrainingError
+
+_COMPARISONS = 5
+_LOOKED_BACK = 20  # promotions among which an own one is looked for
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a new version."""
+
+    promoted: bool
+    reason: str | None
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def state(self, request: JobRequest) -> str:
+        """The job's final state: a version that was to be promoted and was not is rejected."""
+        return "succeeded" if self.promoted or request.promote == "never" else "rejected"
+
+
+def judge(registry: Registry, alias: str, request: JobRequest, version: int, rules: Rules | None = None) -> Verdict:
+    """Promote the version if the rule allows; may be repeated. A version that cannot be compared is not promoted.
+
+    Raises Unavailable when the store is out of reach.
+    """
+    if request.promote == "never":
+        return Verdict(promoted=False, reason=None)
+    verdict = _judge(registry, alias, request, version, rules or Rules())
+    if verdict.figures or read_verdict(registry, request.model, version) is None:
+        keep_verdict(registry, request.model, version, asdict(verdict))
+    return verdict
+
+
+def _judge(registry: Registry, alias: str, request: JobRequest, version: int, rules: Rules) -> Verdict:
+    try:
+        for _ in range(_COMPARISONS):
+            with contextlib.suppress(PreconditionFailed):  # the alias moved meanwhile: compare with what it means now
+                return _judge_once(registry, alias, request, version, rules)
+        return Verdict(promoted=False, reason="the serving version kept changing while they were compared")
+    except Unavailable:
+        raise
+    except (ServiceError, TrainingError) as error:
+        return Verdict(promoted=False, reason=str(error))
+
+
+def _judge_once(registry: Registry, alias: str, request: JobRequest, version: int, rules: Rules) -> Verdict:
+    """Judge against what the alias means now. Raises PreconditionFailed when that changes before the promotion."""
+    generation = registry.generation(request.model, alias)  # first: what comes after this look is noticed
+    history = registry.history(request.model, alias, most=_LOOKED_BACK)
+    if done := next((state for state in history if state.version == version), None):
+        return Verdict(promoted=True, reason=done.reason)  # before we were cut off; others may have promoted since
+    found = Comparison(True, "promoted without comparison", {})
+    if request.promote == "if_better":
+        found = compare(registry, history[0].version if history else None, request, version, rules)
+    if found.deserves:
+        registry.promote(request.model, alias, version, expected_generation=generation, reason=found.reason)
+    return Verdict(found.deserves, found.reason, found.figures)

@@ -1,0 +1,61 @@
+"""What is new about a job, for those who follow it: over HTTP, or on the terminal."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from service.jobs.job import Job
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece of news: `log`, `epoch` and `state` come once each, `progress` while an epoch goes on."""
+
+    kind: str
+    data: dict[str, Any]
+    place: str | None = None
+    """Where to go on after it: `<epochs>-<lines of the log>`."""
+
+
+class News:
+    """Knows what a follower has heard."""
+
+    def __init__(self, place: str | None = None) -> None:
+        """Go on after a place; from the beginning when it is none of ours."""
+        epoch, _, line = (place or "").partition("-")
+        is_ours = all(part.isascii() and part.isdigit() for part in (epoch, line))
+        self._epoch, self._line = (int(epoch), int(line)) if is_ours else (0, 0)
+        self._state: dict[str, Any] | None = None
+        self._current: dict[str, Any] | None = None
+
+    def of(self, job: Job) -> Iterator[Piece]:
+        """Tell what is new. Epochs that a job repeats after it was cut off are the same again: they are told once."""
+        progress = job.progress
+        for number, line in enumerate(progress.log, start=progress.log_lines - len(progress.log) + 1):
+            if number > self._line:
+                self._line = number
+                yield self._once("log", {"line": line})
+        for epoch in progress.history:
+            if epoch["epoch"] > self._epoch:
+                self._epoch = epoch["epoch"]
+                yield self._once("epoch", epoch)
+        if progress.current and progress.current != self._current and not job.is_final:
+            self._current = progress.current
+            yield Piece("progress", progress.current)
+        if (state := _summary(job)) != self._state:
+            self._state = state
+            yield Piece("state", state)
+
+    def _once(self, kind: str, data: dict[str, Any]) -> Piece:
+        return Piece(kind, data, f"{self._epoch}-{self._line}")
+
+
+def _summary(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "state": job.state,
+        "attempts": job.attempts,
+        "version": job.version,
+        "promoted": job.promoted,
+        "detail": job.detail,
+    }

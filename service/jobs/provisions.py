@@ -1,0 +1,120 @@
+"""What a job is given beside its recipe: the samples, and the version that it goes on from.
+
+    jobs/<job id>/samples.npz    the samples of its model, as they stood when it was first begun
+    jobs/<job id>/start.json     the version that its alias meant then
+
+Both are decided once, create-only, so that a job that goes on elsewhere, after samples were deleted and others
+promoted, is still the same job, and the gate judges it by what it has held out.
+"""
+
+import io
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.errors import Unavailable
+from service.jobs.datasets import located
+from service.jobs.job import JobRequest
+from service.models.registry import Registry
+from service.models.store import Store
+from service.samples.export import to_npz
+from service.samples.samples import Samples
+from training import DataError, Dataset, recipes
+from training.data import Source
+from training.data.sources import parse_npz
+from training.extra import divide
+
+_SAMPLES = "samples.npz"
+
+
+@dataclass(frozen=True)
+class Provisions:
+    """Where jobs get what they are given."""
+
+    store: Store
+    samples: Samples
+    registry: Registry
+    datasets_dir: Path | None = None
+
+    def bring(self, request: JobRequest, job_id: str, folder: Path) -> dict[str, Any]:
+        """Bring a job's provisions into its folder; answer the settings that name them there.
+
+        Raises NotFound for a version or an alias that is not there, InvalidInput for a data set, CorruptModel,
+        Unavailable.
+        """
+        recipe = recipes.get(request.recipe).replace(**request.settings)
+        settings: dict[str, Any] = {"data": located(recipe, self.datasets_dir).data.data}
+        if request.include_samples:
+            path = folder / _SAMPLES
+            _write(path, self._decided(job_id, _SAMPLES, lambda: to_npz(self.samples.read_all(request.model))))
+            settings["extra_data"] = str(path)
+        if request.start_from is not None:
+            version = self._decided_start(request, job_id)
+            path = folder / "start.npz"
+            _write(path, self.registry.weights(self.registry.manifest(request.model, version)))
+            settings["start_from"] = str(path)
+        return settings
+
+    def tell(self, request: JobRequest, job_id: str, details: dict[str, Any]) -> dict[str, Any]:
+        """Let a manifest say what the provisions were, instead of where they lay."""
+        said: dict[str, Any] = {"data": recipes.get(request.recipe).replace(**request.settings).data.data}
+        if request.include_samples:
+            said["extra_data"] = "samples"
+        if request.start_from is not None:
+            said["start_from"] = f"{request.model} version {self._decided_start(request, job_id)}"
+        return details | {"settings": details["settings"] | said}
+
+    def judged_by(self, request: JobRequest, job_id: str, version: int) -> Dataset | None:
+        """Give the samples that a job's version is judged by: those held out, or of a few all; None without any.
+
+        Raises DataError when they are damaged, NotFound, CorruptModel, Unavailable.
+        """
+        if not request.include_samples:
+            return None
+        try:
+            given = parse_npz(io.BytesIO(self.store.get(_key(job_id, _SAMPLES))), "samples")
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise DataError(f"the samples of the job are damaged: {error}") from None
+        labels = self.registry.manifest(request.model, version).labels
+        extra = divide(Source(given), labels, drop_others=True)
+        return extra.held_out or (extra.learned if len(extra.learned) else None)
+
+    def _decided_start(self, request: JobRequest, job_id: str) -> int:
+        def decide() -> bytes:
+            return json.dumps({"version": start_version(self.registry, request)}).encode()
+
+        return int(json.loads(self._decided(job_id, "start.json", decide))["version"])
+
+    def _decided(self, job_id: str, name: str, decide: Callable[[], bytes]) -> bytes:
+        """Give what was decided for a job; decide it now if it is the first time."""
+        key = _key(job_id, name)
+        with suppress(FileNotFoundError):
+            return self.store.get(key)
+        with suppress(FileExistsError):  # another worker, in this moment
+            self.store.create(key, decide())
+        return self.store.get(key)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write into the job's folder; what fails now, on a full disk, may work later."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise Unavailable("the scratch folder cannot be written") from error
+
+
+def start_version(registry: Registry, request: JobRequest) -> int:
+    """Find the version that a job would go on from now. Raises NotFound."""
+    said = str(request.start_from)
+    if said.isdigit():
+        return registry.manifest(request.model, int(said)).version
+    return registry.alias(request.model, said).version
+
+
+def _key(job_id: str, name: str) -> str:
+    return f"jobs/{job_id}/{name}"

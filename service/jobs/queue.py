@@ -1,0 +1,233 @@
+"""Training jobs: submit, look at, cancel. A small seam in front of DBOS, which keeps them in a database.
+
+DBOS takes a second to import, so that is left until the first job is asked for, or until serving has begun.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs, Unavailable
+from service.jobs.job import Job, JobRequest, Progress, trial_id
+from service.jobs.record import PROGRESS, RETURNED, json_serializer, read_job
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from dbos import DBOSClient, EnqueueOptions, WorkflowStatus
+
+log = logging.getLogger(__name__)
+
+WORKFLOW = "train"
+QUEUE = "training"
+SEARCHES = "searches"
+"""The queue of searches: they only wait for their trials, which are in the other."""
+APPLICATION_VERSION = "1"
+"""Of the workflow's steps. Pinned: a new release goes on with the jobs of the one before."""
+
+_LISTED = 200
+_FINAL = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A job that a worker has taken: which, and when it last gave a sign of life, by the database's clock."""
+
+    job_id: str
+    executor_id: str
+    sign_of_life: int
+    returned: int
+
+
+class Jobs:
+    """The queue of training jobs."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Touch nothing yet."""
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._queueing = threading.Lock()
+        self._opened: DBOSClient | None = None
+
+    def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Job:
+        """Queue a job, a search with all its trials; the same key again answers the job of the first time.
+
+        Raises TooManyJobs, NoDiskSpace, Conflict when the key was used for another request, Unavailable.
+        """
+        job_id = _job_id(idempotency_key)
+        if idempotency_key and (known := self._status(job_id)):
+            return _same(read_job(known), request)
+        self._settings.home.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self._settings.home).free
+        if free < self._settings.min_free_bytes:
+            raise NoDiskSpace(f"{free // 2**20} MiB are free, training wants {self._settings.min_free_bytes // 2**20}")
+        with self._client() as client, self._queueing:  # else several at once would all find room
+            waiting = len(client.list_workflows(name=WORKFLOW, status=["ENQUEUED", "DELAYED"], load_input=False))
+            if waiting + (len(request.trials) or 1) > self._settings.max_queued_jobs:
+                raise TooManyJobs(f"{waiting} jobs are waiting already", retry_after_seconds=30)
+            client.enqueue(_options(job_id, SEARCHES if request.trials else QUEUE), asdict(request))
+            self.queue_trials(job_id, request)
+        log.info("job %s is queued", job_id)
+        return _same(self.get(job_id), request)  # the same key may have been used in this very moment
+
+    def queue_trials(self, job_id: str, request: JobRequest) -> None:
+        """Queue the trials of a search; those that are queued already, or were, stay as they are."""
+        ids = [trial_id(job_id, number) for number in range(len(request.trials))]
+        with self._client() as client:
+            known = {s.workflow_id for s in client.list_workflows(workflow_ids=ids, load_input=False)} if ids else ()
+            for name, settings in zip(ids, request.trials, strict=True):
+                if name not in known:
+                    trial = replace(request, settings=request.settings | settings, trials=[], trial_of=job_id)
+                    client.enqueue(_options(name, QUEUE), asdict(trial))
+
+    def trials(self, search: Job) -> "list[Job]":
+        """Give the trials of a search, in order; none for another job."""
+        ids = [trial_id(search.id, number) for number in range(len(search.request.trials))]
+        with self._client() as client:
+            found = {s.workflow_id: read_job(s) for s in client.list_workflows(workflow_ids=ids)} if ids else {}
+        return [found[name] for name in ids if name in found]
+
+    def get(self, job_id: str) -> Job:
+        """Find a job. Raises NotFound."""
+        status = self._status(job_id)
+        if status is None:
+            raise NotFound("there is no job of that id")
+        return read_job(status)
+
+    def list(self) -> list[Job]:
+        """List the jobs, newest first, at most 200."""
+        with self._client() as client:
+            return [read_job(s) for s in client.list_workflows(name=WORKFLOW, sort_desc=True, limit=_LISTED)]
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job that has not ended, a search with all its trials. Raises NotFound, or Conflict when it has."""
+        job = self.get(job_id)
+        if not job.is_final:
+            with self._client() as client:
+                client.cancel_workflow(job_id)
+                job = self.get(job_id)
+                if job.state == "cancelled" and (trials := self.trials(job)):
+                    client.cancel_workflows([trial.id for trial in trials])
+        if job.state != "cancelled":  # it may have ended in this very moment
+            raise Conflict(f"the job has ended: {job.state}")
+        return job
+
+    def report(self, job_id: str, progress: Progress) -> None:
+        """Write a job's progress; its worker does."""
+        with self._client() as client:
+            client.update_workflow_attributes(job_id, {PROGRESS: json.dumps(asdict(progress))}, merge=True)
+
+    def is_cancelled(self, job_id: str) -> bool:
+        """Say whether a job was cancelled, or is gone, without reading all of it."""
+        with self._client() as client:
+            found = client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
+        return not found or found[0].status == "CANCELLED"
+
+    def has_ended(self, job_id: str) -> bool:
+        """Say whether a job has ended, or is gone, without reading all of it."""
+        with self._client() as client:
+            found = client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
+        return not found or found[0].status in _FINAL
+
+    def running(self) -> "tuple[Running, ...]":
+        """Tell which jobs workers have taken."""
+        with self._client() as client:
+            taken = client.list_workflows(name=WORKFLOW, status="PENDING", load_input=False, load_output=False)
+        return tuple(
+            Running(s.workflow_id, s.executor_id or "", s.updated_at or 0, (s.attributes or {}).get(RETURNED, 0))
+            for s in taken
+        )
+
+    def touch(self, job_id: str) -> None:
+        """Give a sign of life for a job; its worker does."""
+        with self._client() as client:
+            client.update_workflow_attributes(job_id, {}, merge=True)
+
+    def requeue(self, job: Running) -> bool:
+        """Queue a job again that its worker will not end; answer whether it was still that worker's.
+
+        In one step, so that a job that was cancelled or taken over in this moment stays so. DBOS marks this internal:
+        its public `resume` would revive a cancelled job.
+        """
+        with self._client() as client:
+            return client._sys_db.reenqueue_for_recovery(job.job_id, [job.executor_id], QUEUE)
+
+    def hand_back(self, executor_id: str) -> None:
+        """Queue again what a worker has taken that takes no more; the job has no strike from it."""
+        for job in self.running():
+            if job.executor_id == executor_id:
+                with self._client() as client:
+                    client.update_workflow_attributes(job.job_id, {RETURNED: job.returned + 1}, merge=True)
+                self.requeue(job)
+
+    def forget_old(self, days: float) -> int:
+        """Delete the records of jobs that ended so long ago; the versions that they made stay."""
+        before = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        with self._client() as client:
+            old = client.list_workflows(
+                name=WORKFLOW, status=_FINAL, completed_before=before, limit=_LISTED, load_input=False
+            )
+            if old:
+                client.delete_workflows([status.workflow_id for status in old])
+        return len(old)
+
+    def _status(self, job_id: str) -> "WorkflowStatus | None":
+        with self._client() as client:
+            found = client.list_workflows(name=WORKFLOW, workflow_ids=[job_id])
+        return found[0] if found else None
+
+    @contextlib.contextmanager
+    def _client(self) -> "Iterator[DBOSClient]":
+        """Give the client, opened the first time; a database that does not answer is Unavailable."""
+        from dbos import DBOS, DBOSClient
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with self._lock:
+                if self._opened is None:
+                    self._settings.home.mkdir(parents=True, exist_ok=True)
+                    DBOS.migrate(self._settings.database_location)  # API or worker, whoever comes first
+                    self._opened = DBOSClient(
+                        system_database_url=self._settings.database_location,
+                        serializer=json_serializer(),
+                        retry_connection_errors=False,
+                    )
+            yield self._opened
+        except SQLAlchemyError as error:
+            log.warning("the jobs database does not answer: %s", type(error).__name__)
+            raise Unavailable("the jobs database is not ready", retry_after_seconds=2) from error
+
+    def close(self) -> None:
+        """Let go of the database."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.destroy()
+                self._opened = None
+
+
+def _options(job_id: str, queue: str) -> "EnqueueOptions":
+    return {
+        "workflow_name": WORKFLOW,
+        "queue_name": queue,
+        "workflow_id": job_id,
+        "app_version": APPLICATION_VERSION,
+    }
+
+
+def _job_id(idempotency_key: str | None) -> str:
+    if idempotency_key is None:
+        return f"job-{uuid.uuid4().hex[:20]}"
+    return f"job-{hashlib.sha256(idempotency_key.encode()).hexdigest()[:20]}"
+
+
+def _same(job: Job, request: JobRequest) -> Job:
+    if job.request != request:
+        raise Conflict("this Idempotency-Key was used for another request")
+    return job

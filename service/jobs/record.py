@@ -1,0 +1,64 @@
+"""A job as DBOS keeps it, read in our words."""
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from service.jobs.job import Job, JobRequest, Progress
+
+if TYPE_CHECKING:
+    from dbos import WorkflowStatus
+
+PROGRESS, RETURNED = "progress", "returned"
+"""The attributes of a workflow that are ours: how far it is, and how often a worker gave it back."""
+
+_STATES = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "CANCELLED": "cancelled"}
+
+
+def read_job(status: "WorkflowStatus") -> Job:
+    """Read a job from its workflow's record."""
+    arguments: Any = status.input or {}
+    attributes: dict[str, Any] = status.attributes or {}
+    outcome = status.output if isinstance(status.output, dict) else {}
+    state = _STATES.get(status.status) or outcome.get("state", "failed")
+    detail = outcome.get("detail")
+    if state == "failed" and not outcome:
+        detail = "the worker failed; its log says why"
+    return Job(
+        id=status.workflow_id,
+        state=state,
+        request=JobRequest(**arguments["args"][0]),
+        created=_time(status.created_at) or "",
+        started=_time(status.dequeued_at),
+        finished=_time(status.completed_at),
+        attempts=status.recovery_attempts or 0,
+        progress=Progress(**json.loads(attributes.get(PROGRESS, "{}"))),
+        version=outcome.get("version"),
+        promoted=bool(outcome.get("promoted")),
+        detail=detail,
+        returned=attributes.get(RETURNED, 0),
+        figures=outcome.get("figures", {}),
+    )
+
+
+def json_serializer() -> Any:
+    """DBOS pickles by default; what is in our database shall be readable, and never code."""
+    from dbos import Serializer
+
+    class JsonSerializer(Serializer):  # type: ignore[misc, unused-ignore]
+        def name(self) -> str:
+            return "json"
+
+        def serialize(self, data: Any) -> str:
+            return json.dumps(data, default=str)
+
+        def deserialize(self, serialized_data: str) -> Any:
+            return json.loads(serialized_data)
+
+    return JsonSerializer()
+
+
+def _time(milliseconds: int | None) -> str | None:
+    if milliseconds is None:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,89 @@
+"""What a worker does beside training: signs of life, taking over from workers that are gone, tidying up."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from service.errors import NotFound, ServiceError, Unavailable
+from service.jobs.checkpoints import Checkpoints
+from service.jobs.queue import Jobs, Running
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_TIDY_SECONDS = 600.0
+_IDLE_SECONDS = 3.0
+
+
+class Upkeep:
+    """Looks after the queue from one worker; every worker does, and what two do at once is done once."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        checkpoints: Checkpoints,
+        executor_id: str,
+        settings: Settings,
+        is_at_work: Callable[[str], bool],
+    ) -> None:
+        """`is_at_work` says whether a job of this worker's is really being done."""
+        self._jobs, self._checkpoints, self._is_at_work = jobs, checkpoints, is_at_work
+        self._executor_id, self._settings = executor_id, settings
+        self._last_change: dict[Running, float] = {}
+        self._idle_since: dict[str, float] = {}
+        self._next_life = self._next_tidying = time.monotonic()
+
+    def tick(self) -> None:
+        """Do what is due; a database that does not answer is asked again the next time."""
+        try:
+            running = self._jobs.running()
+            own = [job for job in running if job.executor_id == self._executor_id]
+            self._pick_up(own)
+            if time.monotonic() >= self._next_life:
+                self._next_life = time.monotonic() + self._settings.sign_of_life_seconds
+                for job in own:
+                    self._jobs.touch(job.job_id)
+            self._take_over([job for job in running if job.executor_id != self._executor_id])
+            if time.monotonic() >= self._next_tidying:
+                self._next_tidying = time.monotonic() + _TIDY_SECONDS
+                self._tidy()
+        except Unavailable:
+            log.debug("upkeep waits for the jobs database")
+
+    def _pick_up(self, own: list[Running]) -> None:
+        """Queue again a job that this worker has taken and is not at: its database failed it in between."""
+        now = time.monotonic()
+        idle = {job.job_id: job for job in own if not self._is_at_work(job.job_id)}
+        self._idle_since = {job_id: self._idle_since.get(job_id, now) for job_id in idle}
+        for job_id, since in self._idle_since.items():
+            if now - since > _IDLE_SECONDS:
+                log.warning("job %s was left lying; it is queued again", job_id)
+                self._jobs.requeue(idle[job_id])
+
+    def _take_over(self, others: list[Running]) -> None:
+        """Queue again what has not changed for long by our own clock: clocks of hosts and database may differ.
+
+        With SQLite and Python 3.11 the database's has steps of a second: hence the least that can be set.
+        """
+        now = time.monotonic()
+        self._last_change = {job: self._last_change.get(job, now) for job in others}
+        for job, since in self._last_change.items():
+            if now - since > self._settings.takeover_seconds:
+                log.warning("worker %s is gone; job %s is queued again", job.executor_id, job.job_id)
+                self._jobs.requeue(job)
+
+    def _tidy(self) -> None:
+        """Forget jobs that ended long ago, and checkpoints of jobs that have ended."""
+        self._jobs.forget_old(self._settings.job_retention_days)
+        try:
+            for job_id in self._checkpoints.job_ids():
+                if self._has_ended(job_id):
+                    self._checkpoints.forget(job_id)
+        except ServiceError as error:
+            log.warning("old checkpoints stay for now: %s", error.detail)
+
+    def _has_ended(self, job_id: str) -> bool:
+        try:
+            return self._jobs.get(job_id).is_final
+        except NotFound:
+            return True

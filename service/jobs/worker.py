@@ -1,0 +1,210 @@
+"""The process that runs training jobs: a queue's worker, durable through DBOS, one job at a time.
+
+A job is a workflow of two steps, each of which may be repeated without harm: `learn` trains in a child process and
+publishes the version under the job's id; `conclude` lets the version take over if it deserves to.
+"""
+
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from dbos import DBOS, DBOSConfig
+from dbos import error as errors
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.errors import ServiceError, Unavailable
+from service.jobs.checkpoints import Checkpoints
+from service.jobs.comparison import Rules
+from service.jobs.gate import judge
+from service.jobs.job import STRIKES, JobRequest
+from service.jobs.learning import Workplace, patiently, three_strikes, train_and_publish
+from service.jobs.provisions import Provisions
+from service.jobs.queue import APPLICATION_VERSION, QUEUE, SEARCHES, WORKFLOW, Jobs
+from service.jobs.record import json_serializer
+from service.jobs.reporter import Reporter
+from service.jobs.searching import run_trial, search_and_publish
+from service.jobs.trainer import TrainingFailedError, Watch
+from service.jobs.upkeep import Upkeep
+from service.models.collection import collect_quietly
+from service.models.registry import Registry
+from service.models.store import open_store
+from service.observability.telemetry import Telemetry, open_telemetry
+from service.observability.tracing import work
+from service.samples.samples import open_samples
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MAX_WORKERS = 64
+_POLL_SECONDS = 0.25
+_TICK_SECONDS = 1.0
+_SEARCHES_AT_ONCE = 16
+_MOST_BEGINNINGS = 100  # a backstop of DBOS's; the strikes are counted here
+
+
+def run_worker(settings: Settings, *, stop_when_stdin_closes: bool = False) -> NoReturn:
+    """Run jobs until SIGTERM or SIGINT; the job that is cut off then goes back to the queue.
+
+    A job whose worker is killed goes on when a worker of the same id starts, or another takes it for gone.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if stop_when_stdin_closes:
+        threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    executor_id, lock = _claim_id(settings.home / "workers", settings.worker_prefix)
+    scratch = settings.home / "scratch" / executor_id
+    shutil.rmtree(scratch, ignore_errors=True)  # of a worker of this id that was killed
+    store, jobs = open_store(settings.store_location), Jobs(settings)
+    registry = Registry(store)
+    provisions = Provisions(store, open_samples(store, settings), registry, settings.datasets_dir)
+    place = Workplace(registry, Checkpoints(store), provisions, scratch, settings.train_threads)
+    at_work: set[str] = set()
+    _launch(settings, place, jobs, executor_id, at_work)
+    upkeep = Upkeep(jobs, place.checkpoints, executor_id, settings, at_work.__contains__)
+    log.info("worker %s is ready", executor_id)
+    while not stop.wait(_TICK_SECONDS):
+        upkeep.tick()
+    _leave(jobs, executor_id, lock)
+
+
+def _leave(jobs: Jobs, executor_id: str, lock: IO[str]) -> NoReturn:
+    """Take no more jobs, give back the one at work, and be gone with its child.
+
+    Not by returning: the interpreter would wait for the job's thread, which waits for its training to end. The child
+    ends when its standard input closes with this process; only then is the lock free for the next worker of this id.
+    """
+    logging.getLogger("dbos").setLevel(logging.CRITICAL)  # of the job's thread, should it end just now
+    DBOS.destroy(workflow_completion_timeout_sec=0)
+    try:
+        jobs.hand_back(executor_id)
+    except Unavailable:
+        log.warning("the jobs database does not answer; the job at work waits for worker %s", executor_id)
+    log.info("worker %s ends and lets go of %s", executor_id, lock.name)
+    logging.shutdown()
+    os._exit(0)
+
+
+def _launch(settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, at_work: set[str]) -> None:
+    """Register the workflow and start taking jobs; jobs that this id left behind go on first."""
+    config: DBOSConfig = {
+        "name": "glyphserve",
+        "system_database_url": settings.database_location,
+        "application_version": APPLICATION_VERSION,
+        "executor_id": executor_id,
+        "log_level": "WARNING",
+        "serializer": json_serializer(),
+    }
+    DBOS(config=config)
+    telemetry = open_telemetry()
+
+    @DBOS.step(name="learn")
+    def learn(given: dict[str, Any]) -> dict[str, Any]:
+        with _work("learn", telemetry):
+            return _learn(place, jobs, str(DBOS.workflow_id), JobRequest(**given))
+
+    @DBOS.step(name="conclude")
+    def conclude(given: dict[str, Any], version: int) -> dict[str, Any]:
+        with _work("conclude", telemetry):
+            return _conclude(settings, place, jobs, str(DBOS.workflow_id), JobRequest(**given), version)
+
+    @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_MOST_BEGINNINGS)
+    def train(given: dict[str, Any]) -> dict[str, Any]:
+        job_id = str(DBOS.workflow_id)
+        at_work.add(job_id)
+        try:
+            learned = learn(given)
+            outcome = conclude(given, learned["version"]) if "version" in learned else learned
+            _forget(place.checkpoints, job_id)
+            return outcome
+        except (SQLAlchemyError, OSError) as error:
+            # A full disk, say. Raised on, it would be the job's end: so nothing is recorded, and upkeep queues it.
+            log.warning("job %s is left for now: %s", job_id, type(error).__name__)
+            raise errors.DBOSWorkflowCancelledError("left for now") from error
+        finally:
+            at_work.discard(job_id)
+
+    DBOS.launch()
+    for queue, at_once in ((QUEUE, 1), (SEARCHES, _SEARCHES_AT_ONCE)):
+        DBOS.register_queue(
+            queue, worker_concurrency=at_once, polling_interval_sec=_POLL_SECONDS, on_conflict="always_update"
+        )
+
+
+@contextmanager
+def _work(step: str, telemetry: Telemetry | None) -> Iterator[None]:
+    """Let what is done belong to the job, in the log and in its spans."""
+    job_id = str(DBOS.workflow_id)
+    with work(job=job_id), telemetry.job(step, job_id) if telemetry else nullcontext():
+        yield
+
+
+def _learn(place: Workplace, jobs: Jobs, job_id: str, request: JobRequest) -> dict[str, Any]:
+    """Train and publish, unless the job has had its strikes; answer the version, or the outcome of a failed job."""
+    try:
+        job = patiently(lambda: jobs.get(job_id))
+        log.info("begun, for the %d. time", job.attempts)
+        reporter = Reporter(jobs, job)
+        watch = Watch(reporter.hear, reporter.tell)
+        if request.trials:
+            return {"version": search_and_publish(place, jobs, job, watch)}
+        if job.strikes >= STRIKES:
+            return {"state": "failed", "detail": three_strikes("its worker died")}
+        if request.trial_of:
+            return {"state": "succeeded", "figures": run_trial(place, jobs, job, watch)}
+        return {"version": train_and_publish(place, request, job_id, watch, strikes=job.strikes)}
+    except (TrainingFailedError, ServiceError) as error:
+        # The file at fault is named as in the data set, not as on this host.
+        return {"state": "failed", "detail": str(error).replace(f"{place.provisions.datasets_dir}/", "")}
+
+
+def _conclude(
+    settings: Settings, place: Workplace, jobs: Jobs, job_id: str, request: JobRequest, version: int
+) -> dict[str, Any]:
+    """Let the version take over if it deserves to; answer the job's outcome."""
+    if patiently(lambda: jobs.is_cancelled(job_id)):
+        return {"state": "failed", "detail": "cancelled", "version": version}
+    samples = partial(place.provisions.judged_by, request, job_id, version)
+    rules = Rules(samples, settings.max_predict_ms, settings.datasets_dir)
+    verdict = patiently(lambda: judge(place.registry, settings.alias, request, version, rules))
+    collect_quietly(place.registry, request.model, settings.keep_versions)
+    log.info("version %d is trained: %s", version, verdict.reason)
+    outcome = {"version": version, "promoted": verdict.promoted, "detail": verdict.reason}
+    return outcome | {"state": verdict.state(request)}
+
+
+def _forget(checkpoints: Checkpoints, job_id: str) -> None:
+    try:
+        checkpoints.forget(job_id)
+    except ServiceError as error:
+        log.warning("the checkpoint of %s stays for now: %s", job_id, error.detail)
+
+
+def _stop_at_end_of_input(stop: threading.Event) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    stop.set()
+
+
+def _claim_id(folder: Path, name: str) -> tuple[str, IO[str]]:
+    """Take the first id that no live process holds: two executors of one id would run a job twice at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(MAX_WORKERS):
+        lock = (folder / f"{number}.lock").open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        return f"{name}-{number}", lock
+    raise SystemExit(f"{MAX_WORKERS} workers run on this host already")

@@ -1,0 +1,156 @@
+"""Aliases: names for versions, each an append-only log of what it has meant.
+
+    models/<name>/aliases/<alias>/<generation>.json    {"version": 2, "since": …, "reason": …}
+
+An entry is written create-only under the next number: of two who promote at once one wins, and the log is the history.
+Beside its version an entry may name a candidate that is on trial, as `trial` explains.
+"""
+
+import json
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from service.errors import Conflict, CorruptModel, InvalidInput, NotFound, PreconditionFailed
+from service.models.store import Store
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+Mode = Literal["canary", "shadow"]
+_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A version on trial beside the one that an alias means."""
+
+    version: int
+    share: float
+    """Of the requests, above 0 and at most 1."""
+    mode: Mode
+    """A canary answers its share of the requests; a shadow reads its share along and answers none."""
+
+
+@dataclass(frozen=True)
+class AliasState:
+    """One entry of an alias's log: since `since`, `alias` means `version`."""
+
+    alias: str
+    version: int
+    generation: int
+    since: str
+    reason: str
+    candidate: Candidate | None = None
+
+
+class AliasLogs:
+    """The aliases of all models on a store."""
+
+    def __init__(self, store: Store) -> None:
+        """Stand on a store."""
+        self._store = store
+
+    def names(self, name: str) -> list[str]:
+        """List a model's aliases."""
+        return sorted({key.split("/")[3] for key in self._store.list(f"models/{checked(name)}/aliases")})
+
+    def generations(self, name: str, alias: str) -> list[int]:
+        """List the numbers of an alias's entries, newest first, damaged ones too."""
+        keys = self._store.list(f"models/{checked(name)}/aliases/{checked(alias)}")
+        return sorted((int(Path(key).stem) for key in keys if Path(key).stem.isdigit()), reverse=True)
+
+    def now(self, name: str, alias: str) -> AliasState:
+        """Say what an alias means now. Raises NotFound, or CorruptModel when its last entry cannot be read."""
+        generations = self.generations(name, alias)
+        if not generations:
+            raise NotFound(f"model {name} has no alias of that name")
+        return self.entry(name, alias, generations[0])
+
+    def history(self, name: str, alias: str, most: int | None = None) -> list[AliasState]:
+        """List what an alias has meant, newest first, without damaged entries."""
+        states: list[AliasState] = []
+        for generation in self.generations(name, alias):
+            if len(states) == most:
+                break
+            try:
+                states.append(self.entry(name, alias, generation))
+            except CorruptModel:
+                continue
+        return states
+
+    def entry(self, name: str, alias: str, generation: int) -> AliasState:
+        """Read one entry. Raises CorruptModel."""
+        try:
+            entry = json.loads(self._store.get(_key(name, alias, generation)))
+            return AliasState(
+                alias, int(entry["version"]), generation, entry["since"], entry["reason"], _candidate(entry)
+            )
+        except (ValueError, KeyError, TypeError):
+            raise CorruptModel(f"generation {generation} of the alias is damaged") from None
+
+    def expect(self, name: str, alias: str, generation: int | None) -> int:
+        """Answer an alias's generation, 0 when it has none. Raises PreconditionFailed when another was expected."""
+        present = max(self.generations(name, alias), default=0)
+        if generation not in (None, present):
+            raise PreconditionFailed(f"the alias is at generation {present}, not {generation}")
+        return present
+
+    def append(
+        self, name: str, alias: str, version: int, candidate: Candidate | None, expected: int | None, reason: str
+    ) -> AliasState:
+        """Let an alias mean a version from now on; with `expected` only if nobody else was faster.
+
+        Raises PreconditionFailed, or Conflict when others keep being faster.
+        """
+        since = datetime.now(UTC).isoformat(timespec="milliseconds")
+        # The id tells an own entry from a rival's: S3 may have written it although its answer was lost on the way.
+        entry: dict[str, Any] = {"version": version, "since": since, "reason": reason, "id": secrets.token_hex(8)}
+        if candidate:
+            entry |= {"candidate": candidate.version, "share": candidate.share, "mode": candidate.mode}
+        for _ in range(_TRIES):
+            generation = self.expect(name, alias, expected)
+            if self._written(_key(name, alias, generation + 1), json.dumps(entry).encode()):
+                return AliasState(alias, version, generation + 1, since, reason, candidate)
+        raise Conflict("others keep promoting this alias; try again")
+
+    def _written(self, key: str, entry: bytes) -> bool:
+        """Write an entry under a number that must be free; tell whether it stands there."""
+        try:
+            self._store.create(key, entry)
+        except FileExistsError:
+            return self._store.get(key) == entry
+        return True
+
+
+def checked(name: str) -> str:
+    """Give back a name that can be part of a key. Raises InvalidInput for another."""
+    if not NAME.fullmatch(name):
+        raise InvalidInput("names are lower-case letters, digits, - and _, at most 63", field="name")
+    return name
+
+
+def make_candidate(version: int, share: float | None, mode: str) -> Candidate:
+    """Put a trial together; a shadow reads all requests unless told otherwise. Raises InvalidInput."""
+    if mode not in ("canary", "shadow"):
+        raise InvalidInput("the mode is canary or shadow", field="mode")
+    if share is None and mode == "canary":
+        raise InvalidInput("a canary needs the share of the requests that it answers", field="share")
+    share = 1.0 if share is None else share
+    if not 0 < share <= 1:
+        raise InvalidInput("the share is above 0 and at most 1", field="share")
+    return Candidate(version, share, "canary" if mode == "canary" else "shadow")
+
+
+def _candidate(entry: dict[str, Any]) -> Candidate | None:
+    if "candidate" not in entry:
+        return None
+    try:
+        return make_candidate(int(entry["candidate"]), float(entry["share"]), entry["mode"])
+    except InvalidInput as error:
+        raise ValueError from error
+
+
+def _key(name: str, alias: str, generation: int) -> str:
+    return f"models/{name}/aliases/{alias}/{generation:08d}.json"

@@ -1,0 +1,73 @@
+"""Old versions are deleted: those beyond the newest few that nobody needs any more.
+
+Never one that an alias means, or meant within its last entries, or tries as a candidate; never a released one; and
+nothing at all of a model whose aliases cannot be read. The manifest goes first: a version without it does not exist, so
+that half a version is never seen, and a deletion that was cut off is finished the next time.
+"""
+
+import logging
+from contextlib import suppress
+
+from service.errors import NotFound, ServiceError
+from service.models.claims import claim, is_claimed
+from service.models.registry import Registry
+
+log = logging.getLogger(__name__)
+
+REMEMBERED = 20
+"""Entries of an alias whose versions are kept, so that there is something to go back to."""
+
+
+def collectable(registry: Registry, name: str, keep: int) -> list[int]:
+    """List a model's versions that may be deleted, oldest first, when the newest `keep` stay.
+
+    Raises CorruptModel when the log of an alias is damaged: what it means then is not known.
+    """
+    old = registry.readable_versions(name)[:-keep]
+    meant = _meant(registry, name) if old else set()
+    return [manifest.version for manifest in old if manifest.version not in meant and not manifest.is_released]
+
+
+def collect(registry: Registry, name: str, keep: int) -> list[int]:
+    """Delete what `collectable` lists, and answer which versions that were. Promotions may go on meanwhile."""
+    for version in registry.remains(name):
+        _delete_objects(registry, name, version)
+    return [version for version in collectable(registry, name, keep) if _delete(registry, name, version)]
+
+
+def collect_quietly(registry: Registry, name: str, keep: int) -> None:
+    """Delete old versions after a new one was published; what goes wrong is no concern of the new one."""
+    try:
+        if gone := collect(registry, name, keep):
+            log.info("deleted old versions of %s: %s", name, ", ".join(map(str, gone)))
+    except ServiceError as error:
+        log.warning("old versions of %s stay for now: %s", name, error.detail)
+
+
+def _delete(registry: Registry, name: str, version: int) -> bool:
+    """Delete a version unless somebody promotes it in this moment, or has done so since it was listed."""
+    folder = registry.folder(name, version)
+    with claim(registry.store, folder, "deleting"):
+        # In this order: a promotion writes its entry before it lets go of its claim.
+        if is_claimed(registry.store, folder, "promoting") or version in _meant(registry, name):
+            return False
+        registry.store.delete(f"{folder}/manifest.json")
+        _delete_objects(registry, name, version)
+    return True
+
+
+def _delete_objects(registry: Registry, name: str, version: int) -> None:
+    keys = registry.store.list(registry.folder(name, version))
+    for key in sorted(keys, key=lambda key: "/deleting/" in key):  # the claims last: they tell what is unfinished
+        registry.store.delete(key)
+
+
+def _meant(registry: Registry, name: str) -> set[int]:
+    """List the versions that the aliases mean, meant lately, or try."""
+    meant = set()
+    for alias in registry.alias_names(name):
+        with suppress(NotFound):  # the first entry is only just being written
+            registry.alias(name, alias)  # raises CorruptModel when nobody knows what it means
+        for state in registry.history(name, alias, REMEMBERED):
+            meant |= {state.version} | ({state.candidate.version} if state.candidate else set())
+    return meant

@@ -1,0 +1,43 @@
+"""The models that come with the package, and their way into the store."""
+
+import contextlib
+import json
+import logging
+from importlib import resources
+from pathlib import Path
+
+from service.errors import PreconditionFailed
+from service.models.manifest import RELEASE
+from service.models.registry import FILE, Registry
+
+log = logging.getLogger(__name__)
+
+
+def released_models() -> Path:
+    """Find their folder: inside the package when installed, beside it in a source tree."""
+    package = Path(str(resources.files("service")))
+    inside = package / "released"
+    return inside if inside.is_dir() else package.parent / "models"
+
+
+def adopt_released(registry: Registry, alias: str) -> None:
+    """Publish the released models (`<name>/<version>/`) that the store does not have yet.
+
+    A model's newest release gets the alias where it means nothing yet; what users have promoted stays.
+    """
+    folders = (folder for folder in released_models().glob("*/*") if folder.name.isdigit())
+    newest: dict[str, int] = {}
+    for folder in sorted(folders, key=lambda path: (path.parent.name, int(path.name))):
+        name, details = folder.parent.name, json.loads((folder / "manifest.json").read_text())
+        known = {manifest.weights_sha256: manifest.version for manifest in registry.readable_versions(name)}
+        version = known.get(details["weights_sha256"])
+        if version is None:
+            job_id = f"{RELEASE}{details['weights_sha256'][:16]}"
+            weights = (folder / "weights.npz").read_bytes()
+            files = {path.name: path.read_bytes() for path in folder.iterdir() if FILE.fullmatch(path.name)}
+            version = registry.publish(name, weights, details, job_id=job_id, files=files).version
+            log.info("added released model %s version %d", name, version)
+        newest[name] = version
+    for name, version in newest.items():
+        with contextlib.suppress(PreconditionFailed):  # it means something already
+            registry.promote(name, alias, version, expected_generation=0, reason="released with the service")

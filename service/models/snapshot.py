@@ -1,0 +1,69 @@
+"""One model version in memory, ready to answer."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from service.errors import CorruptModel
+from service.models.drift import Baseline
+from service.models.manifest import LoadedModel
+from service.models.steady import Outputs, steady_outputs
+from training import MLP
+from training.arrays import Floats, Pixels
+from training.preprocess import SIDE
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version, loaded and warm. Never changed; a promotion makes a new one."""
+
+    model: str
+    version: int
+    labels: tuple[str, ...]
+    network: MLP
+    temperature: float
+    generation: int = 0
+    """Of the alias that led here; 0 when the version was asked for by number."""
+    baseline: Baseline | None = None
+    """What its training examples looked like, if the manifest tells."""
+
+    @cached_property
+    def _outputs(self) -> Outputs:
+        return steady_outputs(self.network)
+
+    def probabilities(self, glyphs: Pixels) -> Floats:
+        """Read glyphs, uint8 (n, 28, 28): one row of probabilities each, in the order of the labels."""
+        return self.read(self.network.config.input.features(glyphs))
+
+    def read(self, features: Floats) -> Floats:
+        """Read what the network itself takes, float32 (n, inputs): one row of probabilities each.
+
+        To the last bit they are the same for a row whatever it is read with.
+        """
+        probabilities = self._outputs(features)
+        if probabilities.shape[1] == 1:  # a single sigmoid, for the second of two classes
+            probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
+        if self.temperature == 1:
+            return probabilities
+        # Softmax at a temperature, from probabilities: p^(1/T), normalised (Guo et al. 2017).
+        powers = np.power(np.maximum(probabilities, np.finfo(np.float32).tiny), 1 / self.temperature)
+        scaled: Floats = powers / powers.sum(axis=1, keepdims=True)
+        return scaled
+
+
+def warm_snapshot(loaded: LoadedModel, generation: int) -> Snapshot:
+    """Make a snapshot and let it answer once. Raises CorruptModel when the answer is no number."""
+    manifest = loaded.manifest
+    fresh = Snapshot(
+        manifest.name,
+        manifest.version,
+        manifest.labels,
+        loaded.network,
+        manifest.temperature,
+        generation,
+        Baseline.read(manifest.details.get("baseline")),
+    )
+    if not np.isfinite(fresh.probabilities(np.zeros((1, SIDE, SIDE), np.uint8))).all():
+        raise CorruptModel(f"{manifest.name} version {manifest.version} answers with numbers that are not finite")
+    return fresh

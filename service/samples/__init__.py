@@ -1,0 +1,1 @@
+"""Corrections from users, kept to learn from."""

@@ -1,0 +1,1 @@
+"""Between the socket and the application: connections, limits, and the fast path."""

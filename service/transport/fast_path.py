@@ -1,0 +1,190 @@
+"""The fast path: one image by `POST /predict` in its plainest form, answered without ASGI, routing or validation.
+
+It knows a single case: a POST to /predict without a query, the image as the body or as the one file of a form, whose
+answer is a prediction. Whatever else comes, errors first of all, it hands to the application, so that there is one
+place where each error is made. What it answers is byte for byte what the application would have answered.
+
+Requests that arrive in the same turn of the event loop are read by the network as one batch: nobody waits for a
+timer, and the busier the server is, the larger its batches are.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import orjson
+
+from service.dependencies import Parts
+from service.errors import ServiceError
+from service.images import ImageLimits, open_picture
+from service.models.predictor import Snapshot
+from service.observability.logs import log_access
+from service.observability.telemetry import begun
+from service.transport.answers import predictions
+from service.transport.edge import SECURITY, request_id_of
+from service.transport.plain_png import is_plain_glyph, read_plain_png
+from training.preprocess import SIDE
+
+MOST_BYTES = 65_536
+"""Longer bodies are left to the application: it reads them while they arrive, and decodes them in a thread."""
+
+_MOST_PIXELS = 16_384
+_ROUTE = "/predict"
+_FORM = b"multipart/form-data; boundary="
+_FILE = re.compile(
+    rb'[Cc]ontent-[Dd]isposition: form-data; name="file"; filename="[^"\\\r\n]+"(?:\r\n[Cc]ontent-[Tt]ype: [^\r\n]*)?'
+)
+_HEAD = b"content-type: application/json\r\n" + b"".join(b"%b: %b\r\n" % header for header in SECURITY)
+_BOUNDARY = re.compile(rb"[A-Za-z0-9_-]+")
+_UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"content-encoding", b"origin", b"traceparent"))
+
+
+class Caller(Protocol):
+    """The connection that a request came from."""
+
+    def reply(self, head: bytes, body: bytes) -> None:
+        """Answer 200 with these headers and this body."""
+
+    def hand_over(self, request: "FastRequest") -> None:
+        """Let the application answer."""
+
+
+@dataclass(slots=True)
+class FastRequest:
+    """One request that may be answered here."""
+
+    caller: Caller
+    headers: list[tuple[bytes, bytes]]
+    fields: dict[bytes, bytes]
+    started: float
+    body: bytes = b""
+    request_id: str = ""
+
+
+class FastPath:
+    """Gathers the requests of one turn of the event loop and answers them together."""
+
+    def __init__(self, parts: Parts) -> None:
+        """Stand on the parts of the application that would answer otherwise."""
+        self._parts = parts
+        self._limits: ImageLimits = parts.image_limits
+        self._waiting: list[FastRequest] = []
+        self._since = 0.0
+        self._logs_all = parts.settings.log_requests == "all"
+        self._headers: list[tuple[bytes, bytes]] | None = None
+        self._lines = b""
+
+    def admit(self, caller: Caller, headers: list[tuple[bytes, bytes]]) -> FastRequest | None:
+        """Take a POST to /predict by its headers; None when the application is to have it."""
+        fields = dict(headers)
+        length, kind = fields.get(b"content-length", b""), fields.get(b"content-type", b"")
+        if (
+            len(fields) != len(headers)
+            or not length.isdigit()
+            or int(length) > MOST_BYTES
+            or not kind.startswith((_FORM, b"image/"))
+            or not _UNUSUAL.isdisjoint(fields)
+        ):
+            return None
+        try:
+            self._parts.access.check_host(fields.get(b"host"))
+            self._parts.access.check(fields.get(b"authorization"), "predict")
+        except ServiceError:
+            return None
+        return FastRequest(caller, headers, fields, time.perf_counter())
+
+    def take(self, request: FastRequest) -> None:
+        """Answer a request, its body complete, at the end of this turn of the event loop."""
+        if not self._waiting:
+            self._since = time.perf_counter()
+            asyncio.get_running_loop().call_soon(self.answer)
+        self._waiting.append(request)
+
+    def lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Write the headers of every answer, the date among them: uvicorn makes a new list of them once a second."""
+        if headers is not self._headers:
+            self._headers, self._lines = headers, b"".join(b"%b: %b\r\n" % header for header in headers)
+        return self._lines
+
+    def answer(self) -> None:
+        """Answer all that wait."""
+        waiting, self._waiting = self._waiting, []
+        self._parts.metrics.waited(time.perf_counter() - self._since)
+        by_version: dict[int, tuple[Snapshot, list[FastRequest], list[bytes]]] = {}
+        for request in waiting:
+            glyph = self._glyph(request)
+            if glyph is None:
+                request.caller.hand_over(request)
+                continue
+            request.request_id = request_id_of(request.fields.get(b"x-request-id", b""))
+            try:
+                snapshot = self._parts.predictor.choose(request.request_id)
+            except ServiceError:
+                request.caller.hand_over(request)
+                continue
+            _, requests, glyphs = by_version.setdefault(id(snapshot), (snapshot, [], []))
+            requests.append(request)
+            glyphs.append(glyph)
+        for snapshot, requests, glyphs in by_version.values():
+            self._predict(snapshot, requests, glyphs)
+
+    def _predict(self, snapshot: Snapshot, requests: Sequence[FastRequest], glyphs: Sequence[bytes]) -> None:
+        parts, batch = self._parts, np.frombuffer(b"".join(glyphs), np.uint8).reshape(-1, SIDE, SIDE)
+        started = time.perf_counter()
+        probabilities = snapshot.probabilities(batch)
+        seconds = time.perf_counter() - started
+        answers = predictions(probabilities, snapshot.labels)
+        head = _HEAD + b"x-model-version: %d\r\nx-request-id: " % snapshot.version
+        for place, (request, answer) in enumerate(zip(requests, answers, strict=True)):
+            request_id, label, confidence = request.request_id, answer["label"], answer["confidence"]
+            answer |= {"model": snapshot.model, "version": snapshot.version, "request_id": request_id}
+            parts.recent.remember(request_id, snapshot.model, snapshot.version, [glyphs[place]], [(label, confidence)])
+            request.caller.reply(head + request_id.encode(), orjson.dumps(answer))
+            elapsed = time.perf_counter() - request.started
+            parts.metrics.answered(_ROUTE, "POST", 200, elapsed)
+            if parts.telemetry:
+                parts.telemetry.request(begun(), "POST", _ROUTE, 200, elapsed, request_id)
+            if self._logs_all:
+                log_access("POST", _ROUTE, 200, elapsed, request_id)
+            if parts.predictor.trial:
+                parts.predictor.compare(request_id, snapshot, batch[place : place + 1], [label])
+        labels, confidences = zip(*((answer["label"], answer["confidence"]) for answer in answers), strict=True)
+        parts.metrics.predicted(snapshot, batch, labels, confidences, seconds)
+        if parts.telemetry:
+            parts.telemetry.computed(snapshot.model, snapshot.version, len(labels), seconds)
+
+    def _glyph(self, request: FastRequest) -> bytes | None:
+        """Read the image to a glyph's 784 bytes; None when it is not a plain case."""
+        content = image_of(request.fields[b"content-type"], request.body)
+        if not content:
+            return None
+        pixels = read_plain_png(content)
+        if pixels is not None and is_plain_glyph(pixels):
+            return pixels  # what `to_glyph` would pass bit for bit
+        try:
+            picture = open_picture(content, self._limits)
+            return picture.glyph().tobytes() if picture.pixels <= _MOST_PIXELS else None
+        except ServiceError:
+            return None
+
+
+def image_of(content_type: bytes, body: bytes) -> bytes | None:
+    """Find the image: the body itself, or the only file of a form as every client writes it; None for other forms."""
+    if not content_type.startswith(_FORM):
+        return body
+    boundary = content_type[len(_FORM) :]
+    start, end = body.find(b"\r\n\r\n"), body.rfind(b"\r\n--" + boundary)
+    opening = b"--" + boundary + b"\r\n"
+    if (
+        not _BOUNDARY.fullmatch(boundary)
+        or not body.startswith(opening)
+        or not _FILE.fullmatch(body, len(opening), start)
+        or body[end + 4 + len(boundary) :] not in (b"--\r\n", b"--")
+        or body.find(b"\r\n--" + boundary) != end
+    ):
+        return None
+    return body[start + 4 : end]

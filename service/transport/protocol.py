@@ -1,0 +1,255 @@
+"""One connection: uvicorn's HTTP protocol with deadlines, a cap on headers, errors in the one shape, and the fast path.
+
+uvicorn waits for ever for a request that was begun and never ended, and takes headers of any length. Here a request
+has so many seconds for its headers and so many to be complete, and an idle connection is closed after a while.
+`deadlines` looks at all connections a few times a second, so that a deadline costs a request nothing.
+
+A request whose headers suit the fast path is made no ASGI scope, task and cycle; `hand_over` makes them after all when
+the fast path finds that it is no case for it.
+"""
+
+import asyncio
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from service.dependencies import Parts
+from service.errors import RequestTooSlow, ServiceError
+from service.transport.deadlines import SWEEP_SECONDS
+from service.transport.fast_path import FastPath, FastRequest
+from service.transport.refusals import MOST_HEADER_BYTES, as_response, check_headers, reason_of, too_large
+
+_LINGER_SECONDS = 1.0
+_LAST_SECONDS = 3.0
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Connection(HttpToolsProtocol):
+    """See the module. At most one request of a connection waits for the fast path."""
+
+    def __init__(self, parts: Parts, fast_path: FastPath, **uvicorn: Any) -> None:
+        """Stand on the parts of the application; the rest is what uvicorn gives its protocols."""
+        super().__init__(**uvicorn)
+        self._settings, self._draining, self._metrics = parts.settings, parts.draining, parts.metrics
+        self._fast_path = fast_path
+        self._stage: Literal["waiting", "headers", "body", "answering", "refused"] = "waiting"
+        self._begun = self.loop.time()
+        self._header_bytes = self._newest_bytes = 0
+        self._fast: FastRequest | None = None  # the request that is being read, if it is one for the fast path
+        self._fast_waits = False  # whether such a request waits for its answer
+        self._postponed: ServiceError | None = None  # the last answer, to be given after those to earlier requests
+        self.deadline = self.loop.time() + self._settings.header_seconds - SWEEP_SECONDS
+        """When, in the loop's time, the client must have sent what is expected of it."""
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come, as far as it goes."""
+        if self._stage == "refused":
+            return
+        self._newest_bytes = len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # answered as any other request: there is nothing here to upgrade to
+        except httptools.HttpParserError as error:
+            self._refuse(reason_of(error))
+            return
+        if self._stage == "headers":
+            self._header_bytes += len(data)
+            if self._header_bytes > MOST_HEADER_BYTES:
+                self._refuse(too_large())
+
+    def on_message_begin(self) -> None:
+        """Begin a request; what waits for the fast path is answered first, so that answers keep their order."""
+        if self._fast_waits:
+            self._fast_path.answer()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self._stage, self._header_bytes, self._begun = "headers", 0, self.loop.time()
+        self.deadline = self._begun + self._settings.header_seconds - SWEEP_SECONDS
+
+    def on_headers_complete(self) -> None:
+        """Decide who answers, and let the application begin if it is the one."""
+        if self._header_bytes + self._newest_bytes > MOST_HEADER_BYTES:
+            check_headers(self.headers)
+        self._stage, self.deadline = "body", self._begun + self._settings.body_seconds - SWEEP_SECONDS
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        keep_alive = version != "1.0" and self.parser.should_keep_alive() and not self._draining.is_set()
+        if self.url == b"/predict" and method == b"POST" and keep_alive and version == "1.1" and not self._busy():
+            self._fast = self._fast_path.admit(self, self.headers)
+            if self._fast is not None:
+                return
+        self._begin(method, self.url, self.headers, version, keep_alive=keep_alive)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body; of a request that is answered already it is dropped."""
+        if self._fast is not None:
+            self._fast.body += body
+        elif not self.cycle.response_complete:
+            self.cycle.body += body
+            if len(self.cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            self.cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """Let a request that is complete be answered."""
+        self._stage, self.deadline = "answering", math.inf
+        if self._fast is not None:
+            request, self._fast, self._fast_waits = self._fast, None, True
+            self._fast_path.take(request)
+        elif self.cycle.response_complete:
+            self._rest()
+        else:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+
+    def reply(self, head: bytes, body: bytes) -> None:
+        """Answer the request that waits for the fast path: 200, with lines of headers and a body of JSON."""
+        self._fast_waits = False
+        if self.transport.is_closing():
+            return
+        lines, last = self._fast_path.lines(self.server_state.default_headers), self._draining.is_set()
+        length = b"\r\n%bcontent-length: %d\r\n\r\n" % (b"connection: close\r\n" if last else b"", len(body))
+        self.transport.write(b"".join((STATUS_LINE[200], lines, head, length, body)))
+        if last:  # never without a word: the client would send its next request into a connection that is gone
+            self.transport.close()
+        self.server_state.total_requests += 1
+        if self.flow.write_paused:  # a client that asks and asks and does not read
+            self.flow.pause_reading()
+        self._rest()
+
+    def hand_over(self, request: FastRequest) -> None:
+        """Let the application answer the request that waits for the fast path."""
+        self._fast_waits = False
+        if self.transport.is_closing():
+            return
+        keep_alive = not self._draining.is_set()
+        cycle = self._begin(b"POST", b"/predict", request.headers, "1.1", keep_alive=keep_alive)
+        cycle.body += request.body
+        cycle.more_body = False
+        cycle.message_event.set()
+
+    def resume_writing(self) -> None:
+        """Go on reading from a client that reads its answers again."""
+        super().resume_writing()
+        if not self._busy():
+            self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request once the application has answered one."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._postponed:
+            self._end_with(self._postponed)
+        elif self._stage == "answering":
+            self._rest()
+        else:  # more was sent than could be read meanwhile: its time begins now
+            self.deadline = self.loop.time() + self._settings.body_seconds
+
+    def expire(self) -> None:
+        """End a connection whose client is too slow; with a word if a request was begun."""
+        if self.flow.read_paused:  # it is us who do not read
+            return
+        if self._stage in ("waiting", "refused"):
+            self.transport.close()
+        else:
+            self._refuse(RequestTooSlow("the request was not complete in time"))
+
+    def shutdown(self) -> None:
+        """End when what was begun is answered: at once when there is nothing."""
+        if self._stage in ("waiting", "refused") and not self._postponed:
+            self.transport.close()
+            return
+        self.deadline = min(self.deadline, self.loop.time() + _LAST_SECONDS)
+        if self._busy():
+            self.cycle.keep_alive = False
+
+    def _busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _rest(self) -> None:
+        self._stage, self.deadline = "waiting", self.loop.time() + self._settings.idle_seconds
+
+    def _begin(
+        self, method: bytes, url: bytes, headers: Headers, version: str, *, keep_alive: bool
+    ) -> RequestResponseCycle:
+        """Bring a request to the application, or in line behind the one that it is answering."""
+        parsed = httptools.parse_url(url)
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme or "http",
+            "method": method.decode("ascii"),
+            "root_path": self.root_path,
+            "path": unquote(parsed.path.decode("ascii")),
+            "raw_path": parsed.path,
+            "query_string": parsed.query or b"",
+            "headers": headers,
+            "state": self.app_state.copy(),
+        }
+        waits = self._busy()
+        self.cycle = RequestResponseCycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        if waits:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+        else:
+            self._start_asgi_task(self.cycle, self.app)
+        return self.cycle
+
+    def _refuse(self, error: ServiceError) -> None:
+        """Answer what is no request, or none in time, once earlier requests are answered."""
+        if self._fast_waits:
+            self._fast_path.answer()
+        if self.transport.is_closing():
+            return
+        if self._stage == "body" and self.pipeline:  # the one at fault is the last in line
+            self.pipeline.popleft()
+        elif self._stage == "body" or not self._busy():
+            self._end_with(error)
+            return
+        self._stage, self.deadline, self._postponed = "refused", math.inf, error
+
+    def _end_with(self, error: ServiceError) -> None:
+        """Answer with an error, and close once what the client goes on sending was read and dropped for a moment.
+
+        Closing on it would reset the connection, and the answer could be lost with it (RFC 9112, section 9.6).
+        """
+        if self._busy():
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self.transport.close()
+                return
+        self.transport.write(as_response(error))
+        self.transport.write_eof()
+        self._metrics.answered("unknown", "other", error.status, self.loop.time() - self._begun)
+        self._stage, self.deadline = "refused", self.loop.time() + _LINGER_SECONDS
+
+
+def connection_class(parts: Parts) -> Callable[..., Connection]:
+    """Make what uvicorn calls for each connection of an application."""
+    return functools.partial(Connection, parts, FastPath(parts))

@@ -1,0 +1,46 @@
+"""What is answered to a client whose bytes are no request: the one error shape, written without an application."""
+
+import logging
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from service.errors import HeadersTooLarge, MalformedRequest, ServiceError
+from service.problems import problem
+from service.transport.edge import request_id_of
+
+log = logging.getLogger(__name__)
+
+MOST_HEADER_BYTES = 65_536
+
+
+def too_large() -> HeadersTooLarge:
+    """Make the error for headers beyond the cap."""
+    return HeadersTooLarge(f"the headers are longer than {MOST_HEADER_BYTES:,} bytes")
+
+
+def check_headers(headers: list[tuple[bytes, bytes]]) -> None:
+    """Raise HeadersTooLarge if they are."""
+    if sum(len(name) + len(value) for name, value in headers) > MOST_HEADER_BYTES:
+        raise too_large()
+
+
+def reason_of(error: httptools.HttpParserError) -> ServiceError:
+    """Tell what our own callbacks found from what the parser did not understand."""
+    cause = error.__context__
+    if isinstance(cause, ServiceError):
+        return cause
+    if cause is not None and not isinstance(cause, UnicodeDecodeError | httptools.HttpParserError):
+        log.error("a request could not be taken", exc_info=cause)
+        return ServiceError("something went wrong here; the log has more")
+    return MalformedRequest("this is no HTTP request that can be understood")
+
+
+def as_response(error: ServiceError) -> bytes:
+    """Write an error as the last response of a connection."""
+    request_id = request_id_of(b"")
+    body = problem(error, request_id)
+    head = (
+        b"content-type: application/problem+json\r\nx-request-id: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+    )
+    return b"".join((STATUS_LINE[error.status], head % (request_id.encode(), len(body)), body))
