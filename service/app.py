@@ -23,6 +23,7 @@ from service.errors import (
     ServiceError,
     Unavailable,
 )
+from service.jobs.evaluations import Evaluations
 from service.jobs.queue import Jobs
 from service.keys import Keys
 from service.models.predictor import Predictor
@@ -34,7 +35,7 @@ from service.observability.metrics import Metrics
 from service.observability.telemetry import open_telemetry
 from service.problems import error_headers, problem, problem_type
 from service.publishing import keep_publishing, publish
-from service.routes import docs, downloads, health, inference, models, page, predict, samples, train
+from service.routes import docs, downloads, evaluation, health, inference, models, page, predict, samples, train
 from service.samples.recent import Recent, shared_folder
 from service.samples.samples import open_samples
 from service.settings import Settings
@@ -68,6 +69,7 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> FastAPI:
         samples,
         recent,
         access,
+        Evaluations(registry, settings.datasets_dir),
         siblings=siblings,
         telemetry=open_telemetry(),
     )
@@ -129,6 +131,7 @@ _ROUTERS = (
     samples.router,
     train.router,
     models.router,
+    evaluation.router,  # before the files of a version, which would take its address for a file's name
     downloads.router,
     health.router,
     *inference.ROUTERS,

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from service.access import Access
 from service.images import ImageLimits
 from service.inference.statistics import Statistics
+from service.jobs.evaluations import Evaluations
 from service.jobs.queue import Jobs
 from service.models.predictor import Predictor
 from service.models.registry import Registry
@@ -32,6 +33,7 @@ class Parts:
     samples: Samples
     recent: Recent
     access: Access
+    evaluations: Evaluations
     statistics: Statistics = field(default_factory=Statistics)
     telemetry: Telemetry | None = None
     """Where spans go, if anybody wants them."""

@@ -29,9 +29,9 @@ class Explanation:
         """Give the entry of an answer; the numbers stay an array, for orjson's OPT_SERIALIZE_NUMPY."""
         return {
             "label": self.label,
-            "image": _as_png(self.glyph),
+            "image": as_png(self.glyph),
             "saliency": np.ascontiguousarray(self.saliency),
-            "saliency_image": _as_png(heat(self.saliency)),
+            "saliency_image": as_png(heat(self.saliency)),
         }
 
 
@@ -56,7 +56,8 @@ def heat(saliency: Floats) -> Pixels:
     return np.stack([red, faded, blue], axis=-1)
 
 
-def _as_png(picture: Pixels) -> str:
+def as_png(picture: Pixels) -> str:
+    """Give a picture, uint8 (h, w) or (h, w, 3), as PNG in base64."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()

@@ -136,10 +136,64 @@ class VersionInfo(Answer):
     aliases: list[str]
     """The aliases that mean it now."""
     manifest: dict[str, Any]
+    weights_bytes: int | None = None
+    """What weights.npz takes; null when it is missing."""
     files: list[str] = Field(default_factory=list)
     """What can be downloaded beside weights.npz and model.onnx: a card, pictures. Not told in lists."""
     verdict: dict[str, Any] | None = None
     """What the gate said when a job was to promote it: promoted or not, the reason, the figures of the comparison."""
+
+
+class Misread(Answer):
+    """A held-out example that a version misread."""
+
+    example: int
+    """Its place among the held-out examples."""
+    image: str
+    """What the network saw: a gray PNG of 28×28 pixels, in base64."""
+    label: str
+    """What it is."""
+    answer: str
+    """What the version took it for."""
+    confidence: float
+    """How sure it was."""
+    against: str | None = None
+    """What the other version took it for, when `against` asks for one."""
+
+
+class AgainstInfo(Answer):
+    """Another version on the same examples."""
+
+    version: int
+    accuracy: float
+    both: int
+    """Examples that both misread."""
+    this_alone: int
+    """Examples that this version misreads and the other one reads."""
+    other_alone: int
+    """Examples that the other version misreads and this one reads."""
+
+
+class EvaluationInfo(Answer):
+    """How a version reads examples that were held out."""
+
+    model: str
+    version: int
+    data: str
+    """The set that the examples are of: the test examples of mnist or fashion where their files are here, else those
+    that the recipe starter holds out; for other labels those that the version's own recipe holds out."""
+    examples: int
+    accuracy: float
+    calibration_error: float
+    doubt: str | None
+    """Why the figures may flatter it."""
+    labels: list[str]
+    confusion: list[list[int]] | None
+    """How often each label (row) was taken for each (column), in the order of `labels`; null beyond 100 labels."""
+    misread_count: int
+    misread: list[Misread]
+    """Those of which it was most sure first; with `against`, those that the other version reads come before."""
+    against: AgainstInfo | None = None
 
 
 class ModelInfo(Answer):

@@ -41,15 +41,23 @@ def unseen(examples: Dataset, registry: Registry, manifest: Manifest, datasets_d
     return None
 
 
+def recipe_of(manifest: Manifest) -> Recipe:
+    """Give the recipe that a version was made by, without what it learned beside. Raises TrainingError."""
+    settings: dict[str, Any] = dict(manifest.details.get("settings") or {"data": None})
+    for beside in ("extra_data", "start_from"):
+        settings.pop(beside, None)
+    return Recipe("of a version", "").replace(**settings)
+
+
 def _learned(manifest: Manifest, datasets_dir: Path | None) -> Dataset | None:
     """Divide a version's data set again as its recipe did; None when it is not here, or not the same any more."""
-    settings: dict[str, Any] = dict(manifest.details.get("settings") or {"data": None})
-    had_extra = settings.pop("extra_data", None) is not None
-    settings.pop("start_from", None)
-    recipe = Recipe("of a version", "").replace(**settings)
+    recipe = recipe_of(manifest)
+    had_extra = (manifest.details.get("settings") or {}).get("extra_data") is not None
     name = recipe.data.data
-    if name in mnist.PUBLISHED and mnist.find_folder(mnist.PUBLISHED[name]) is None:
+    if name.startswith(("http://", "https://")):
         return None  # it is not downloaded only for this
+    if name in mnist.PUBLISHED and mnist.find_folder(mnist.PUBLISHED[name]) is None:
+        return None  # nor is this
     learned = split(located(recipe, datasets_dir)).train
     is_same = manifest.details.get("data", {}).get("fingerprint") == learned.fingerprint()
     return learned if is_same or (had_extra and name in BUNDLED) else None

@@ -75,6 +75,12 @@ class Registry:
         manifest = self.manifest(name, version)
         return LoadedModel(manifest, open_network(self.weights(manifest), manifest))
 
+    def sizes(self, name: str) -> dict[int, int]:
+        """Give the bytes that the weights of each version take."""
+        found = self.store.sizes(f"models/{checked(name)}").items()
+        parts = [(key.split("/"), size) for key, size in found if key.endswith("/weights.npz")]
+        return {int(key[2]): size for key, size in parts if len(key) == 4 and key[2].isdigit()}
+
     def files(self, name: str, version: int) -> list[str]:
         """List what a version has beside its weights and manifest: a card, pictures."""
         keys = (key.rpartition("/")[2] for key in self.store.list(self.folder(name, version)))

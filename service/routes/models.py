@@ -44,7 +44,8 @@ def list_models(parts: PartsDep) -> Models:
 def get_model(name: NamePath, parts: PartsDep) -> ModelInfo:
     """Show a model: its aliases, and its versions, newest first."""
     versions, aliases = parts.registry.versions(name), parts.registry.aliases(name)
-    infos = [_version(manifest, aliases, parts.registry) for manifest in reversed(versions)]
+    sizes = parts.registry.sizes(name)
+    infos = [_version(manifest, aliases, parts.registry, sizes) for manifest in reversed(versions)]
     return ModelInfo(model=name, aliases=[_alias(state) for state in aliases], versions=infos)
 
 
@@ -52,7 +53,7 @@ def get_model(name: NamePath, parts: PartsDep) -> ModelInfo:
 def get_version(name: NamePath, version: VersionPath, parts: PartsDep) -> VersionInfo:
     """Show a version: how it was made and how good it is."""
     manifest = parts.registry.manifest(name, version)
-    info = _version(manifest, parts.registry.aliases(name), parts.registry)
+    info = _version(manifest, parts.registry.aliases(name), parts.registry, parts.registry.sizes(name))
     info.files = parts.registry.files(name, version)
     return info
 
@@ -154,11 +155,12 @@ def _alias(state: AliasState) -> AliasInfo:
     )
 
 
-def _version(manifest: Manifest, aliases: list[AliasState], registry: Registry) -> VersionInfo:
+def _version(manifest: Manifest, aliases: list[AliasState], registry: Registry, sizes: dict[int, int]) -> VersionInfo:
     return VersionInfo(
         model=manifest.name,
         version=manifest.version,
         aliases=[state.alias for state in aliases if state.version == manifest.version],
         manifest=manifest.details,
+        weights_bytes=sizes.get(manifest.version),
         verdict=read_verdict(registry, manifest.name, manifest.version),
     )

@@ -1,0 +1,80 @@
+"""How a version reads what was held out, over HTTP: its confusions and the pictures that it misreads."""
+
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Query
+
+from service.dependencies import PartsDep
+from service.errors import InvalidInput
+from service.explain import as_png
+from service.jobs.evaluations import Evaluation
+from service.routes.downloads import NamePath, VersionPath
+from service.schemas import MAX_VERSION, AgainstInfo, EvaluationInfo, Misread
+
+router = APIRouter(prefix="/models/{name}/versions/{version}", tags=["models"])
+
+_MOST_LABELS = 100
+
+
+@router.get("/evaluation")
+def get_evaluation(
+    name: NamePath,
+    version: VersionPath,
+    parts: PartsDep,
+    against: Annotated[
+        int | None, Query(ge=1, le=MAX_VERSION, description="Compare with this version, on the same examples.")
+    ] = None,
+    most: Annotated[int, Query(ge=0, le=200, description="Most misread examples in the answer.")] = 40,
+) -> EvaluationInfo:
+    """Show how a version reads examples that were held out: a confusion matrix, and what it misreads.
+
+    Worked out when it is first asked for, which takes a second or two. 404 where no such examples are here.
+    """
+    mine = parts.evaluations.of(name, version)
+    other = None if against is None else parts.evaluations.of(name, against)
+    if other and not mine.is_comparable(other):
+        raise InvalidInput("the two versions are not held against the same examples", field="against")
+    labels = mine.examples.classes
+    return EvaluationInfo(
+        model=name,
+        version=version,
+        data=mine.examples.name,
+        examples=len(mine.examples),
+        accuracy=mine.accuracy,
+        calibration_error=mine.calibration_error,
+        doubt=mine.doubt,
+        labels=list(labels),
+        confusion=mine.confusion.tolist() if len(labels) <= _MOST_LABELS else None,
+        misread_count=len(mine.wrong),
+        misread=_misread(mine, other, most),
+        against=_compared(mine, other, against) if other and against else None,
+    )
+
+
+def _misread(mine: Evaluation, other: Evaluation | None, most: int) -> list[Misread]:
+    rows, examples = mine.wrong, mine.examples
+    if other:  # a stable sort: among each kind, the surest still come first
+        rows = rows[np.argsort(np.isin(rows, other.wrong), kind="stable")]
+    return [
+        Misread(
+            example=row,
+            image=as_png(examples.images[row]),
+            label=examples.classes[examples.labels[row]],
+            answer=examples.classes[mine.answers[row]],
+            confidence=round(float(mine.confidences[row]), 6),
+            against=examples.classes[other.answers[row]] if other else None,
+        )
+        for row in rows[:most].tolist()
+    ]
+
+
+def _compared(mine: Evaluation, other: Evaluation, version: int) -> AgainstInfo:
+    both = len(np.intersect1d(mine.wrong, other.wrong))
+    return AgainstInfo(
+        version=version,
+        accuracy=other.accuracy,
+        both=both,
+        this_alone=len(mine.wrong) - both,
+        other_alone=len(other.wrong) - both,
+    )

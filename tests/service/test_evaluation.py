@@ -1,0 +1,213 @@
+"""How a version reads what was held out: confusions, misread pictures, two versions beside each other."""
+
+import base64
+import gzip
+import io
+import struct
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from PIL import Image
+
+from service.dependencies import Parts
+from service.errors import NotFound
+from service.jobs import evaluations
+from service.jobs.evaluations import Evaluations
+from service.models.registry import Registry
+from service.models.store import open_store
+from tests.service.conftest import half_trained, png
+from tests.service.test_predict import assert_problem
+from training import MLP, Experiment, recipes
+from training.arrays import Pixels
+from training.data import mnist
+from training.experiment import split
+from training.export import to_bytes
+
+ADDRESS = "/models/mnist/versions/1/evaluation"
+
+
+@pytest.fixture(autouse=True)
+def _only_what_is_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Published sets are looked for in empty folders."""
+    monkeypatch.setenv("GLYPHSERVE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(open_store(str(tmp_path / "store")))
+
+
+@pytest.fixture
+def second(app: FastAPI) -> int:
+    """Another version of the model that serves, which knows nothing."""
+    parts: Parts = app.state.parts
+    return parts.registry.publish("mnist", *half_trained()).version
+
+
+def picture(text: str) -> Pixels:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
+
+
+def publish(registry: Registry, **settings: Any) -> int:
+    """A version of so few steps that it has learned little, from examples that its manifest tells."""
+    experiment = Experiment(recipes.get("starter").replace(epochs=1, max_steps=5, **settings))
+    for _ in experiment.epochs():
+        pass
+    weights = to_bytes(experiment.network)
+    details = experiment._manifest() | {"weights_sha256": sha256(weights).hexdigest()}
+    return registry.publish("odd", weights, details).version
+
+
+async def test_the_confusions_of_a_version_are_those_of_the_examples_held_out(client: httpx.AsyncClient) -> None:
+    shown = (await client.get(ADDRESS)).json()
+    confusion = np.array(shown["confusion"])
+    assert confusion.shape == (10, 10)
+    assert confusion.sum() == shown["examples"] == 1000
+    assert np.trace(confusion) / 1000 == shown["accuracy"] > 0.98
+    assert shown["misread_count"] == len(shown["misread"]) == 1000 - np.trace(confusion)
+    assert shown["data"] == "starter"
+    assert shown["doubt"] == "it may have learned from some of them"  # the starter set is a part of MNIST's
+    for misread in shown["misread"]:
+        assert confusion[int(misread["label"]), int(misread["answer"])] > 0
+
+
+async def test_a_misread_picture_is_misread_again_when_it_is_sent(client: httpx.AsyncClient) -> None:
+    held_out = split(recipes.get("starter")).held_out
+    shown = (await client.get(ADDRESS)).json()["misread"]
+    assert shown
+    for misread in shown:
+        pixels = picture(misread["image"])
+        assert np.array_equal(pixels, held_out.images[misread["example"]])
+        assert held_out.classes[held_out.labels[misread["example"]]] == misread["label"]
+        answer = (await client.post("/predict", content=png(pixels), headers={"Content-Type": "image/png"})).json()
+        assert answer["label"] == misread["answer"] != misread["label"]
+        assert answer["confidence"] == pytest.approx(misread["confidence"], abs=1e-5)
+    assert shown == sorted(shown, key=lambda misread: -misread["confidence"])
+
+
+async def test_two_versions_are_compared_on_the_same_examples(client: httpx.AsyncClient, second: int) -> None:
+    first = (await client.get(ADDRESS, params={"against": second, "most": 200})).json()
+    other = (await client.get(f"/models/mnist/versions/{second}/evaluation?against=1&most=200")).json()
+    assert first["against"]["version"] == second
+    assert first["against"]["accuracy"] == other["accuracy"]
+    assert first["against"]["this_alone"] == other["against"]["other_alone"]
+    assert first["against"]["both"] + first["against"]["this_alone"] == first["misread_count"]
+    assert other["against"]["both"] + other["against"]["this_alone"] == other["misread_count"] > 200
+    assert len(other["misread"]) == 200
+    for shown in (first, other):  # what the other version reads comes first
+        alone = [misread["against"] == misread["label"] for misread in shown["misread"]]
+        assert alone == sorted(alone, reverse=True)
+        assert sum(alone) == min(200, shown["against"]["this_alone"])
+
+
+async def test_what_cannot_be_evaluated_or_compared_is_told(client: httpx.AsyncClient, app: FastAPI) -> None:
+    parts: Parts = app.state.parts
+    letters = parts.registry.publish("mnist", *half_trained(labels=4)).version
+    assert_problem(await client.get("/models/mnist/versions/99/evaluation"), 404, "not_found")
+    assert_problem(await client.get(f"/models/mnist/versions/{letters}/evaluation"), 404, "not_found")
+    assert_problem(await client.get(ADDRESS, params={"against": letters}), 404, "not_found")
+    assert_problem(await client.get(ADDRESS, params={"against": 0}), 422, "invalid_input")
+    assert_problem(await client.get(ADDRESS, params={"most": 201}), 422, "invalid_input")
+
+
+async def test_versions_of_other_examples_are_not_compared(client: httpx.AsyncClient, app: FastAPI) -> None:
+    parts: Parts = app.state.parts
+    pairs = [publish(parts.registry, layers=(784, 8, 2), classes=classes) for classes in ((3, 8), (3, 8), (1, 7))]
+    address = f"/models/odd/versions/{pairs[0]}/evaluation"
+    alike = (await client.get(address, params={"against": pairs[1]})).json()
+    assert alike["labels"] == ["3", "8"]
+    assert alike["against"]["this_alone"] == alike["against"]["other_alone"] == 0
+    assert_problem(await client.get(address, params={"against": pairs[2]}), 422, "invalid_input")
+
+
+def test_what_a_version_has_learned_from_is_told(registry: Registry) -> None:
+    done = Evaluations(registry, None)
+    assert done.of("odd", publish(registry)).doubt is None
+    assert done.of("odd", publish(registry, validation_share=0.0)).doubt == "it has learned from 1,000 of them"
+
+
+def test_a_version_with_labels_of_its_own_is_held_against_what_its_recipe_holds_out(
+    registry: Registry, tmp_path: Path
+) -> None:
+    some = split(recipes.get("starter")).held_out.take(np.arange(200))
+    (tmp_path / "sets").mkdir()
+    names = np.array([f"no {n}" for n in range(10)])
+    np.savez(tmp_path / "sets" / "own.npz", images=some.images, labels=some.labels, classes=names)
+    experiment = Experiment(recipes.get("starter").replace(epochs=1, data=str(tmp_path / "sets" / "own.npz")))
+    weights = to_bytes(experiment.network)
+    details = experiment._manifest() | {"weights_sha256": sha256(weights).hexdigest()}
+    details["settings"]["data"] = "own.npz"
+    version = registry.publish("odd", weights, details).version
+    shown = Evaluations(registry, tmp_path / "sets").of("odd", version)
+    assert shown.doubt is None
+    assert shown.examples.classes == tuple(names)
+    assert np.array_equal(shown.examples.images, experiment.splits.held_out.images)
+    with pytest.raises(NotFound, match="not here"):
+        Evaluations(registry, None).of("odd", version)
+
+
+def test_the_files_of_a_published_set_are_used_where_they_are_and_never_downloaded(
+    registry: Registry, tmp_path: Path
+) -> None:
+    weights, details = half_trained()
+    labels = list(mnist.FASHION.classes)
+    version = registry.publish("wear", weights, details | {"labels": labels, "settings": {"data": "fashion"}}).version
+    done = Evaluations(registry, None)
+    with pytest.raises(NotFound, match="the files of fashion are not here"):
+        done.of("wear", version)
+    folder = tmp_path / "data" / "fashion"
+    folder.mkdir(parents=True)
+    pictures = np.random.default_rng(0).integers(0, 256, (30, 28, 28), np.uint8)
+    for name in mnist.FILES:
+        content = struct.pack(">II", 2049, 30) + bytes(range(10)) * 3
+        if "images" in name:
+            content = struct.pack(">IIII", 2051, 30, 28, 28) + pictures.tobytes()
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+    shown = done.of("wear", version)
+    assert np.array_equal(shown.examples.images, pictures)
+    assert done.of("wear", version) is shown
+
+
+def test_what_is_remembered_is_bounded_and_shares_its_pictures(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluations, "_REMEMBERED", 2)
+    for seed in range(3):
+        registry.publish("mnist", *half_trained(seed=seed))
+    done = Evaluations(registry, None)
+    first, second, third = (done.of("mnist", version) for version in (1, 2, 3))
+    assert first.examples is second.examples is third.examples
+    assert done.of("mnist", 3) is third
+    again = done.of("mnist", 1)
+    assert again is not first
+    assert np.array_equal(again.answers, first.answers)
+
+
+def test_a_damaged_version_is_told_to_be_damaged(registry: Registry) -> None:
+    weights, details = half_trained()
+    version = registry.publish("mnist", weights, details).version
+    registry.store.put(f"models/mnist/{version}/weights.npz", weights[:-1])
+    from service.errors import CorruptModel
+
+    with pytest.raises(CorruptModel):
+        Evaluations(registry, None).of("mnist", version)
+
+
+def test_the_network_reads_as_it_was_trained_to(registry: Registry) -> None:
+    """The same figures as the library's own evaluation, where there is no temperature."""
+    from training import evaluate
+
+    version = publish(registry)
+    shown = Evaluations(registry, None).of("odd", version)
+    network: MLP = registry.load("odd", version).network
+    expected = evaluate(network, shown.examples)
+    assert shown.accuracy == expected.accuracy
+    assert np.array_equal(shown.confusion, expected.confusion)
+    assert shown.calibration_error == pytest.approx(expected.calibration_error, abs=1e-6)
+    assert sorted(shown.wrong) == expected.wrong.tolist()
