@@ -9,6 +9,8 @@ import typer
 from rich.table import Table
 
 from training import recipes
+from training.card_commands import app as card_commands
+from training.card_commands import print_figures
 from training.changes import read_changes
 from training.data import open_source
 from training.errors import ConfigError
@@ -18,17 +20,23 @@ from training.reports import download_bar
 from training.terminal import EXIT_FAILED, DataOption, RecipeOption, SetOption, console, errors
 
 app = typer.Typer()
+app.add_typer(card_commands)
 
 WeightsArgument = Annotated[Path, typer.Argument(help="A weights.npz.")]
 
 
-@app.command(name="evaluate", epilog="Example: python -m training evaluate models/mnist/1/weights.npz --data mnist")
+@app.command(name="evaluate", epilog="Example: python -m training evaluate models/mnist/2")
 def evaluate_command(
-    weights: WeightsArgument,
-    data: DataOption = "mnist",
+    weights: Annotated[
+        Path, typer.Argument(help="A weights.npz, or the folder of a model for all that its card tells.")
+    ],
+    data: DataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Judge a network on a data set: on its test examples, or on all where it has none."""
+    """Judge a network on a data set (MNIST by default): on its test examples, or on all where it has none."""
+    if weights.is_dir() and data is None:
+        print_figures(weights, as_json=as_json)
+        return
     with errors(as_json=as_json):
         source = open_source(data or "mnist", download_bar("none" if as_json else "bar"))
         examined = source.test or source.train

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.augment import Augment, make_augment
+from training.augment import make_augment
 from training.data.dataset import Dataset, Source
 from training.errors import DataError
 from training.preprocess import SIDE, InputForm
+from training.warp import Augment
 
 MOST_REPEATS = 100
 HELD_OUT_SHARE = 0.2

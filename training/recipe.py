@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from training.augment import Augment, make_augment
+from training.augment import make_augment
 from training.errors import ConfigError
 from training.fit_config import FitConfig
 from training.network import MLPConfig
 from training.preprocess import InputForm
+from training.warp import Augment
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from training.arrays import Floats
-from training.augment import AUGMENTATIONS, deform, elastic, make_augment, resample, rotate, scale, shear, shift
+from training.augment import AUGMENTATIONS, deform, elastic, make_augment, rotate, scale, shear, shift
 from training.data import open_source
 from training.errors import ConfigError
 from training.export import load
 from training.preprocess import InputForm
+from training.warp import resample
 
 STARTER = open_source("starter").train
 DIGITS, LABELS = STARTER.images[:300], STARTER.labels[:300]

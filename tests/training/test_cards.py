@@ -1,0 +1,104 @@
+"""From a run to a released model and its card, as real processes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training import evaluate, load
+from training.cards.damages import DAMAGES
+from training.cards.figures import open_released
+from training.data import open_source
+from training.export import write_npz
+from training.preprocess import InputForm
+
+DIGITS = open_source("starter").train
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "training", *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install glyphserve[plots]")
+    folder = tmp_path_factory.mktemp("cards")
+    with (folder / "some.npz").open("wb") as file:
+        write_npz(file, {"images": DIGITS.images[::10], "labels": DIGITS.labels[::10]})
+    done = run(
+        "fit", "--data", str(folder / "some.npz"), "--resume", "--progress", "none", "--out", str(folder / "run"),
+        "--set", "epochs=30", "--set", "layers=784,32,10", "--set", "augment=handwriting",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def test_a_run_becomes_a_calibrated_model_with_a_card_that_evaluate_repeats(fitted: Path) -> None:
+    folder = fitted.parent / "odd" / "1"
+    released = run("release", str(fitted), str(folder), "--half")
+    assert released.returncode == 0, released.stderr
+    manifest, network = json.loads((folder / "manifest.json").read_text()), load(folder / "weights.npz")
+    temperature = manifest["calibration"]["temperature"]
+    before, x = load(fitted / "weights.npz"), InputForm().features(DIGITS.images[:50])
+    np.testing.assert_allclose(network.forward(x)[0], before.forward(x)[0] / temperature, rtol=0.02, atol=0.05)
+    assert (folder / "weights.npz").stat().st_size < 0.6 * (fitted / "weights.npz").stat().st_size
+    judged = evaluate(network, open_released(folder).test)
+    assert manifest["metrics"]["test_accuracy"] == judged.accuracy
+    text = (folder / "card.md").read_text()
+    assert text.startswith("# odd, version 1\n")
+    for picture in ("accuracy", "confusion", "first_layer", "loss", "misread", "robustness"):
+        assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"]({picture}.png)" in text
+
+    figures = json.loads(run("evaluate", str(folder), "--json").stdout)
+    assert figures["test"]["wrong"] == len(judged.wrong)
+    assert f"{figures['test']['wrong']} of {judged.examples} test images are misread" in text
+    assert figures["abstaining"]["threshold"] == manifest["abstain"]["below"]
+    assert figures["bytes"] == (folder / "weights.npz").stat().st_size
+    typed = next(row for row in figures["foreign"] if row["set"].startswith("typed"))
+    assert f"| {typed['set']} | {typed['examples']} | {typed['accuracy']:.2%} |" in text
+    curves = (folder / "accuracy.png").read_bytes()
+    assert run("card", str(folder)).returncode == 0
+    assert (folder / "accuracy.png").read_bytes() == curves
+    assert "](accuracy.png)" in (folder / "card.md").read_text()
+
+
+def test_what_is_no_model_is_refused(fitted: Path, tmp_path: Path) -> None:
+    for arguments in (("evaluate", str(tmp_path)), ("card", str(tmp_path)), ("release", str(tmp_path), "there")):
+        refused = run(*arguments)
+        assert refused.returncode == 2
+        assert "no folder of a model" in refused.stderr
+    manifest = json.loads((fitted / "manifest.json").read_text())
+    manifest["settings"]["validation_share"] = 0.0
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "weights.npz").write_bytes((fitted / "weights.npz").read_bytes())
+    refused = run("release", str(tmp_path), str(tmp_path / "model"))
+    assert refused.returncode == 2
+    assert "needs validation examples" in refused.stderr
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_every_level_of_a_damage_changes_more_than_the_one_before(name: str) -> None:
+    damage, before, images = DAMAGES[name], 0.0, DIGITS.images[::25]
+    for level in damage.levels:
+        damaged = damage.function(images, level, np.random.default_rng(0))
+        assert damaged.shape == images.shape
+        assert damaged.dtype == np.uint8
+        change = float(np.abs(damaged.astype(int) - images).mean())
+        assert change > before
+        before = change
+
+
+def test_a_shift_moves_the_ink_that_far_and_a_turn_leaves_the_middle_where_it_is() -> None:
+    image = np.zeros((40, 28, 28), np.uint8)
+    image[:, 13:15, 13:15] = 255
+    places = np.indices((28, 28)).reshape(2, -1)
+    for name, level, expected in (("shift", 3, 3.0), ("turn", 30, 0.0)):
+        damaged = DAMAGES[name].function(image, level, np.random.default_rng(1)).reshape(40, -1).astype(float)
+        centre = damaged @ places.T / damaged.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(np.hypot(*(centre - 13.5).T), expected, atol=0.05)

@@ -1,0 +1,82 @@
+"""From a run's folder to a released model: calibrated, stored small, described, and only then measured."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.calibration import fitted_temperature, fold, threshold_for
+from training.callbacks import Epoch
+from training.cards.figures import Released, measure, open_released
+from training.cards.text import card
+from training.checkpoint import load_checkpoint
+from training.errors import ConfigError
+from training.evaluation import evaluate
+from training.export import load, to_bytes, write_atomically
+from training.fit_config import FitConfig
+from training.network import MLP
+from training.preprocess import fingerprint
+
+RISK = 0.001
+"""Of the answers that are not refused, so many may be wrong."""
+
+
+def release(run: Path, folder: Path, *, half: bool = False) -> Released:
+    """Calibrate a run's network on its validation examples and store it with its manifest, as float16 if asked.
+
+    Raises ConfigError for a run without validation examples, or whose network has no softmax.
+    """
+    model = open_released(run)
+    held_out = model.splits.validation
+    if held_out is None:
+        raise ConfigError("calibrating needs validation examples", field="validation_share")
+    network, features = model.network, model.network.config.input.features(held_out.images)
+    temperature = fitted_temperature(network.forward(features)[0], held_out.labels)
+    fold(network, temperature)
+    content = to_bytes(network, np.float16 if half else np.float32)
+    stored = load(content)
+    manifest = model.manifest | {
+        "calibration": {
+            "temperature": round(temperature, 4),
+            "folded": True,
+            "examples": len(held_out),
+            "stored_as": "float16" if half else "float32",
+        },
+        "abstain": {"below": threshold_for(stored.predict(features), held_out.labels, RISK), "risk": RISK},
+        "temperature": 1.0,
+        "preprocessing": fingerprint(network.config.input),
+        "weights_sha256": sha256(content).hexdigest(),
+    }
+    judged = evaluate(stored, model.test)
+    manifest["metrics"] = model.manifest["metrics"] | {
+        "training_seconds": round(sum(epoch.seconds for epoch in history_of(run, model.network)), 1),
+        "test_accuracy": judged.accuracy,
+        "calibration_error": judged.calibration_error,
+    }
+    write_atomically(folder / "weights.npz", content)
+    write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+    return Released(folder, manifest, stored, model.splits)
+
+
+def history_of(run: Path, network: MLP) -> list[Epoch]:
+    """Read a run's epochs from its checkpoint; none where it kept no checkpoint."""
+    checkpoint = run / "checkpoint.npz"
+    if not checkpoint.exists():
+        return []
+    manifest = json.loads((run / "manifest.json").read_bytes())
+    names = FitConfig.__dataclass_fields__
+    config = FitConfig(**{name: value for name, value in manifest["settings"].items() if name in names})
+    return load_checkpoint(checkpoint, MLP(network.config), config).history
+
+
+def write_card(model: Released, history: list[Epoch] | None = None) -> dict[str, Any]:
+    """Measure a model, draw its pictures and write its card beside it; answer the figures."""
+    from training.cards.pictures import draw_card
+
+    figures = measure(model)
+    pictures = draw_card(model, figures, history)
+    name, version = model.folder.resolve().parts[-2:]
+    write_atomically(model.folder / "card.md", card(name, version, model.manifest, figures, pictures).encode())
+    return figures

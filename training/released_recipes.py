@@ -1,0 +1,82 @@
+"""The recipes of the released models (`models/`): what `python -m training fit` makes them by, from MNIST's files.
+
+Each holds 5,000 training images out, on which its settings were chosen and its temperature is found, and shows every
+picture anew in each epoch, written by another hand (see `handwriting`).
+"""
+
+from training.fit_config import FitConfig
+from training.network import MLPConfig
+from training.recipe import DataConfig, Recipe
+
+_HELD_OUT = 1 / 12
+_WARM_UP = {"warm_up": 0.02}
+
+RELEASED = (
+    Recipe(
+        "mnist",
+        "The default that is served: 784-256-128-10, used to other hands, pens and cameras; a quarter of an hour.",
+        network=MLPConfig(layers=(784, 256, 128, 10)),
+        fit=FitConfig(
+            epochs=150,
+            batch_size=128,
+            learning_rate=0.002,
+            schedule="cosine",
+            schedule_options=_WARM_UP,
+            weight_decay=0.01,
+            validation_share=_HELD_OUT,
+        ),
+        data=DataConfig(
+            data="mnist",
+            augment="handwriting",
+            augment_options={
+                "max_degrees": 12.0,
+                "max_shear": 0.25,
+                "max_stretch": 0.2,
+                "alpha": 36.0,
+                "min_box": 18.0,
+                "bolder": 0.8,
+                "finer": 0.8,
+                "max_blur": 1.2,
+                "max_cell": 3.0,
+                "pens": 0.5,
+            },
+        ),
+    ),
+    Recipe(
+        "fast",
+        "784-128-64-10, as small as the tutorials' networks: ten minutes.",
+        fit=FitConfig(
+            epochs=200,
+            batch_size=128,
+            learning_rate=0.002,
+            schedule="cosine",
+            schedule_options=_WARM_UP,
+            validation_share=_HELD_OUT,
+        ),
+        data=DataConfig(
+            data="mnist",
+            augment="handwriting",
+            augment_options={"alpha": 36.0, "bolder": 0.3, "finer": 0.3, "pens": 0.3},
+        ),
+    ),
+    Recipe(
+        "accurate",
+        "784-1024-1024-10: the fewest errors of the released models, a quarter of an hour.",
+        network=MLPConfig(layers=(784, 1024, 1024, 10), dropout=0.2),
+        fit=FitConfig(
+            epochs=100,
+            batch_size=256,
+            learning_rate=0.0015,
+            schedule="cosine",
+            schedule_options=_WARM_UP,
+            weight_decay=0.03,
+            label_smoothing=0.05,
+            validation_share=_HELD_OUT,
+        ),
+        data=DataConfig(
+            data="mnist",
+            augment="handwriting",
+            augment_options={"alpha": 40.0, "bolder": 0.3, "finer": 0.3, "pens": 0.3},
+        ),
+    ),
+)
