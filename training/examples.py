@@ -26,6 +26,13 @@ class Examples:
     loss: Loss
     right: Callable[[Floats, Targets], float] | None
     """(what the loss saw, targets) → how many rows are right; None where right and wrong mean nothing."""
+    reach: Labels | None = None
+    """How many columns hold all that each row says, shape (n,), where they are in an order that makes this worth it."""
+
+    def batch(self, rows: Labels) -> tuple[Floats, Targets, Floats | None]:
+        """Copy some rows: (inputs, targets, weights); the inputs without the columns at the end where all are 0."""
+        x = self.x if self.reach is None else self.x[:, : self.reach[rows].max()]
+        return x[rows], self.targets[rows], None if self.weights is None else self.weights[rows]
 
 
 def prepare(

@@ -16,7 +16,7 @@ from training.callbacks import Callback, Epoch, Score, best_epoch, stop_reason
 from training.errors import DivergedError
 from training.examples import Examples, Given, hold_out, prepare
 from training.fit_config import FitConfig
-from training.narrow import narrowed, speaking_columns, widen
+from training.narrow import narrowed, reach, speaking_columns, widen
 from training.network import CHUNK, MLP
 from training.optimizers import Optimizer, descend
 from training.schedules import Schedule
@@ -114,7 +114,8 @@ def train(
         if columns is not None:
             run.narrow(columns, config)
     if run.columns is not None:
-        learned = replace(learned, x=np.take(learned.x, run.columns, axis=1))
+        x = np.take(learned.x, run.columns, axis=1)
+        learned = replace(learned, x=x, reach=reach(x))
     steps = config.steps_per_epoch or math.ceil(len(learned.x) / config.batch_size)
     schedule = config.make_schedule(config.max_steps or steps * config.epochs)
     if run.best and stop_reason(config, run.history):  # resumed, but there is nothing left to learn
@@ -183,10 +184,9 @@ def _learn(
     if config.max_steps:
         steps = min(steps, config.max_steps - run.step)
     for number, rows in enumerate(_batches(run.rng, len(examples.x), config, steps), start=1):
-        x, targets = examples.x[rows], examples.targets[rows]
+        x, targets, weights = examples.batch(rows)
         if augment:
             x = augment(x, run.rng)
-        weights = None if examples.weights is None else examples.weights[rows]
         try:
             loss, outputs = learner.backpropagate(examples.loss, x, targets, weights, run.rng)
             descend(

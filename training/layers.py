@@ -31,7 +31,7 @@ class Layer(Protocol):
 
 
 class Dense:
-    """Every output sees every input: y = x·W + b.
+    """Every output sees every input: y = x·W + b. Rows may be short: inputs that they lack at their end are 0.
 
     The first layer of a network is built with `input_gradient=False`: nobody asks how the loss depends on the
     pixels while training, and that product would be as large as the forward one.
@@ -53,15 +53,18 @@ class Dense:
 
     def forward(self, x: Floats, rng: np.random.Generator | None = None) -> tuple[Floats, Backward]:  # noqa: ARG002 -- Layer's signature
         """See the module."""
-        y = x @ self.weight
+        heard = x.shape[1]
+        weight, weight_gradient = self.weight[:heard], self._weight_gradient[:heard]
+        y = x @ weight
         if self.bias is not None:
             y += self.bias
 
         def backward(dy: Floats) -> Floats:
-            np.matmul(x.T, dy, out=self._weight_gradient)
+            np.matmul(x.T, dy, out=weight_gradient)
+            self._weight_gradient[heard:] = 0
             if self._bias_gradient is not None:
                 np.add.reduce(dy, axis=0, out=self._bias_gradient)
-            return dy @ self.weight.T if self.input_gradient else dy
+            return dy @ weight.T if self.input_gradient else dy
 
         return y, backward
 

@@ -4,6 +4,9 @@ A tenth of MNIST's pixels is paper in every training image. Their weights get no
 product: so training works on a narrower copy of the network, without them, and writes it back after each epoch.
 The result is the same to the rounding of a sum. What the left-out weights held was the noise they started with;
 it is set to zero, so that ink where training never saw any says nothing instead of something at random.
+
+What is left is put in order, the input that speaks most often first: so the seldom heard stand together at the end,
+and a batch in which they all are silent is cut off before them (see `reach`), which spares MNIST another tenth.
 """
 
 import numpy as np
@@ -17,11 +20,21 @@ WORTHWHILE = 0.95
 
 
 def speaking_columns(network: MLP, x: Floats) -> Labels | None:
-    """Find the columns of x (n, features) that are not 0 in every row; None when they are nearly all."""
+    """Find the columns of x (n, features) that are not 0 in every row, those that speak most often first.
+
+    None when they are nearly all.
+    """
     if not isinstance(network.layers[0], Dense):
         return None
-    columns = np.flatnonzero(x.any(axis=0))
+    heard = np.count_nonzero(x, axis=0)
+    columns: Labels = np.argsort(-heard, kind="stable")[: np.count_nonzero(heard)]
     return columns if 0 < len(columns) <= WORTHWHILE * x.shape[1] else None
+
+
+def reach(x: Floats) -> Labels:
+    """Tell for each row of x (n, features) how many columns hold all that it says; a row of silence takes them all."""
+    reaches: Labels = x.shape[1] - (x[:, ::-1] != 0).argmax(axis=1)
+    return reaches
 
 
 def narrowed(network: MLP, columns: Labels) -> MLP:
