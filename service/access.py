@@ -60,6 +60,7 @@ class Access:
         if settings.open_metrics:
             self._open.add("metrics")
         self._hosts = _hosts(settings)
+        self._good_host: bytes | None = None
 
     def follow(self) -> None:
         """Read the keys again if any was added or revoked. Blocks; when the store fails, the keys of before count."""
@@ -104,7 +105,10 @@ class Access:
 
     def check_host(self, host: bytes | None) -> None:
         """Raise Misdirected when a request means another host: a page may have bound its own name to our address."""
-        if self._hosts is None or (host is not None and _name(host) in self._hosts):
+        if self._hosts is None or (host is not None and host == self._good_host):
+            return
+        if host is not None and _name(host) in self._hosts:
+            self._good_host = host  # as nearly every request will say it
             return
         name = _name(host or b"")
         if not any(pattern.startswith("*.") and name.endswith(pattern[1:]) for pattern in self._hosts):

@@ -101,6 +101,7 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> FastAPI:
         responses=docs.ERRORS,
     )
     app.state.parts = parts
+    app.state.admission = Admission(settings.max_running_requests, settings.max_waiting_requests)
     limits = (
         ("/predict", settings.max_body_bytes),
         ("/samples", settings.max_body_bytes),
@@ -112,7 +113,7 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> FastAPI:
         Edge,
         metrics=metrics,
         access=access,
-        admission=Admission(settings.max_running_requests, settings.max_waiting_requests),
+        admission=app.state.admission,
         body_limits=limits,
         request_seconds=settings.request_seconds,
         logs_all=settings.log_requests == "all",

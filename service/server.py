@@ -89,7 +89,7 @@ def run_server(
         app,
         host=settings.host,
         port=settings.port,
-        http=connection_class(app.state.parts),  # type: ignore[arg-type]  # called as a class is
+        http=connection_class(app.state.parts, app.state.admission),  # type: ignore[arg-type]  # called as a class is
         ws="none",
         log_config=None,
         log_level="warning",

@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object each."""
     log_requests: Literal["errors", "all"] = "errors"
-    """Which requests get a line: those answered with 5xx, or all."""
+    """Which requests get a line: those that went wrong here (5xx but 503), or all."""
 
     @property
     def sign_of_life_seconds(self) -> float:

@@ -25,6 +25,13 @@ _WORKING_SIDE = 192
 
 def find_ink(gray: Pixels) -> Floats:
     """Find the ink of a picture (height, width). Raises DataError when there is none."""
+    light = gray if gray[0, 0] < 128 else 255 - gray
+    by_row, by_column = light.max(axis=1), light.max(axis=0)
+    if not (by_row[0] or by_row[-1] or by_column[0] or by_column[-1]):  # as most are drawn: black or white all around
+        if by_row.max() < _LEAST_CONTRAST:
+            raise blank()
+        if np.count_nonzero(light) <= 0.6 * light.size:
+            return _glyph_of(light, by_row, by_column)
     edge = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
     counts = np.bincount(edge, minlength=256)
     shade = int(counts.argmax())
@@ -53,29 +60,43 @@ def _drawn(gray: Pixels, shade: int) -> Floats:
     ink = gray - np.uint8(shade) if lighter >= darker else np.uint8(shade) - gray
     if lighter and darker:
         ink[(gray < shade) if lighter >= darker else (gray > shade)] = 0
-    ink = _boxed(ink)
+    return _glyph_of(ink, ink.max(axis=1), ink.max(axis=0))
+
+
+def _glyph_of(ink: Pixels, by_row: Pixels, by_column: Pixels) -> Floats:
+    """Cut ink on paper of 0 to the glyph; `by_row` and `by_column` tell the most ink of each."""
+    ink = _boxed(ink, by_row, by_column)
     if _is_scattered(ink) and not _is_enlarged(ink):
         found = components(ink.astype(np.float32), ink > 0)
         kept = glyph_parts(found)
         if not kept.all():
-            ink = _boxed(np.where(np.append(kept, False)[found.labels], ink, 0))
+            ink = np.where(np.append(kept, False)[found.labels], ink, 0)
+            ink = _boxed(ink, ink.max(axis=1), ink.max(axis=0))
     most = int(ink.max())
     return ink.astype(np.float32) if most >= 250 else ink * np.float32(255 / most)
 
 
-def _boxed(ink: Pixels) -> Pixels:
+def _boxed(ink: Pixels, by_row: Pixels, by_column: Pixels) -> Pixels:
     """Cut to the box around the ink.
 
     The faintest ink counts where that makes a multiple of MNIST's box: it may be a digit in MNIST's form, enlarged.
     Elsewhere it is what compression leaves around strokes.
     """
-    whole = _cut(ink, ink)
-    return whole if max(whole.shape) % 20 in (0, 19) else _cut(ink, ink > _FAINT * int(ink.max()))
+    rows, columns = _reach(by_row > 0), _reach(by_column > 0)
+    if max(rows.stop - rows.start, columns.stop - columns.start) % 20 not in (0, 19):
+        faint = _FAINT * int(by_row.max())
+        rows, columns = _reach(by_row > faint), _reach(by_column > faint)
+    return ink[rows, columns]
 
 
 def _cut(ink: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    rows, columns = _reach(np.any(visible, axis=1)), _reach(np.any(visible, axis=0))
+    return ink[rows, columns]
+
+
+def _reach(found: np.ndarray) -> slice:
+    """Give the places from the first to the last that is found."""
+    return slice(int(found.argmax()), len(found) - int(found[::-1].argmax()))
 
 
 def _is_enlarged(ink: Pixels) -> bool:

@@ -124,11 +124,10 @@ def _fitted(ink: Floats) -> Floats:
 def _centred(ink: Floats) -> Pixels:
     """Place the box in 28×28 so that its centre of mass is as near as can be to pixel (14, 14), as all of MNIST is."""
     height, width = ink.shape
-    total = float(ink.sum())
-    row = float(ink.sum(axis=1) @ np.arange(height)) / total
-    column = float(ink.sum(axis=0) @ np.arange(width)) / total
-    top = min(max(round(SIDE / 2 - row), 0), SIDE - height)
-    left = min(max(round(SIDE / 2 - column), 0), SIDE - width)
+    total, row = (ink.sum(axis=1) @ _MOMENTS[:height]).tolist()
+    column = float(ink.sum(axis=0) @ _MOMENTS[:width, 1])
+    top = min(max(round(SIDE / 2 - row / total), 0), SIDE - height)
+    left = min(max(round(SIDE / 2 - column / total), 0), SIDE - width)
     glyph = np.zeros((SIDE, SIDE), dtype=np.uint8)
     glyph[top : top + height, left : left + width] = np.rint(np.clip(ink, 0, 255)).astype(np.uint8)
     return glyph

@@ -17,10 +17,31 @@ class Admission:
     def __init__(self, most_running: int, most_waiting: int) -> None:
         """Open with nobody inside."""
         self._slots, self._most_waiting = asyncio.Semaphore(most_running), most_waiting
+        self._expected, self._most_expected = 0, most_running + most_waiting
         self.waiting = 0
         """Requests that wait for their turn."""
         self.buffered_bytes = 0
         """Bytes of the bodies that are in memory."""
+
+    @staticmethod
+    def busy() -> Unavailable:
+        """Make the error for those that there is no place for."""
+        return Unavailable("the server is busy; try again", retry_after_seconds=1)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more request would be turned away, once those that are on their way to the door have come."""
+        if not self._slots.locked():
+            return self._expected >= self._most_expected
+        return self.waiting + self._expected >= self._most_waiting
+
+    def expect(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Reckon with a request whose task the event loop has just been given, until that task has begun."""
+        self._expected += 1
+        loop.call_soon(self._arrive)
+
+    def _arrive(self) -> None:
+        self._expected -= 1
 
     def concerns(self, path: str) -> bool:
         """Tell whether a route needs a place: probes must be answered when all is full, event streams last for ever."""
@@ -36,7 +57,7 @@ class Admission:
     async def place(self) -> AsyncIterator["Place"]:
         """Wait for a place and hold it until left. Raises Unavailable when too many wait already."""
         if self._slots.locked() and self.waiting >= self._most_waiting:
-            raise Unavailable("the server is busy; try again", retry_after_seconds=1)
+            raise self.busy()
         self.waiting += 1
         try:
             await self._slots.acquire()

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
+import os
 import re
-import secrets
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,7 +28,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 def request_id_of(given: bytes) -> str:
     """Take the id that a client gave its request, if it is one, or make a new one."""
-    return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+    return given.decode() if given and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
 
 class Edge:
@@ -101,7 +101,7 @@ class Edge:
         self._metrics.answered(route, method, answer.status, seconds)
         if self._telemetry and answer.trace:
             self._telemetry.request(answer.trace, method, route, answer.status, seconds, answer.request_id)
-        if self._logs_all or answer.status >= 500:
+        if self._logs_all or (answer.status >= 500 and answer.status != 503):  # of refusals there may be thousands
             log_access(method, route, answer.status, seconds, answer.request_id)
 
     def _check_host(self, scope: Scope, headers: dict[bytes, bytes]) -> None:

@@ -26,13 +26,16 @@ from service.observability.logs import log_access
 from service.observability.telemetry import begun
 from service.transport.answers import predictions
 from service.transport.edge import SECURITY, request_id_of
+from service.transport.plain_jpeg import read_plain_jpeg
 from service.transport.plain_png import is_plain_glyph, read_plain_png
-from training.preprocess import SIDE
+from training.errors import DataError
+from training.preprocess import SIDE, to_glyph
 
 MOST_BYTES = 65_536
 """Longer bodies are left to the application: it reads them while they arrive, and decodes them in a thread."""
 
-_MOST_PIXELS = 16_384
+_MOST_PIXELS = 102_400
+_MOST_IMAGES = 64
 _ROUTE = "/predict"
 _FORM = b"multipart/form-data; boundary="
 _FILE = re.compile(
@@ -72,6 +75,7 @@ class FastPath:
         """Stand on the parts of the application that would answer otherwise."""
         self._parts = parts
         self._limits: ImageLimits = parts.image_limits
+        self._most_pixels = min(_MOST_PIXELS, self._limits.max_pixels)
         self._waiting: list[FastRequest] = []
         self._since = 0.0
         self._logs_all = parts.settings.log_requests == "all"
@@ -111,8 +115,12 @@ class FastPath:
         return self._lines
 
     def answer(self) -> None:
-        """Answer all that wait."""
-        waiting, self._waiting = self._waiting, []
+        """Answer those that wait; of a crowd no more than one batch, so that the event loop can see to others."""
+        waiting, self._waiting = self._waiting[:_MOST_IMAGES], self._waiting[_MOST_IMAGES:]
+        if not waiting:
+            return  # a request that followed on its connection had them answered sooner
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self.answer)
         self._parts.metrics.waited(time.perf_counter() - self._since)
         by_version: dict[int, tuple[Snapshot, list[FastRequest], list[bytes]]] = {}
         for request in waiting:
@@ -160,15 +168,19 @@ class FastPath:
     def _glyph(self, request: FastRequest) -> bytes | None:
         """Read the image to a glyph's 784 bytes; None when it is not a plain case."""
         content = image_of(request.fields[b"content-type"], request.body)
-        if not content:
+        if not content or len(content) > self._limits.max_bytes:
             return None
-        pixels = read_plain_png(content)
-        if pixels is not None and is_plain_glyph(pixels):
-            return pixels  # what `to_glyph` would pass bit for bit
         try:
+            gray = read_plain_png(content, self._most_pixels)
+            if gray is None:
+                gray = read_plain_jpeg(content, self._most_pixels)
+            if gray is not None and max(gray.shape) <= self._limits.max_side:
+                pixels = gray.tobytes()
+                plain = gray.shape == (SIDE, SIDE) and is_plain_glyph(pixels)  # then `to_glyph` would pass it as it is
+                return pixels if plain else to_glyph(gray).tobytes()
             picture = open_picture(content, self._limits)
-            return picture.glyph().tobytes() if picture.pixels <= _MOST_PIXELS else None
-        except ServiceError:
+            return picture.glyph().tobytes() if picture.pixels <= self._most_pixels else None
+        except (ServiceError, DataError):
             return None
 
 

@@ -13,17 +13,19 @@ import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal
-from urllib.parse import unquote
 
 import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.dependencies import Parts
 from service.errors import RequestTooSlow, ServiceError
+from service.transport.admission import Admission
 from service.transport.deadlines import SWEEP_SECONDS
 from service.transport.fast_path import FastPath, FastRequest
-from service.transport.refusals import MOST_HEADER_BYTES, as_response, check_headers, reason_of, too_large
+from service.transport.refusals import MOST_HEADER_BYTES, as_response, check_headers, reason_of, too_large, turned_away
+from service.transport.scope import http_scope
 
 _LINGER_SECONDS = 1.0
 _LAST_SECONDS = 3.0
@@ -34,16 +36,17 @@ Headers = list[tuple[bytes, bytes]]
 class Connection(HttpToolsProtocol):
     """See the module. At most one request of a connection waits for the fast path."""
 
-    def __init__(self, parts: Parts, fast_path: FastPath, **uvicorn: Any) -> None:
+    def __init__(self, parts: Parts, admission: Admission, fast_path: FastPath, **uvicorn: Any) -> None:
         """Stand on the parts of the application; the rest is what uvicorn gives its protocols."""
         super().__init__(**uvicorn)
         self._settings, self._draining, self._metrics = parts.settings, parts.draining, parts.metrics
-        self._fast_path = fast_path
+        self._admission, self._fast_path = admission, fast_path
         self._stage: Literal["waiting", "headers", "body", "answering", "refused"] = "waiting"
         self._begun = self.loop.time()
         self._header_bytes = self._newest_bytes = 0
         self._fast: FastRequest | None = None  # the request that is being read, if it is one for the fast path
         self._fast_waits = False  # whether such a request waits for its answer
+        self._turned_away: tuple[bytes, bytes] | None = None  # the answer to it when there is no place left
         self._postponed: ServiceError | None = None  # the last answer, to be given after those to earlier requests
         self.deadline = self.loop.time() + self._settings.header_seconds - SWEEP_SECONDS
         """When, in the loop's time, the client must have sent what is expected of it."""
@@ -67,7 +70,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a request; what waits for the fast path is answered first, so that answers keep their order."""
-        if self._fast_waits:
+        while self._fast_waits:
             self._fast_path.answer()
         self.url, self.headers, self.expect_100_continue = b"", [], False
         self._stage, self._header_bytes, self._begun = "headers", 0, self.loop.time()
@@ -80,9 +83,12 @@ class Connection(HttpToolsProtocol):
         self._stage, self.deadline = "body", self._begun + self._settings.body_seconds - SWEEP_SECONDS
         method, version = self.parser.get_method(), self.parser.get_http_version()
         keep_alive = version != "1.0" and self.parser.should_keep_alive() and not self._draining.is_set()
-        if self.url == b"/predict" and method == b"POST" and keep_alive and version == "1.1" and not self._busy():
-            self._fast = self._fast_path.admit(self, self.headers)
-            if self._fast is not None:
+        if keep_alive and version == "1.1" and not self._busy():
+            if self.url == b"/predict" and method == b"POST":
+                self._fast = self._fast_path.admit(self, self.headers)
+            if self._fast is None and self._admission.is_full and not self.expect_100_continue:
+                self._turned_away = turned_away(self._admission, method, self.url, self.headers)
+            if self._fast or self._turned_away:
                 return
         self._begin(method, self.url, self.headers, version, keep_alive=keep_alive)
 
@@ -90,7 +96,7 @@ class Connection(HttpToolsProtocol):
         """Take a piece of the body; of a request that is answered already it is dropped."""
         if self._fast is not None:
             self._fast.body += body
-        elif not self.cycle.response_complete:
+        elif not self._turned_away and not self.cycle.response_complete:
             self.cycle.body += body
             if len(self.cycle.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
@@ -102,20 +108,24 @@ class Connection(HttpToolsProtocol):
         if self._fast is not None:
             request, self._fast, self._fast_waits = self._fast, None, True
             self._fast_path.take(request)
+        elif self._turned_away:
+            answer, self._turned_away = self._turned_away, None
+            self.reply(*answer, status=503)
+            self._metrics.answered("unknown", "other", 503, self.loop.time() - self._begun)
         elif self.cycle.response_complete:
             self._rest()
         else:
             self.cycle.more_body = False
             self.cycle.message_event.set()
 
-    def reply(self, head: bytes, body: bytes) -> None:
-        """Answer the request that waits for the fast path: 200, with lines of headers and a body of JSON."""
+    def reply(self, head: bytes, body: bytes, status: int = 200) -> None:
+        """Answer the last request without the application, with lines of headers and a body of JSON."""
         self._fast_waits = False
         if self.transport.is_closing():
             return
         lines, last = self._fast_path.lines(self.server_state.default_headers), self._draining.is_set()
         length = b"\r\n%bcontent-length: %d\r\n\r\n" % (b"connection: close\r\n" if last else b"", len(body))
-        self.transport.write(b"".join((STATUS_LINE[200], lines, head, length, body)))
+        self.transport.write(b"".join((STATUS_LINE[status], lines, head, length, body)))
         if last:  # never without a word: the client would send its next request into a connection that is gone
             self.transport.close()
         self.server_state.total_requests += 1
@@ -173,6 +183,10 @@ class Connection(HttpToolsProtocol):
         if self._busy():
             self.cycle.keep_alive = False
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        super()._start_asgi_task(cycle, app)
+        self._admission.expect(self.loop)
+
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
@@ -183,22 +197,7 @@ class Connection(HttpToolsProtocol):
         self, method: bytes, url: bytes, headers: Headers, version: str, *, keep_alive: bool
     ) -> RequestResponseCycle:
         """Bring a request to the application, or in line behind the one that it is answering."""
-        parsed = httptools.parse_url(url)
-        self.scope = {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": version,
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme or "http",
-            "method": method.decode("ascii"),
-            "root_path": self.root_path,
-            "path": unquote(parsed.path.decode("ascii")),
-            "raw_path": parsed.path,
-            "query_string": parsed.query or b"",
-            "headers": headers,
-            "state": self.app_state.copy(),
-        }
+        self.scope = http_scope(self, method, url, headers, version)
         waits = self._busy()
         self.cycle = RequestResponseCycle(
             scope=self.scope,
@@ -222,7 +221,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, error: ServiceError) -> None:
         """Answer what is no request, or none in time, once earlier requests are answered."""
-        if self._fast_waits:
+        while self._fast_waits:
             self._fast_path.answer()
         if self.transport.is_closing():
             return
@@ -250,6 +249,6 @@ class Connection(HttpToolsProtocol):
         self._stage, self.deadline = "refused", self.loop.time() + _LINGER_SECONDS
 
 
-def connection_class(parts: Parts) -> Callable[..., Connection]:
+def connection_class(parts: Parts, admission: Admission) -> Callable[..., Connection]:
     """Make what uvicorn calls for each connection of an application."""
-    return functools.partial(Connection, parts, FastPath(parts))
+    return functools.partial(Connection, parts, admission, FastPath(parts))

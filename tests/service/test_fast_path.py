@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from service.images import ImageLimits, open_picture
 from service.transport.fast_path import FastPath, FastRequest, image_of
+from service.transport.plain_jpeg import read_plain_jpeg
 from service.transport.plain_png import read_plain_png
 from tests.service.conftest import png
 from training import Dataset
@@ -145,14 +147,33 @@ async def test_a_damaged_request_is_never_answered_differently(
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_a_plain_png_is_decoded_as_pillow_decodes_it_or_not_at_all(data: st.DataObject, digits: Dataset) -> None:
-    digit = digits.images[data.draw(st.integers(0, 99))]
-    content = bytearray(png(digit))
-    assert read_plain_png(bytes(content)) == digit.tobytes()
-    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    pixels = read_plain_png(bytes(content))
-    if pixels is not None:
-        assert pixels == Image.open(io.BytesIO(bytes(content))).tobytes()
+def test_a_plain_picture_is_decoded_as_images_are_or_not_at_all(data: st.DataObject, digits: Dataset) -> None:
+    kind, read = data.draw(st.sampled_from([("PNG", read_plain_png), ("JPEG", read_plain_jpeg)]))
+    size = data.draw(st.sampled_from([(28, 28), (1, 1), (40, 56), (113, 9)]))
+    picture = Image.fromarray(digits.images[data.draw(st.integers(0, 99))]).resize(size)
+    if kind == "JPEG" and data.draw(st.booleans()):
+        picture = Image.merge("RGB", (picture, picture.rotate(90).resize(size), picture))
+    options = data.draw(st.sampled_from([{}, {"progressive": True}, {"optimize": True}])) if kind == "JPEG" else {}
+    content = bytearray(saved(picture, kind, **options))
+    np.testing.assert_array_equal(read(bytes(content), 10_000), decoded(content))
+    assert read(bytes(content), size[0] * size[1] - 1) is None
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=3)):
+        content[place] = data.draw(st.integers(0, 255))
+    gray = read(bytes(content), 10_000)
+    if gray is not None:
+        np.testing.assert_array_equal(gray, decoded(content))
+
+
+def decoded(content: bytes | bytearray) -> Any:
+    return open_picture(bytes(content), ImageLimits(10**6, 10**6, 10**4)).gray()
+
+
+def test_a_jpeg_with_notes_on_it_is_no_plain_one(digits: Dataset) -> None:
+    picture = Image.fromarray(digits.images[0])
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    assert read_plain_jpeg(saved(picture, "JPEG", exif=turned.tobytes()), 10_000) is None
+    assert read_plain_jpeg(saved(picture.convert("CMYK"), "JPEG"), 10_000) is None
 
 
 async def test_what_arrives_together_is_answered_together_each_by_its_own_image(

@@ -5,7 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -209,3 +209,44 @@ def test_a_connection_is_never_closed_without_a_word_while_the_server_ends(tmp_p
     assert (first[0], last[0]) == (200, 200)
     assert "connection" not in first[1]  # its answer was to keep it open, when it began
     assert last[1]["connection"] == "close"
+
+
+def test_of_a_crowd_those_without_a_place_are_turned_away_at_once_and_may_ask_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Dataset
+) -> None:
+    monkeypatch.setenv("GLYPHSERVE_MAX_RUNNING_REQUESTS", "1")
+    monkeypatch.setenv("GLYPHSERVE_MAX_WAITING_REQUESTS", "1")
+    sent = request(png(digits.images[0]), "X-Request-ID: mine", target="/predict?top_k=1")
+    with running_server(tmp_path / "home", "--no-worker") as server, ExitStack() as stack:
+        crowd = [stack.enter_context(connection(server)) for _ in range(20)]
+        url = httpx.URL(server.url)
+        httpx.get(url.join("/health/live"))
+        server.process.send_signal(signal.SIGSTOP)  # so that all have come when it looks again
+        for connected in crowd:
+            connected.sendall(sent)
+        server.process.send_signal(signal.SIGCONT)
+        received = [answers(answer(connected))[0] for connected in crowd]
+        assert {status for status, _, _ in received} == {200, 503}
+        refused = [(headers, body) for status, headers, body in received if status == 503]
+        assert len(refused) >= 15
+        for headers, body in refused:
+            assert headers["retry-after"] == "1"
+            assert (headers["content-type"], headers["x-content-type-options"]) == (PROBLEM, "nosniff")
+            assert headers["x-request-id"] == body["request_id"] == "mine"
+            assert body["code"] == "unavailable"
+        for connected in crowd:
+            connected.sendall(sent)
+            assert answers(answer(connected))[0][0] == 200
+
+
+def answer(connected: socket.socket) -> bytes:
+    """Receive one answer."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += connected.recv(65_536)
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    while len(body) < length:
+        piece = connected.recv(65_536)
+        received, body = received + piece, body + piece
+    return received

@@ -1,0 +1,29 @@
+"""What ASGI applications are told of a request."""
+
+from typing import Any
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+def http_scope(
+    connection: HttpToolsProtocol, method: bytes, url: bytes, headers: list[tuple[bytes, bytes]], version: str
+) -> Any:
+    """Make the scope of a request (ASGI specification, HTTP connection scope). Raises httptools's parser error."""
+    parsed = httptools.parse_url(url)
+    return {
+        "type": "http",
+        "asgi": {"version": connection.asgi_version, "spec_version": "2.3"},
+        "http_version": version,
+        "server": connection.server,
+        "client": connection.client,
+        "scheme": connection.scheme or "http",
+        "method": method.decode("ascii"),
+        "root_path": connection.root_path,
+        "path": unquote(parsed.path.decode("ascii")),
+        "raw_path": parsed.path,
+        "query_string": parsed.query or b"",
+        "headers": headers,
+        "state": connection.app_state.copy(),
+    }
