@@ -14,7 +14,8 @@ RUN /opt/glyphserve/bin/pip install --no-cache-dir --no-compile --no-deps . \
 
 FROM python:3.11-slim
 COPY --from=build /opt/glyphserve /opt/glyphserve
-RUN mkdir /data && chown 10001:10001 /data
+# Whatever user it is started as may write there, and nowhere else; new volumes take this over.
+RUN mkdir /data /store && chmod 1777 /data /store
 ENV PATH=/opt/glyphserve/bin:$PATH \
     GLYPHSERVE_HOME=/data \
     GLYPHSERVE_HOST=0.0.0.0 \

@@ -7,13 +7,28 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from service.errors import InvalidInput
 
 _SIGNS_OF_LIFE = 6  # within the time after which a worker is taken for gone
 
 
 def _data_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "glyphserve"
+
+
+def _from_files(settings: type[BaseSettings]) -> dict[str, str]:
+    """Read the settings that lie in files: GLYPHSERVE_<NAME>_FILE names one, so that a secret is in no environment."""
+    found = {}
+    for name in settings.model_fields:
+        variable = f"GLYPHSERVE_{name.upper()}_FILE"
+        if path := os.environ.get(variable):
+            try:
+                found[name] = Path(path).read_text().strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise InvalidInput(f"the file that {variable} names cannot be read: {type(error).__name__}") from None
+    return found
 
 
 class Settings(BaseSettings):
@@ -107,6 +122,18 @@ class Settings(BaseSettings):
     """Lines for people, or one JSON object each."""
     log_requests: Literal["errors", "all"] = "errors"
     """Which requests get a line: those that went wrong here (5xx but 503), or all."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- the signature is the library's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- its files are named otherwise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given wins over a variable, and that over a file that one names. Raises InvalidInput."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _from_files(settings_cls))
 
     @property
     def sign_of_life_seconds(self) -> float:

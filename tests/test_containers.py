@@ -1,54 +1,37 @@
 """The image and the compose file, really built and run."""
 
 import json
-import os
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.composing import Composed, engine_answers
 from tests.service.conftest import png, wait_until
 from training import Dataset
 from training.data import open_source
 
-ROOT = Path(__file__).parents[1]
 URL = "http://127.0.0.1:8000"
-PROJECT = "glyphserve-test"
 
 pytestmark = pytest.mark.docker
 
 
-def compose_command() -> list[str]:
-    """Compose v2 is a plugin of docker, Compose v1 a program."""
-    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
-    return ["docker", "compose"] if plugin.returncode == 0 else ["docker-compose"]
-
-
-def compose(*arguments: str) -> str:
-    command = [*compose_command(), "--project-name", PROJECT, *arguments]
-    environment = os.environ | {"DOCKER_BUILDKIT": "0"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+one = Composed("glyphserve-test", ("docker-compose.yml",))
 
 
 @pytest.fixture(scope="module")
 def composed() -> Iterator[httpx.Client]:
-    engine = shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False)
-    if not engine or engine.returncode != 0:
+    if not engine_answers():
         pytest.skip("no Docker Engine answers here")
-    compose("down", "--volumes")
-    compose("up", "--build", "--detach")
+    one.run("down", "--volumes")
+    one.run("up", "--build", "--detach")
     try:
         with httpx.Client(base_url=URL, timeout=20) as client:
             wait_until(lambda: is_ready(client), "the container to be ready")
             yield client
     finally:
-        compose("down", "--volumes")
+        one.run("down", "--volumes")
 
 
 def is_ready(client: httpx.Client) -> bool:
@@ -63,15 +46,6 @@ def digits() -> Dataset:
     return open_source("starter").train
 
 
-def container() -> str:
-    return compose("ps", "--quiet", "glyphserve").strip()
-
-
-def inspected(template: str) -> str:
-    command = ["docker", "inspect", "--format", template, container()]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
 def test_it_predicts_trains_restarts_and_answers_by_the_new_model(composed: httpx.Client, digits: Dataset) -> None:
     files = {"file": ("digit.png", png(digits.images[0]), "image/png")}
     assert composed.post("/predict", files=files).json()["version"] == 1
@@ -83,7 +57,7 @@ def test_it_predicts_trains_restarts_and_answers_by_the_new_model(composed: http
     done = wait_until(lambda: j if (j := composed.get(f"/train/{job['id']}").json())["finished"] else None, "its end")
     assert done["state"] == "succeeded", json.dumps(done)
     wait_until(lambda: composed.post("/predict", files=files).json()["version"] == done["version"], "the swap")
-    compose("restart")
+    one.run("restart")
     wait_until(lambda: is_ready(composed), "the restarted container")
     answer = composed.post("/predict", files=files).json()
     assert answer["version"] == done["version"] == 2
@@ -94,17 +68,17 @@ def test_it_predicts_trains_restarts_and_answers_by_the_new_model(composed: http
 
 def test_it_runs_without_rights_that_it_does_not_need(composed: httpx.Client) -> None:
     assert composed.get("/health/live").status_code == 200
-    assert inspected("{{.Config.User}}") == "10001:10001"
-    assert inspected("{{.HostConfig.ReadonlyRootfs}}") == "true"
-    assert inspected("{{.HostConfig.CapDrop}}") == "[ALL]"
-    wait_until(lambda: inspected("{{.State.Health.Status}}") == "healthy", "the health check")
+    assert one.inspected("glyphserve", "{{.Config.User}}") == "10001:10001"
+    assert one.inspected("glyphserve", "{{.HostConfig.ReadonlyRootfs}}") == "true"
+    assert one.inspected("glyphserve", "{{.HostConfig.CapDrop}}") == "[ALL]"
+    wait_until(lambda: one.inspected("glyphserve", "{{.State.Health.Status}}") == "healthy", "the health check")
 
 
 def test_it_stops_in_time_with_code_0(composed: httpx.Client) -> None:
     assert composed.get("/health/live").status_code == 200
     started = time.monotonic()
-    compose("stop")
+    one.run("stop")
     assert time.monotonic() - started < 15
-    assert inspected("{{.State.ExitCode}}") == "0"
-    compose("start")
+    assert one.inspected("glyphserve", "{{.State.ExitCode}}") == "0"
+    one.run("start")
     wait_until(lambda: is_ready(composed), "the started container")

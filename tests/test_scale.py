@@ -1,0 +1,172 @@
+"""The compose file for scale, really run: replicas behind the proxy, workers on PostgreSQL, Prometheus."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.composing import ROOT, can_be_had, docker, engine_answers
+from tests.fleet import PRESENT, PREVIOUS, Fleet, Load, tell
+from tests.service.conftest import png, wait_until
+from tests.service.processes import QUICK
+
+pytestmark = pytest.mark.docker
+
+REPLICAS, WORKERS = ("api-1", "api-2", "api-3"), ("worker-1", "worker-2")
+SERVICES = (*REPLICAS, *WORKERS, "proxy", "database", "prometheus")
+KILL = """
+import os, signal
+for name in os.listdir("/proc"):
+    if name.isdigit() and int(name) not in (1, os.getpid()):
+        os.kill(int(name), signal.SIGKILL)
+"""
+
+
+def previous_release() -> str | None:
+    """Find the newest tag of another commit, or where there is none the first commit that this file could run."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    if tag := git("describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD~1"):
+        return tag
+    return git("log", "--diff-filter=A", "--format=%H", "--", "docker-compose.scale.yml").partition("\n")[0] or None
+
+
+def build_previous() -> str:
+    """Make the image of the release before this one; without its source it is this one under another name."""
+    if not (commit := previous_release()):
+        docker("tag", PRESENT, PREVIOUS)
+        return "itself, since there is no history here"
+    source = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
+    docker("build", "--tag", PREVIOUS, "-", given=source)
+    return commit[:12]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    if not engine_answers():
+        pytest.skip("no Docker Engine answers here")
+    images = ("nginx:stable-alpine", "postgres:15-alpine", "prom/prometheus:latest")
+    if missing := [image for image in images if not can_be_had(image)]:
+        pytest.skip(f"cannot be had here: {missing}")
+    secrets = tmp_path_factory.mktemp("secrets")
+    subprocess.run([ROOT / "deploy" / "make-secrets", secrets], check=True)
+    fleet = Fleet(secrets)
+    fleet.run("down", "--volumes")
+    fleet.run("build", "api-1")
+    tell(f"the previous release is {build_previous()}")
+    fleet.variables["GLYPHSERVE_IMAGE"] = PREVIOUS
+    # The folder for its data is in Prometheus's own image, but not in every image of it.
+    volume = f"{fleet.project}_metrics:/prometheus"
+    docker("run", "--rm", "--user", "0", "--volume", volume, "--entrypoint", "chown", images[2], "65534", "/prometheus")
+    try:
+        fleet.run("up", "--detach", "--no-build")
+        fleet.wait_for(*fleet.replicas)
+        wait_until(lambda: fleet.http.get("/health/ready").status_code == 200, "the proxy")
+        yield fleet
+    finally:
+        fleet.close()
+        fleet.run("down", "--volumes")
+
+
+def test_no_request_fails_while_the_replicas_are_upgraded(fleet: Fleet) -> None:
+    images = {fleet.inspected(replica, "{{.Config.Image}}") for replica in REPLICAS}
+    assert images == {PREVIOUS}
+    fleet.variables["GLYPHSERVE_IMAGE"] = PRESENT
+    with Load(fleet.port) as load:
+        started = time.monotonic()
+        fleet.roll()
+        took = time.monotonic() - started
+    tell(load.told(f"rolling upgrade of 3 replicas in {took:.0f} s"))
+    images = {fleet.inspected(replica, "{{.Config.Image}}") for replica in (*REPLICAS, *WORKERS)}
+    assert images == {PRESENT}
+    assert set(load.outcomes) == {"right"}
+
+
+def test_no_request_fails_while_replicas_are_killed_and_restarted(fleet: Fleet) -> None:
+    with Load(fleet.port) as load:
+        for name, replica in zip(REPLICAS, fleet.replicas, strict=True):
+            fleet.run("exec", "-T", name, "python", "-c", KILL)
+            fleet.wait_for_restart(name)
+            fleet.wait_for(replica)
+        for name, replica in zip(REPLICAS, fleet.replicas, strict=True):
+            fleet.run("restart", name)
+            fleet.wait_for(replica)
+    tell(load.told("3 replicas killed by SIGKILL, 3 restarted"))
+    assert set(load.outcomes) == {"right"}
+
+
+def test_jobs_go_to_both_workers(fleet: Fleet) -> None:
+    body = {"recipe": "starter", "settings": QUICK, "promote": "never"}
+    jobs = [fleet.http.post("/train", json=body).json() for _ in range(4)]
+    ended = [fleet.finished(job) for job in jobs]
+    assert [job["state"] for job in ended] == ["succeeded"] * 4, ended
+    logs = {worker: docker("logs", fleet.container(worker)).stderr.decode() for worker in WORKERS}
+    done = {worker: {job["id"] for job in jobs if job["id"] in log} for worker, log in logs.items()}
+    tell(f"4 jobs: {', '.join(f'{worker} did {len(ids)}' for worker, ids in done.items())}")
+    assert all(done.values()), logs
+    assert not set.intersection(*done.values())
+
+
+def test_a_promotion_is_seen_by_all_replicas_within_two_seconds(fleet: Fleet) -> None:
+    fleet.wait_for(*fleet.replicas)
+    took = []
+    for version in (2, 1, 3, 1):
+        answer = fleet.http.put("/models/mnist/aliases/production", json={"version": version})
+        assert answer.status_code == 200, answer.text
+        started = time.monotonic()
+        fleet.wait_for_all(version)
+        took.append(time.monotonic() - started)
+    tell(f"promotions seen by 3 replicas after {', '.join(f'{seconds:.2f}' for seconds in took)} s")
+    assert max(took) < 2
+
+
+def test_the_proxy_passes_ids_on_and_speaks_as_the_service_does(fleet: Fleet) -> None:
+    files = {"file": ("digit.png", png(np.full((28, 28), 255, np.uint8)), "image/png")}
+    answer = fleet.http.get("/health/ready", headers={"X-Request-ID": "mine-1"})
+    assert answer.headers["x-request-id"] == "mine-1"
+    assert len(fleet.http.post("/predict", files=files).headers["x-request-id"]) == 32
+    assert fleet.http.get("/metrics").json()["code"] == "not_found"
+    fleet.run("stop", *REPLICAS)
+    assert [fleet.inspected(replica, "{{.State.ExitCode}}") for replica in REPLICAS] == ["0"] * 3
+    for answer in (fleet.http.post("/predict", files=files), fleet.http.delete("/models/mnist/versions/1")):
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    fleet.run("start", *REPLICAS)
+    fleet.wait_for(*fleet.replicas)
+
+
+def test_prometheus_asks_every_replica_and_knows_the_alerts(fleet: Fleet) -> None:
+    fleet.run("exec", "-T", "prometheus", "promtool", "check", "config", "/etc/prometheus/prometheus.yml")
+
+    def all_up() -> bool:
+        found = fleet.prometheus.get("/api/v1/query", params={"query": "sum(up)"}).json()["data"]["result"]
+        return bool(found) and found[0]["value"][1] == "3"
+
+    wait_until(all_up, "three targets that are up")
+    rules = fleet.prometheus.get("/api/v1/rules").json()["data"]["groups"][0]["rules"]
+    assert {rule["health"] for rule in rules} <= {"ok", "unknown"}  # unknown: not evaluated yet
+    assert "GlyphserveDown" in {rule["name"] for rule in rules}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_container_runs_with_as_little_as_it_needs(fleet: Fleet, service: str) -> None:
+    everything = docker("inspect", fleet.container(service)).stdout.decode()
+    host, config = json.loads(everything)[0]["HostConfig"], json.loads(everything)[0]["Config"]
+    assert config["User"].partition(":")[0] not in ("", "0", "root")
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert "no-new-privileges:true" in host["SecurityOpt"]
+    assert host["Memory"] > 0
+    assert host["NanoCpus"] > 0
+    assert host["PidsLimit"] > 0
+    assert config["StopTimeout"] >= 20
+    password = (Path(fleet.variables["GLYPHSERVE_SECRETS"]) / "database_password").read_text()
+    assert password not in everything
