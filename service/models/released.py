@@ -21,13 +21,15 @@ def released_models() -> Path:
 
 
 def adopt_released(registry: Registry, alias: str) -> None:
-    """Publish the released models (`<name>/<version>/`) that the store does not have yet.
+    """Publish the newest release of each model (`<name>/<version>/`) that the store does not have yet.
 
-    A model's newest release gets the alias where it means nothing yet; what users have promoted stays.
+    It gets the alias where that means nothing yet; what users have promoted stays. Versions are numbered by the store,
+    so that the second release is version 1 of a store that never had the first.
     """
     folders = (folder for folder in released_models().glob("*/*") if folder.name.isdigit())
+    releases = {folder.parent.name: folder for folder in sorted(folders, key=lambda path: int(path.name))}
     newest: dict[str, int] = {}
-    for folder in sorted(folders, key=lambda path: (path.parent.name, int(path.name))):
+    for folder in releases.values():
         name, details = folder.parent.name, json.loads((folder / "manifest.json").read_text())
         known = {manifest.weights_sha256: manifest.version for manifest in registry.readable_versions(name)}
         version = known.get(details["weights_sha256"])

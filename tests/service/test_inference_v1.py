@@ -146,7 +146,7 @@ async def test_a_browser_is_led_to_a_page(client: httpx.AsyncClient) -> None:
 
 
 async def test_models_are_listed(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/v1/models")).json() == {"models": ["mnist"]}
+    assert (await client.get("/v1/models")).json() == {"models": sorted(RELEASED)}
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ async def test_nothing_is_ready_before_a_model_is(settings: Settings) -> None:
 async def test_a_model_tells_its_tensors(app: FastAPI, client: httpx.AsyncClient) -> None:
     parts: Parts = app.state.parts
     parts.registry.publish("mnist", *half_trained(labels=3))
-    assert await found(client, "/v2/models") == {"models": ["mnist"]}
+    assert await found(client, "/v2/models") == {"models": sorted(RELEASED)}
     described = await found(client, "/v2/models/mnist")
     assert described == {
         "name": "mnist",
@@ -83,7 +83,7 @@ async def test_a_version_is_ready_when_it_passes_its_checks(
         assert_refused(await client.get(f"/v2/models/mnist/versions/{number}/ready"), 503, "corrupt_model")
         assert_refused(await client.get(f"/v1/models/mnist/versions/{number}"), 503, "corrupt_model")
     assert await found(client, "/v2/models/mnist/ready") == {"name": "mnist", "ready": True}
-    index = (await client.post("/v2/repository/index")).json()
+    index = [entry for entry in (await client.post("/v2/repository/index")).json() if entry["name"] == "mnist"]
     assert [(entry["version"], entry["state"]) for entry in index] == [
         ("1", "READY"),
         (str(good), "READY"),
@@ -92,7 +92,7 @@ async def test_a_version_is_ready_when_it_passes_its_checks(
     ]
     assert index[-1]["reason"]
     ready = (await client.post("/v2/repository/index", json={"ready": True})).json()
-    assert ready == index[:-1]
+    assert [entry for entry in ready if entry["name"] == "mnist"] == index[:-1]
     status = (await found(client, "/v1/models/mnist"))["model_version_status"]
     assert [(entry["version"], entry["state"]) for entry in status] == [
         ("1", "AVAILABLE"),
@@ -105,7 +105,7 @@ async def test_a_version_is_ready_when_it_passes_its_checks(
 @pytest.mark.parametrize("body", [b"", b"{}", b" ", b'{"ready": false}', b'{"ready": null}'])
 async def test_the_index_takes_an_empty_body(body: bytes, client: httpx.AsyncClient) -> None:
     answer = await client.post("/v2/repository/index", content=body)
-    assert answer.json() == [{"name": "mnist", "version": "1", "state": "READY", "reason": ""}]
+    assert answer.json() == [{"name": name, "version": "1", "state": "READY", "reason": ""} for name in sorted(RELEASED)]
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"ready": 1}'])
