@@ -1,6 +1,6 @@
 """The same digits stored and photographed in many ways: how often the network's answer stays the same.
 
-python -P benchmarks/pictures.py [--digits 1000] [--source mnist] [--lossless]
+python -P benchmarks/pictures.py [--digits 1000] [--source mnist] [--lossless] [--foreign] [--weights FILE]
 
 Ways that lose nothing must leave every answer as it is, or the script ends with 1. `exact` counts the glyphs that come
 back bit for bit; `right` holds the answers against the labels, `unread` counts what was refused. `--foreign` adds
@@ -23,7 +23,7 @@ from service.images import ImageLimits, read_glyph
 from training import load
 from training.data import open_source
 
-WEIGHTS = Path(__file__).parents[1] / "models" / "mnist" / "1" / "weights.npz"
+RELEASES = Path(__file__).parents[1] / "models" / "mnist"
 LIMITS = ImageLimits(max_bytes=2**20, max_pixels=4_000_000, max_side=4096)
 
 
@@ -34,8 +34,10 @@ def main() -> int:
     parser.add_argument("--source", default="mnist", help="mnist (its test images) or starter")
     parser.add_argument("--lossless", action="store_true", help="only the ways that lose nothing")
     parser.add_argument("--foreign", action="store_true", help="read scikit-learn's digits, too")
+    parser.add_argument("--weights", type=Path, help="by default the newest release of the model mnist")
     options = parser.parse_args()
-    network = load(WEIGHTS)
+    newest = max((folder for folder in RELEASES.iterdir() if folder.name.isdigit()), key=lambda path: int(path.name))
+    network = load(options.weights or newest / "weights.npz")
 
     def answers(glyphs: np.ndarray) -> np.ndarray:
         return np.asarray(network.predict(network.config.input.features(glyphs)).argmax(axis=1))

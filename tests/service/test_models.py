@@ -27,7 +27,7 @@ def second(app: FastAPI) -> int:
 
 
 async def test_models_and_versions_are_shown_with_their_manifests(client: httpx.AsyncClient, second: int) -> None:
-    model = next(model for model in (await client.get("/models")).json()["models"] if model["name"] == "mnist")
+    model = next(model for model in (await client.get("/models")).json()["models"] if model["model"] == "mnist")
     assert [version["version"] for version in model["versions"]] == [second, 1]
     assert model["aliases"][0]["alias"] == "production"
     version = (await client.get("/models/mnist/versions/1")).json()
