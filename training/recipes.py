@@ -57,7 +57,8 @@ OWN = (
         network=MLPConfig(initializer="glorot"),
         fit=FitConfig(
             epochs=3,
-            learning_rate=0.005,
+            batch_size=192,  # fewer steps of Adam than 128 makes, and 98 % for as many seeds
+            learning_rate=0.007,
             schedule="one_cycle",
             optimizer_options={"beta2": 0.98},
             label_smoothing=0.1,
