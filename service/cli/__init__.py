@@ -10,7 +10,7 @@ import typer
 # One thread per process serves fastest and leaves the other cores free; it must be said before NumPy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from service.cli import jobs, keys, models, predict, samples, serve, train
+from service.cli import backup, jobs, keys, models, predict, samples, serve, train
 
 app = typer.Typer(
     name="glyphserve",
@@ -24,6 +24,7 @@ app = typer.Typer(
 serve.add_to(app)
 predict.add_to(app)
 train.add_to(app)
+backup.add_to(app)
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(samples.app, name="samples")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from service.models.format import check_format
 from service.models.registry import Registry
 from service.models.released import adopt_released
 from service.models.store import open_store
@@ -13,7 +14,9 @@ from service.settings import Settings
 
 def open_registry(settings: Settings) -> Registry:
     """Open the store, with the released models in it."""
-    registry = Registry(open_store(settings.store_location))
+    store = open_store(settings.store_location)
+    check_format(store)
+    registry = Registry(store)
     adopt_released(registry, settings.alias)
     return registry
 

@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,6 +45,7 @@ def serve(
         )
         raise typer.Exit(2)
     _log(settings)
+    _check_store(settings)
     from training.kernel import use_better_kernel  # imports NumPy, which `--help` does without
 
     use_better_kernel()
@@ -107,6 +109,7 @@ def worker(
 
     settings = Settings(home=home) if home else Settings()
     _log(settings)
+    _check_store(settings)
     run_worker(settings, stop_when_stdin_closes=stop_when_stdin_closes)
 
 
@@ -114,6 +117,16 @@ def _log(settings: Settings) -> None:
     from service.observability.logs import configure
 
     configure(settings.log_format, settings.log_level)
+
+
+def _check_store(settings: Settings) -> None:
+    """Start on no store of a later release; one that is out of reach is looked at again by who serves from it."""
+    from service.errors import Unavailable
+    from service.models.format import check_format
+    from service.models.store import open_store
+
+    with suppress(Unavailable):
+        check_format(open_store(settings.store_location))
 
 
 def _has_keys(settings: Settings) -> bool:

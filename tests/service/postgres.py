@@ -62,6 +62,21 @@ class Postgres:
         self.stop(how)
         self.start()
 
+    def dump(self, file: Path) -> None:
+        """Write the database to a file."""
+        command = [str(self._bin / "pg_dump"), "--format=custom", f"--file={file}", self._name("glyphserve")]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def restored(self, file: Path, name: str) -> str:
+        """Bring a dump back as another database, and give its URL."""
+        self._run("createdb", "-h", str(self._folder), "-U", "glyphserve", name)
+        command = [str(self._bin / "pg_restore"), f"--dbname={self._name(name)}", str(file)]
+        subprocess.run(command, check=True, capture_output=True)
+        return self.url.replace("@/glyphserve?", f"@/{name}?")
+
+    def _name(self, database: str) -> str:
+        return f"postgresql://glyphserve@/{database}?host={self._folder}"
+
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
             [self._bin / program, *arguments], user=self._user, check=True, capture_output=True, cwd=self._folder

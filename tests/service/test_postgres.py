@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from service.backup import back_up, restore
 from service.errors import Conflict, TooManyJobs, Unavailable
 from service.jobs.job import JobRequest
 from service.jobs.queue import Jobs
@@ -139,3 +140,21 @@ def test_a_worker_that_finds_no_database_ends_and_one_that_loses_it_waits(
         assert worker.poll() is None
         postgres.start()
         assert wait_for_end(jobs, job_id).state == "succeeded"
+
+
+def test_jobs_and_store_come_back_by_the_documented_commands(
+    server: Server, shared: dict[str, Any], postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = server.wait_for(server.submit(settings=QUICK, promote="always")["id"], "succeeded")
+    postgres.dump(tmp_path / "jobs.dump")
+    told = back_up(Settings(**shared), tmp_path / "backup.tar.gz")
+    assert not told.jobs
+    copy = postgres.restored(tmp_path / "jobs.dump", "copy")
+    settings = Settings(home=tmp_path / "new", database_url=copy, store_url=str(tmp_path / "new-store"))
+    restore(settings, tmp_path / "backup.tar.gz")
+    monkeypatch.setenv("GLYPHSERVE_DATABASE_URL", copy)
+    monkeypatch.setenv("GLYPHSERVE_STORE_URL", str(tmp_path / "new-store"))
+    with running_server(tmp_path / "new") as restored:
+        assert restored.http.get("/health/ready").json()["version"] == job["version"]
+        assert restored.job(job["id"])["state"] == "succeeded"
+        assert restored.wait_for(restored.submit(settings=QUICK, promote="never")["id"], "succeeded")["version"] == 3
