@@ -1,6 +1,7 @@
 // The drawing area: strokes of mouse, finger or pen, or a picture instead of them.
 
 const canvas = document.getElementById("paper");
+const [LARGE_BYTES, LONG_SIDE] = [1e6, 1600];
 const context = canvas.getContext("2d");
 let strokes = [];
 let picture = null;
@@ -20,6 +21,7 @@ export function content() {
 }
 
 export async function show(file) {
+  location.hash = "read";
   strokes = [];
   picture = file;
   blank();
@@ -28,10 +30,19 @@ export async function show(file) {
     const scale = Math.min(canvas.width / bitmap.width, canvas.height / bitmap.height);
     const [width, height] = [bitmap.width * scale, bitmap.height * scale];
     context.drawImage(bitmap, (canvas.width - width) / 2, (canvas.height - height) / 2, width, height);
+    if (file.size > LARGE_BYTES || Math.max(bitmap.width, bitmap.height) > LONG_SIDE) picture = await reduced(bitmap);
   } catch {
     // Not a picture for this browser; the service says what it makes of it.
   }
   changed();
+}
+
+// Cameras give more than the service takes, and more than a digit needs.
+async function reduced(bitmap) {
+  const scale = Math.min(1, LONG_SIDE / Math.max(bitmap.width, bitmap.height));
+  const small = new OffscreenCanvas(Math.round(bitmap.width * scale), Math.round(bitmap.height * scale));
+  small.getContext("2d").drawImage(bitmap, 0, 0, small.width, small.height);
+  return small.convertToBlob({type: "image/jpeg", quality: 0.9});
 }
 
 function blank() {
@@ -84,10 +95,12 @@ document.getElementById("undo").addEventListener("click", () => {
   redraw();
   changed();
 });
-document.getElementById("picture").addEventListener("change", (event) => {
-  if (event.target.files[0]) show(event.target.files[0]);
-  event.target.value = "";
-});
+for (const id of ["picture", "camera"]) {
+  document.getElementById(id).addEventListener("change", (event) => {
+    if (event.target.files[0]) show(event.target.files[0]);
+    event.target.value = "";
+  });
+}
 document.addEventListener("paste", (event) => {
   const file = [...event.clipboardData.files][0];
   if (file) show(file);

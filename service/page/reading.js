@@ -1,12 +1,13 @@
 // What is on the paper, read while it is drawn; and the right digit, pressed when the answer is wrong.
 
+import {percent} from "./elements.js";
 import {content, isEmpty, onChange} from "./paper.js";
 import {ask, get, tell} from "./service.js";
 
-const WAIT = 120;  // milliseconds without a stroke before the service is asked
-const [label, confidence, made, bars, corrected, saw, decided] =
-  ["label", "confidence", "made", "bars", "corrected", "saw", "decided"].map((id) => document.getElementById(id));
-let timer, asking = new AbortController(), answered = null;
+const WAIT = 120;  // milliseconds between two questions to the service while somebody draws
+const [label, confidence, made, bars, corrected, seen, saw, below, decided] =
+  ["label", "confidence", "made", "bars", "corrected", "seen", "saw", "below", "decided"].map((id) => document.getElementById(id));
+let timer = null, asking = null, again = false, answered = null;
 
 const rows = new Map([..."0123456789"].map((digit) => [digit, row(digit)]));
 
@@ -33,44 +34,57 @@ function show(answer) {
   for (const [digit, {button, fill, share}] of rows) {
     const probability = answer?.probabilities[digit] ?? 0;
     fill.style.transform = `scaleX(${probability})`;
-    share.textContent = answer ? `${(100 * probability).toFixed(1)} %` : "–";
+    share.textContent = answer ? percent(probability) : "–";
     button.classList.toggle("best", digit === answer?.label);
     button.disabled = !answer;
   }
-  saw.hidden = decided.hidden = !answer;
+  seen.classList.toggle("empty", !answer);
   if (answer) {
-    confidence.textContent = `${(100 * answer.confidence).toFixed(1)} % sure`;
-    saw.src = `data:image/png;base64,${answer.explanation.image}`;
+    confidence.textContent = `${percent(answer.confidence)} sure`;
+    saw.src = below.src = `data:image/png;base64,${answer.explanation.image}`;
     decided.src = `data:image/png;base64,${answer.explanation.saliency_image}`;
   }
-  corrected.textContent = "Wrong? Press the right digit.";
 }
 
+// One question at a time: what changes meanwhile is asked about next. An empty paper needs no answer.
 async function read() {
-  asking.abort();
-  asking = new AbortController();
-  if (isEmpty()) {
-    show(null);
-    confidence.textContent = "Nothing drawn yet.";
-    made.textContent = "\u00a0";
-    tell(null);
-    return;
-  }
-  const started = performance.now();
+  timer = null;
+  if (isEmpty()) return empty();
+  if (asking) return void (again = true);
+  const mine = asking = new AbortController();
   try {
-    const body = await content();
+    const body = await content(), started = performance.now();
     const headers = {"Content-Type": body.type || "application/octet-stream"};
-    const response = await ask("predict?explain=true", {method: "POST", body, headers, signal: asking.signal});
+    const response = await ask("predict?explain=true", {method: "POST", body, headers, signal: mine.signal});
     const answer = await response.json();
+    if (mine !== asking) return;
     show(answer);
     made.textContent = `${answer.model} version ${answer.version}, ${(performance.now() - started).toFixed(0)} ms`;
     tell(null);
   } catch (error) {
-    if (error.name === "AbortError") return;
+    if (mine !== asking) return;
     show(null);
+    made.textContent = "\u00a0";
     confidence.textContent = error.code === "blank_image" ? "There is nothing on it yet." : "No answer.";
     tell(error.code === "blank_image" ? null : error);
   }
+  asking = null;
+  if (again) readSoon();
+}
+
+function empty() {
+  asking?.abort();
+  asking = null;
+  again = false;
+  show(null);
+  confidence.textContent = "Nothing drawn yet.";
+  made.textContent = "\u00a0";
+  tell(null);
+}
+
+function readSoon() {
+  again = false;
+  timer ??= setTimeout(read, isEmpty() ? 0 : WAIT);
 }
 
 async function correct(digit) {
@@ -87,17 +101,22 @@ async function correct(digit) {
   }
 }
 
+// Count the corrections that are younger than the last training that learned from some.
 export async function countSamples() {
   try {
-    const {count} = await get("samples?limit=1");
-    document.getElementById("waiting").textContent = `${count} correction${count === 1 ? " waits" : "s wait"}`;
+    const {count, model, samples} = await get("samples?limit=1000");
+    const {versions} = await get(`models/${model}`);
+    const last = versions.map(({manifest}) => manifest).find(({data}) => data?.extra);
+    const begun = last ? Date.parse(last.created) - 1000 * last.metrics.seconds : 0;
+    const waiting = last ? samples.filter(({since}) => Date.parse(since) > begun).length : count;
+    document.getElementById("waiting").textContent = `${waiting.toLocaleString()} correction${waiting === 1 ? " waits" : "s wait"}`;
   } catch {
     // Without a key for it the counter stays; reading goes on.
   }
 }
 
 onChange(() => {
-  clearTimeout(timer);
-  timer = setTimeout(read, WAIT);
+  corrected.textContent = "Wrong? Press the right digit.";
+  readSoon();
 });
 show(null);

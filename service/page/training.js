@@ -1,17 +1,18 @@
 // Trainings: start one, watch it, cancel it, see what came of the others.
 
 import {draw} from "./curves.js";
+import {button, byId, line, moment, offer, percent} from "./elements.js";
 import {ask, events, get, send, tell} from "./service.js";
 
-const byId = (id) => document.getElementById(id);
 const FINAL = new Set(["succeeded", "failed", "cancelled", "rejected"]);
-let recipes = {}, watching = new AbortController();
+let recipes = {}, watched = null, watching = new AbortController();
 
 export async function open() {
   try {
     if (!byId("recipe").options.length) await listRecipes();
-    await listJobs();
+    const [newest] = await listJobs();
     tell(null);
+    if (newest && !watched) watch(newest.id);
   } catch (error) {
     byId("jobs").replaceChildren(line(["The trainings cannot be listed now."], 5));
     tell(error);
@@ -25,8 +26,10 @@ export function chooseCorrections() {
 }
 
 async function listRecipes() {
-  recipes = await get("train/recipes");
-  byId("recipe").replaceChildren(...Object.keys(recipes).map((name) => new Option(name, name)));
+  const [known, {datasets}] = await Promise.all([get("train/recipes"), get("train/datasets")]);
+  recipes = known;
+  offer(byId("recipe"), Object.keys(recipes).map((name) => [name, name]), "starter");
+  offer(byId("dataset"), [["", "the recipe's own"], ...datasets.map((name) => [name, name])], "");
   describe();
 }
 
@@ -41,29 +44,16 @@ async function listJobs() {
 }
 
 function jobLine(job) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = new Date(job.created).toLocaleString();
-  button.addEventListener("click", () => watch(job.id));
-  const version = job.version === null ? "" : `${job.version}${job.promoted ? " (serves)" : ""}`;
-  return line([button, job.request.recipe, job.state, version, job.detail ?? ""]);
-}
-
-export function line(cells, span = 1) {
-  const row = document.createElement("tr");
-  for (const cell of cells) {
-    const place = row.insertCell();
-    place.colSpan = span;
-    place.append(cell);
-  }
-  return row;
+  const begun = button(moment(job.created), `Show the training of ${moment(job.created)}`, () => watch(job.id));
+  const version = job.version === null ? "–" : `${job.version}${job.promoted ? " (took over)" : ""}`;
+  return line([begun, job.request.recipe, job.state, version, job.detail ?? "–"]);
 }
 
 function showJob(job) {
   const epochs = job.epochs ?? "?";
   const parts = [`${job.state}, epoch ${job.epoch} of ${epochs}`];
   if (job.current && !FINAL.has(job.state)) {
-    parts.push(`${Math.round(job.current.images_per_second).toLocaleString()} images/s`, `${Math.ceil(job.current.seconds_left)} s left`);
+    parts.push(`${Math.round(job.current.images_per_second).toLocaleString()} images/s`, left(job.current.seconds_left));
   }
   if (job.version !== null) parts.push(`version ${job.version}${job.promoted ? " took over" : " was kept"}`);
   if (job.detail) parts.push(job.detail);
@@ -75,10 +65,15 @@ function showJob(job) {
   byId("log").textContent = job.log.join("\n");
   const column = (name) => job.history.map((epoch) => epoch[name]);
   draw(byId("losses"), {training: column("train_loss"), validation: column("validation_loss")}, (value) => value.toFixed(3));
-  draw(byId("accuracies"), {training: column("train_accuracy"), validation: column("validation_accuracy")}, (value) => `${(100 * value).toFixed(1)} %`);
+  draw(byId("accuracies"), {training: column("train_accuracy"), validation: column("validation_accuracy")},  percent);
 }
 
-async function watch(id) {
+function left(seconds) {
+  return seconds < 90 ? `${Math.ceil(seconds)} s left` : `${Math.round(seconds / 60)} min left`;
+}
+
+export async function watch(id) {
+  watched = id;
   watching.abort();
   watching = new AbortController();
   const {signal} = watching;
@@ -99,7 +94,9 @@ byId("recipe").addEventListener("change", describe);
 byId("train-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const body = {recipe: byId("recipe").value, promote: byId("promote").value, include_samples: byId("samples").checked};
-  if (byId("epochs").value) body.settings = {epochs: Number(byId("epochs").value)};
+  if (byId("dataset").value) body.dataset = byId("dataset").value;
+  body.settings = {};
+  for (const name of ["epochs", "learning_rate"]) if (byId(name).value) body.settings[name] = Number(byId(name).value);
   try {
     const job = await send("POST", "train", body);
     tell(null);

@@ -1,16 +1,19 @@
 // The versions of the model: how good each is, how each reads the drawing, and which one serves.
 
+import {button, byId, confirmed, element, line, moment, percent, size} from "./elements.js";
+import {lookAt, offerVersions} from "./misreadings.js";
 import {content, isEmpty} from "./paper.js";
 import {ask, get, send, tell} from "./service.js";
-import {line} from "./training.js";
+import {watch} from "./training.js";
+import {offerTrial} from "./trial.js";
 
-const byId = (id) => document.getElementById(id);
+const COMPARED = 8;
 let model = "mnist", alias = "production", generation = 0;
 
 export async function showServing() {
   try {
     const ready = await get("health/ready");
-    model = ready.model;
+    [model, alias] = [ready.model, ready.alias];
     byId("serving").textContent = `${ready.model} version ${ready.version} serves`;
   } catch (error) {
     byId("serving").textContent = "not ready";
@@ -24,61 +27,60 @@ export async function open() {
     const {aliases, versions} = await get(`models/${model}`);
     const state = aliases.find((each) => each.alias === alias);
     generation = state?.generation ?? 0;
-    const trial = state?.candidate ? `, version ${state.candidate} is on trial as a ${state.mode}` + (state.share ? ` (${100 * state.share} %)` : "") : "";
-    byId("alias").textContent = state ? `${alias} means version ${state.version} since ${new Date(state.since).toLocaleString()} (${state.reason})${trial}` : "Nothing serves.";
+    byId("alias").replaceChildren(...(aliases.length ? aliases.map(meaning) : [element("li", {}, "No alias means any version.")]));
     byId("versions").replaceChildren(...versions.map((version) => versionLine(version, state)));
     tell(null);
-    await compare(versions);
+    await Promise.all([compare(versions), offerTrial(model, state, versions, open), offerVersions(model, versions, state?.version)]);
   } catch (error) {
-    byId("versions").replaceChildren(line(["The versions cannot be listed now."], 7));
+    byId("versions").replaceChildren(line(["The versions cannot be listed now."], 9));
     tell(error);
   }
 }
 
-function versionLine({version, manifest, verdict}, state) {
-  const {metrics = {}, recipe = "", created = ""} = manifest;
-  const accuracy = metrics.test_accuracy ?? metrics.validation_accuracy;
-  const percent = (value) => value === undefined || value === null ? "" : `${(100 * value).toFixed(2)} %`;
-  const reading = document.createElement("span");
-  reading.id = `reads-${version}`;
-  let last = document.createElement("button");
-  last.type = "button";
-  last.textContent = "Let it serve";
-  last.setAttribute("aria-label", `Let version ${version} serve`);
-  last.addEventListener("click", () => promote(version));
-  if (state?.version === version) {
-    last = document.createElement("span");
-    last.className = "mark";
-    last.textContent = "serves";
-  }
-  const row = line([String(version), created ? new Date(created).toLocaleString() : "", recipe, percent(accuracy), metrics.calibration_error?.toFixed(4) ?? "", reading, last]);
+function meaning({alias: name, version, since, reason}) {
+  return element("li", {}, element("strong", {}, name), ` means version ${version} since ${moment(since)}: ${reason}`);
+}
+
+function versionLine({version, manifest, verdict, weights_bytes: bytes}, state) {
+  const {metrics = {}, recipe = "–", created, job_id: job} = manifest;
+  const row = line([
+    button(String(version), `What version ${version} misreads`, () => lookAt(version)),
+    moment(created), recipe, percent(metrics.test_accuracy ?? metrics.validation_accuracy, 2),
+    metrics.calibration_error?.toFixed(4) ?? "–", size(bytes), origin(job), element("span", {id: `reads-${version}`}, "–"), role(version, state),
+  ]);
   if (verdict?.reason) row.title = verdict.reason;
   return row;
+}
+
+function origin(job) {
+  if (!job) return "–";
+  if (job.startsWith("release-")) return "released";
+  const link = element("a", {href: "#train"}, job.slice(0, 12));
+  link.addEventListener("click", () => watch(job));
+  return link;
+}
+
+function role(version, state) {
+  const mark = (text) => element("span", {className: "mark"}, text);
+  if (state?.version === version) return mark("serves");
+  const promoting = button("Let it serve", `Let version ${version} serve`, () => promote(version));
+  if (state?.candidate !== version) return promoting;
+  return element("span", {className: "both"}, mark(`${state.mode} ${percent(state.share, 0)}`), promoting);
 }
 
 // Let the newest versions read what is on the paper, side by side.
 async function compare(versions) {
   if (isEmpty()) return;
-  const body = await content();
-  for (const {version} of versions.slice(0, 8)) {
-    const headers = {"Content-Type": body.type || "application/octet-stream"};
+  const body = await content(), headers = {"Content-Type": body.type || "application/octet-stream"};
+  for (const {version} of versions.slice(0, COMPARED)) {
     const response = await ask(`predict?version=${version}&model=${model}`, {method: "POST", body, headers});
-    const answer = await response.json();
-    byId(`reads-${version}`).textContent = `${answer.label} (${(100 * answer.confidence).toFixed(0)} %)`;
+    const {label, confidence} = await response.json();
+    byId(`reads-${version}`).textContent = `${label} (${percent(confidence, 0)})`;
   }
 }
 
-async function confirmed(text) {
-  const dialog = byId("sure");
-  byId("sure-text").textContent = text;
-  dialog.returnValue = "no";
-  dialog.showModal();
-  await new Promise((resolve) => dialog.addEventListener("close", resolve, {once: true}));
-  return dialog.returnValue === "yes";
-}
-
-async function change(text, method, path, body) {
-  if (!await confirmed(text)) return;
+async function change(question, method, path, body) {
+  if (!await confirmed(question)) return;
   try {
     await send(method, path, body, {"If-Match": `"${generation}"`});
     await open();

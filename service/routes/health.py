@@ -31,6 +31,7 @@ async def ready(parts: PartsDep) -> dict[str, Any]:
         "ready": True,
         "live": True,
         "model": serving.model,
+        "alias": parts.settings.alias,
         "version": serving.version,
         "generation": serving.generation,
         "trouble": parts.predictor.trouble,

@@ -22,12 +22,13 @@ from PIL import Image
 from service.app import create_app
 from service.models.store import Store, open_store
 from service.settings import Settings
+from tests.service.browsing import browser, page
 from tests.service.s3 import fresh_location, s3, s3_server
 from training import Dataset
 from training.arrays import Pixels
 from training.data import open_source
 
-__all__ = ["s3", "s3_server"]  # fixtures that live in a room of their own
+__all__ = ["browser", "page", "s3", "s3_server"]  # fixtures that live in rooms of their own
 
 PATIENCE_SECONDS = 60.0
 

@@ -1,89 +1,18 @@
 """The page in a real browser: what a person does with it, on a laptop and on a phone."""
 
-import math
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.service.browsing import DIGITS, accessible, draw
 from tests.service.conftest import Server, half_trained, png, running_server
 from training import Dataset
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("playwright", reason="the page is tested where Playwright is installed (the extra `browser`)")
 
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # noqa: E402 -- after the skip
-from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
-
-Points = list[tuple[float, float]]
-
-
-def arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> Points:
-    """Points on an ellipse; 0 is to the right, 90 below."""
-    angles = [math.radians(start + (end - start) * step / 16) for step in range(17)]
-    return [(x + rx * math.cos(angle), y + ry * math.sin(angle)) for angle in angles]
-
-
-DIGITS: dict[str, list[Points]] = {
-    "0": [arc(0.5, 0.5, 0.17, 0.27, 270, 640)],
-    "1": [[(0.5, 0.2), (0.5, 0.8)]],
-    "2": [[*arc(0.5, 0.35, 0.17, 0.14, 190, 380), (0.34, 0.78), (0.7, 0.78)]],
-    "3": [[*arc(0.48, 0.35, 0.16, 0.14, 200, 440), *arc(0.48, 0.64, 0.18, 0.16, 280, 520)]],
-    "4": [[(0.38, 0.2), (0.32, 0.52), (0.68, 0.52)], [(0.62, 0.2), (0.6, 0.82)]],
-    "5": [[(0.66, 0.22), (0.4, 0.22), (0.38, 0.46), *arc(0.48, 0.62, 0.18, 0.17, 250, 510)]],
-    "6": [[(0.6, 0.18), (0.42, 0.4), *arc(0.5, 0.65, 0.15, 0.15, 200, 560)]],
-    "7": [[(0.3, 0.25), (0.7, 0.25), (0.45, 0.8)]],
-    "8": [arc(0.5, 0.35, 0.13, 0.14, 90, 450), arc(0.5, 0.64, 0.16, 0.15, 270, 630)],
-    "9": [[*arc(0.5, 0.36, 0.14, 0.14, 0, 360), (0.62, 0.6), (0.58, 0.82)]],
-}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser, server: Server) -> Iterator[Page]:
-    """The page, opened; a complaint of the browser (script, console, policy) fails the test."""
-    complaints: list[str] = []
-    page = browser.new_page(viewport={"width": 1100, "height": 800})
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.set_default_timeout(30_000)
-    page.goto(server.url)
-    yield page
-    page.close()
-    # Chromium reports each 4xx as an error of the console; those that a test provokes are shown by the page.
-    assert [complaint for complaint in complaints if "Failed to load resource" not in complaint] == []
-
-
-def draw(page: Page, strokes: list[Points]) -> None:
-    page.click("#clear")
-    box = page.locator("#paper").bounding_box()
-    assert box
-    for stroke in strokes:
-        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
-        page.mouse.move(*places[0])
-        page.mouse.down()
-        for place in places[1:]:
-            page.mouse.move(*place, steps=3)
-        page.mouse.up()
-
-
-def accessible(page: Page) -> None:
-    page.wait_for_timeout(300)  # transitions of colours would be taken for missing contrast
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+from playwright.sync_api import Browser, Page, Response, expect  # noqa: E402 -- after the skip
 
 
 @pytest.mark.parametrize("digit", DIGITS)
@@ -133,7 +62,7 @@ def test_a_training_is_started_and_watched_to_its_end(page: Page) -> None:
     page.select_option("#recipe", "starter")
     page.fill("#epochs", "4")
     page.select_option("#promote", "never")
-    page.click("#train-form button")
+    page.click("#train-form > button")
     expect(page.locator("#job-state")).to_contain_text("epoch 4 of 4", timeout=120_000)
     expect(page.locator("#job-state")).to_contain_text("succeeded", timeout=60_000)
     expect(page.locator("#losses polyline.training")).to_have_count(1)
@@ -149,7 +78,7 @@ def test_an_impossible_training_is_refused_in_a_sentence(page: Page) -> None:
     expect(page.locator("#recipe option")).not_to_have_count(0)
     page.evaluate("document.getElementById('epochs').removeAttribute('min')")
     page.fill("#epochs", "-1")
-    page.click("#train-form button")
+    page.click("#train-form > button")
     expect(page.locator("#notice")).to_contain_text("Epochs must be")
 
 
@@ -185,12 +114,23 @@ def test_the_page_is_accessible_and_fits_a_phone(scheme: str, page: Page) -> Non
     accessible(page)
 
 
-def test_the_page_is_light_and_comes_from_here_alone(page: Page, server: Server) -> None:
-    loaded: list[tuple[str, int]] = []
-    page.on("response", lambda answer: loaded.append((answer.url, len(answer.body()))))
-    page.reload(wait_until="networkidle")
-    assert {url.startswith((server.url, "data:")) for url, _ in loaded} == {True}
-    assert sum(size for _, size in loaded) < 150_000
+def test_the_page_is_light_and_comes_from_here_alone(browser: Browser, server: Server) -> None:
+    loaded: list[Response] = []
+    page = browser.new_page()  # with nothing in its cache
+    page.on("response", lambda answer: loaded.append(answer))
+    page.goto(server.url, wait_until="networkidle")
+    draw(page, DIGITS["2"])
+    expect(page.locator("#label")).to_have_text("2")
+    sizes = {}
+    for answer in loaded:
+        assert answer.url.startswith((server.url, "data:"))
+        if not answer.url.startswith("data:"):
+            taken = answer.request.sizes()
+            sizes[answer.url] = taken["responseBodySize"] + taken["responseHeadersSize"]
+    page.close()
+    total = sum(sizes.values())
+    print(f"{total:,} bytes in {len(sizes)} answers until the first digit is read")  # noqa: T201
+    assert 30_000 < total < 150_000
 
 
 def test_a_keyed_service_asks_for_a_key_and_keeps_it_in_memory(browser: Browser, tmp_path: Path) -> None:
@@ -220,4 +160,97 @@ def test_a_server_that_went_away_is_said_to_be_away(browser: Browser, tmp_path: 
         expect(page.locator("#serving")).to_contain_text("serves")
     draw(page, DIGITS["1"])
     expect(page.locator("#notice")).to_contain_text("cannot be reached")
+    for part, table in (("train", "#jobs"), ("models", "#versions")):
+        page.click(f"nav a[href='#{part}']")
+        expect(page.locator(table)).to_contain_text("cannot be listed now")
+        expect(page.locator("#notice")).to_contain_text("cannot be reached")
+    accessible(page)
     page.close()
+
+
+def test_an_answer_comes_while_the_stroke_is_still_drawn(page: Page) -> None:
+    box = page.locator("#paper").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
+    page.mouse.down()
+    for y in range(50, 240, 10):
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + y)
+    expect(page.locator("#label")).to_have_text("1")
+    page.mouse.up()
+
+
+def test_a_phone_offers_its_camera_and_its_large_photographs_are_read(
+    browser: Browser, server: Server, tmp_path: Path, digits: Dataset
+) -> None:
+    import numpy as np
+    from PIL import Image
+
+    glyph = Image.fromarray(255 - digits.images[0]).resize((2400, 2400), Image.Resampling.BICUBIC)
+    sheet = np.full((3000, 4000), 235, np.uint8)
+    sheet[300:2700, 800:3200] = np.minimum(235, np.asarray(glyph))
+    sheet -= np.random.default_rng(0).integers(0, 8, sheet.shape, np.uint8)
+    photo = tmp_path / "photo.jpg"
+    Image.fromarray(sheet).save(photo, quality=97)
+    assert photo.stat().st_size > 1024**2  # more than the service takes
+    with browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True) as phone:
+        page = phone.new_page()
+        page.goto(server.url)
+        expect(page.get_by_text("Take a photo")).to_be_visible()
+        assert page.get_attribute("#camera", "capture") == "environment"
+        page.set_input_files("#camera", photo)
+        expect(page.locator("#label")).to_have_text(digits.classes[digits.labels[0]])
+        accessible(page)
+
+
+def test_a_file_too_large_is_said_to_be_too_large(page: Page, tmp_path: Path) -> None:
+    expect(page.get_by_text("Take a photo")).to_be_hidden()  # a laptop's camera is not asked for by a file chooser
+    large = tmp_path / "large.png"
+    large.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(2 * 1024**2))
+    page.set_input_files("#picture", large)
+    expect(page.locator("#notice")).to_contain_text("The picture is too large.")
+
+
+def test_a_full_queue_is_said_to_be_full(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLYPHSERVE_MAX_QUEUED_JOBS", "1")
+    with running_server(tmp_path / "home", "--no-worker") as server:
+        page = browser.new_page()
+        page.goto(f"{server.url}/#train")
+        expect(page.locator("#jobs")).to_have_text("No training yet.")
+        page.click("#train-form > button")
+        expect(page.locator("#jobs")).to_contain_text("queued")
+        page.click("#train-form > button")
+        expect(page.locator("#notice")).to_contain_text("So many trainings wait already")
+        page.click("#cancel")
+        expect(page.locator("#job-state")).to_contain_text("cancelled")
+        page.close()
+
+
+def test_what_a_training_has_learned_waits_no_longer(page: Page, server: Server) -> None:
+    for number, (digit, taken) in enumerate([("3", 8), ("5", 6), ("0", 8)]):
+        draw(page, DIGITS[digit])
+        expect(page.locator("#label")).to_have_text(digit)
+        page.locator("#bars button").nth(taken).click()
+        expect(page.locator("#corrected")).to_contain_text(f"it is a {taken}", timeout=10_000)
+        assert httpx.get(f"{server.url}/samples").json()["count"] > number
+    expect(page.locator("#waiting")).to_contain_text("corrections wait")
+    job = server.submit(recipe="starter", settings={"epochs": 1}, include_samples=True, promote="never")
+    server.wait_for(job["id"], "succeeded")
+    page.reload()
+    expect(page.locator("#waiting")).to_have_text("0 corrections wait")
+    page.click("nav a[href='#models']")
+    page.click(f"#versions a:has-text('{job['id'][:12]}')")
+    expect(page.locator("#job-state")).to_contain_text("succeeded, epoch 1 of 1")
+
+
+def test_nothing_on_the_page_moves_by_itself(page: Page) -> None:
+    draw(page, DIGITS["2"])
+    expect(page.locator("#label")).to_have_text("2")
+    for part in ("train", "models"):
+        page.click(f"nav a[href='#{part}']")
+        page.wait_for_load_state("networkidle")
+    script = """() => new Promise(told => new PerformanceObserver(list => told(
+        list.getEntries().filter(entry => !entry.hadRecentInput).reduce((sum, entry) => sum + entry.value, 0)
+    )).observe({type: 'layout-shift', buffered: true}) ?? setTimeout(() => told(0), 500))"""
+    shift = page.evaluate(script)
+    print(f"layout shift: {shift:.4f}")  # noqa: T201
+    assert shift < 0.1

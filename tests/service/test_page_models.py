@@ -1,0 +1,132 @@
+"""The page's versions in a real browser: what they misread, two of them beside each other, a trial."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.service.browsing import DIGITS, accessible, draw
+from tests.service.conftest import Server, half_trained
+
+pytestmark = pytest.mark.browser
+pytest.importorskip("playwright", reason="the page is tested where Playwright is installed (the extra `browser`)")
+
+from playwright.sync_api import Page, expect  # noqa: E402 -- after the skip
+
+
+def publish(server: Server, **kind: int) -> int:
+    from service.models.registry import Registry
+    from service.models.store import open_store
+    from service.settings import Settings
+
+    store = open_store(Settings(home=server.home).store_location)
+    return Registry(store).publish("mnist", *half_trained(**kind)).version
+
+
+def evaluation(server: Server, version: int, **query: int) -> Any:
+    return httpx.get(f"{server.url}/models/mnist/versions/{version}/evaluation", params=query, timeout=20).json()
+
+
+def production(server: Server) -> Any:
+    return httpx.get(f"{server.url}/models/mnist/aliases/production").json()
+
+
+def open_models(page: Page) -> None:
+    page.click("nav a[href='#models']")
+    expect(page.locator("#looked-state")).to_contain_text("held-out digits")
+
+
+def test_a_version_shows_its_confusions_and_the_digits_that_it_misreads(page: Page, server: Server) -> None:
+    open_models(page)
+    told = evaluation(server, 1)
+    expect(page.locator("#looked-state")).to_contain_text(f"misreads {told['misread_count']}")
+    cells = [
+        int(text) for text in page.locator(".confusion td:not(:first-child), .confusion tbody td").all_inner_texts()
+    ]
+    assert cells == [count for row in told["confusion"] for count in row]
+    expect(page.locator(".gallery li")).to_have_count(len(told["misread"]))
+    first = told["misread"][0]
+    expect(page.locator(".gallery li").first).to_contain_text(f"{first['label']} → {first['answer']}")
+    assert page.locator(".gallery img").first.evaluate("image => image.naturalWidth") == 28
+    accessible(page)
+
+
+def test_versions_tell_their_size_and_where_they_come_from(page: Page, server: Server) -> None:
+    open_models(page)
+    size = httpx.get(f"{server.url}/models/mnist/versions/1").json()["weights_bytes"]
+    row = page.locator("#versions tr").last
+    expect(row).to_contain_text(f"{round(size / 1000)} kB" if size < 1e6 else f"{size / 1e6:.1f} MB")
+    expect(row).to_contain_text("released")
+    expect(page.locator("#alias")).to_contain_text("production means version 1")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_two_versions_are_compared_on_the_same_drawing_and_the_same_digits(
+    scheme: str, page: Page, server: Server
+) -> None:
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]  # one of two
+    page.set_viewport_size({"width": 360, "height": 740})
+    second = publish(server)
+    draw(page, DIGITS["4"])
+    open_models(page)
+    page.click(f"button[aria-label='What version {second} misreads']")
+    expect(page.locator("#looked-state")).to_contain_text(f"version {second} reads")
+    page.select_option("#looked-other", "1")
+    told = evaluation(server, second, against=1)["against"]
+    titles = page.locator("#misread h4")
+    expect(titles).to_have_count(3)
+    expect(titles.nth(0)).to_contain_text(f"({told['this_alone']:,}")
+    expect(titles.nth(1)).to_contain_text(f"({told['other_alone']:,}")
+    expect(titles.nth(2)).to_contain_text(f"({told['both']:,}")
+    expect(page.locator(".confusion")).to_have_count(2)
+    expect(page.locator(".reading")).to_have_count(2)
+    expect(page.locator(".reading").nth(1)).to_contain_text("version 1")
+    expect(page.locator(".reading .label").nth(1)).to_have_text("4")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    accessible(page)
+
+
+def test_a_version_is_tried_and_the_trial_ends_after_questions(page: Page, server: Server) -> None:
+    second = publish(server)
+    open_models(page)
+    page.select_option("#trial-version", str(second))
+    page.select_option("#trial-mode", "canary")
+    page.select_option("#trial-share", "0.5")
+    page.click("#trial-form button")
+    expect(page.locator("#sure-text")).to_have_text(f"Let version {second} answer 50 % of the requests?")
+    page.click("#sure button[value=no]")
+    assert production(server)["candidate"] is None
+    page.click("#trial-form button")
+    page.click("#sure button[value=yes]")
+    expect(page.locator("#trial-state")).to_contain_text(f"Version {second} answers 50 % of the requests")
+    expect(page.locator("#versions .mark").first).to_have_text("canary 50 %")
+    state = production(server)
+    assert (state["candidate"], state["mode"], state["share"]) == (second, "canary", 0.5)
+    for _ in range(20):
+        httpx.post(f"{server.url}/predict", json={"pixels": [255] * 400 + [0] * 384}).raise_for_status()
+    expect(page.locator("#trial-state")).to_contain_text("both agreed")
+    accessible(page)
+    page.click("#trial-end")
+    page.click("#sure button[value=yes]")
+    expect(page.locator("#trial-state")).to_have_text("No version is on trial.")
+    assert production(server)["candidate"] is None
+
+
+def test_a_trial_that_another_tab_ended_is_seen_to_have_ended(page: Page, server: Server) -> None:
+    second = publish(server)
+    body = {"version": 1, "candidate": second, "mode": "shadow"}
+    httpx.put(f"{server.url}/models/mnist/aliases/production", json=body).raise_for_status()
+    open_models(page)
+    expect(page.locator("#trial-state")).to_contain_text(f"Version {second} reads 100 % of the requests along")
+    httpx.put(f"{server.url}/models/mnist/aliases/production", json={"version": 1}).raise_for_status()
+    expect(page.locator("#trial-state")).to_have_text("No version is on trial.")
+
+
+def test_a_version_without_held_out_digits_says_so(page: Page, server: Server) -> None:
+    other = publish(server, labels=4)
+    open_models(page)
+    page.select_option("#looked-version", str(other))
+    expect(page.locator("#looked-state")).to_have_text("No examples are here that were held out from this version.")
+    expect(page.locator("#misread li")).to_have_count(0)
+    page.select_option("#looked-version", "1")
+    expect(page.locator("#looked-state")).to_contain_text("held-out digits")
