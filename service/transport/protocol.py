@@ -21,10 +21,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.dependencies import Parts
 from service.errors import RequestTooSlow, ServiceError
+from service.transport import refusals
 from service.transport.admission import Admission
 from service.transport.deadlines import SWEEP_SECONDS
 from service.transport.fast_path import FastPath, FastRequest
-from service.transport.refusals import MOST_HEADER_BYTES, as_response, check_headers, reason_of, too_large, turned_away
 from service.transport.scope import http_scope
 
 _LINGER_SECONDS = 1.0
@@ -46,7 +46,7 @@ class Connection(HttpToolsProtocol):
         self._header_bytes = self._newest_bytes = 0
         self._fast: FastRequest | None = None  # the request that is being read, if it is one for the fast path
         self._fast_waits = False  # whether such a request waits for its answer
-        self._turned_away: tuple[bytes, bytes] | None = None  # the answer to it when there is no place left
+        self._refusal: refusals.Answer | None = None  # the answer to it, or that it lives, when all places are taken
         self._postponed: ServiceError | None = None  # the last answer, to be given after those to earlier requests
         self.deadline = self.loop.time() + self._settings.header_seconds - SWEEP_SECONDS
         """When, in the loop's time, the client must have sent what is expected of it."""
@@ -61,12 +61,12 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             pass  # answered as any other request: there is nothing here to upgrade to
         except httptools.HttpParserError as error:
-            self._refuse(reason_of(error))
+            self._refuse(refusals.reason_of(error))
             return
         if self._stage == "headers":
             self._header_bytes += len(data)
-            if self._header_bytes > MOST_HEADER_BYTES:
-                self._refuse(too_large())
+            if self._header_bytes > refusals.MOST_HEADER_BYTES:
+                self._refuse(refusals.too_large())
 
     def on_message_begin(self) -> None:
         """Begin a request; what waits for the fast path is answered first, so that answers keep their order."""
@@ -78,8 +78,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Decide who answers, and let the application begin if it is the one."""
-        if self._header_bytes + self._newest_bytes > MOST_HEADER_BYTES:
-            check_headers(self.headers)
+        if self._header_bytes + self._newest_bytes > refusals.MOST_HEADER_BYTES:
+            refusals.check_headers(self.headers)
         self._stage, self.deadline = "body", self._begun + self._settings.body_seconds - SWEEP_SECONDS
         method, version = self.parser.get_method(), self.parser.get_http_version()
         keep_alive = version != "1.0" and self.parser.should_keep_alive() and not self._draining.is_set()
@@ -87,8 +87,8 @@ class Connection(HttpToolsProtocol):
             if self.url == b"/predict" and method == b"POST":
                 self._fast = self._fast_path.admit(self, self.headers)
             if self._fast is None and self._admission.is_full and not self.expect_100_continue:
-                self._turned_away = turned_away(self._admission, method, self.url, self.headers)
-            if self._fast or self._turned_away:
+                self._refusal = refusals.when_full(self._admission, method, self.url, self.headers)
+            if self._fast or self._refusal:
                 return
         self._begin(method, self.url, self.headers, version, keep_alive=keep_alive)
 
@@ -96,7 +96,7 @@ class Connection(HttpToolsProtocol):
         """Take a piece of the body; of a request that is answered already it is dropped."""
         if self._fast is not None:
             self._fast.body += body
-        elif not self._turned_away and not self.cycle.response_complete:
+        elif not self._refusal and not self.cycle.response_complete:
             self.cycle.body += body
             if len(self.cycle.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
@@ -108,10 +108,10 @@ class Connection(HttpToolsProtocol):
         if self._fast is not None:
             request, self._fast, self._fast_waits = self._fast, None, True
             self._fast_path.take(request)
-        elif self._turned_away:
-            answer, self._turned_away = self._turned_away, None
-            self.reply(*answer, status=503)
-            self._metrics.answered("unknown", "other", 503, self.loop.time() - self._begun)
+        elif self._refusal:
+            answer, self._refusal = self._refusal, None
+            self.reply(answer.head, answer.body, answer.status)
+            self._metrics.answered("unknown", "other", answer.status, self.loop.time() - self._begun)
         elif self.cycle.response_complete:
             self._rest()
         else:
@@ -243,7 +243,7 @@ class Connection(HttpToolsProtocol):
             if self.cycle.response_started:
                 self.transport.close()
                 return
-        self.transport.write(as_response(error))
+        self.transport.write(refusals.as_response(error))
         self.transport.write_eof()
         self._metrics.answered("unknown", "other", error.status, self.loop.time() - self._begun)
         self._stage, self.deadline = "refused", self.loop.time() + _LINGER_SECONDS

@@ -1,6 +1,7 @@
 """What is answered to a client whose bytes are no request: the one error shape, written without an application."""
 
 import logging
+from typing import NamedTuple
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -14,8 +15,16 @@ log = logging.getLogger(__name__)
 
 MOST_HEADER_BYTES = 65_536
 
-Answer = tuple[bytes, bytes]
-"""Lines of headers, and a body."""
+_LIVENESS, _ALIVE = b"/health/live", b'{"live":true}'
+
+
+class Answer(NamedTuple):
+    """A response of the connection itself."""
+
+    status: int
+    head: bytes
+    """Lines of headers, without the last line's end."""
+    body: bytes
 
 
 def too_large() -> HeadersTooLarge:
@@ -40,19 +49,28 @@ def reason_of(error: httptools.HttpParserError) -> ServiceError:
     return MalformedRequest("this is no HTTP request that can be understood")
 
 
-def turned_away(admission: Admission, method: bytes, url: bytes, headers: list[tuple[bytes, bytes]]) -> Answer | None:
-    """Tell a request that there is no place for it, at a tenth of what that costs the application.
+def when_full(admission: Admission, method: bytes, url: bytes, headers: list[tuple[bytes, bytes]]) -> Answer | None:
+    """Answer a request that finds all places taken, at a tenth of what that costs the application.
 
-    None when the application is to answer: those that need no place, and HEAD, whose answers have no body.
+    It is told to come again, or, if it asks for nothing else, that the server lives: a crowd is no reason to restart
+    it. None when the application is to answer: those that need no place, and HEAD, whose answers have no body.
     """
     path = url.partition(b"?")[0].decode("latin-1")
+    request_id = request_id_of(dict(headers).get(b"x-request-id", b""))
+    if method == b"GET" and url == _LIVENESS:
+        return Answer(200, _lines({"content-type": "application/json", "x-request-id": request_id}), _ALIVE)
     if method == b"HEAD" or not admission.concerns(path):
         return None
     error = admission.busy()
-    request_id = request_id_of(dict(headers).get(b"x-request-id", b""))
-    lines = [*error_headers(error).items(), ("content-type", problem_type(path)), ("x-request-id", request_id)]
-    head = b"".join(b"%b: %b\r\n" % header for header in SECURITY) + "\r\n".join(map(": ".join, lines)).encode()
-    return head, problem(error, request_id)
+    fields = {"content-type": problem_type(path), "x-request-id": request_id, **error_headers(error)}
+    return Answer(error.status, _lines(fields), problem(error, request_id))
+
+
+def _lines(fields: dict[str, str]) -> bytes:
+    lines = [b"%b: %b" % header for header in SECURITY] + [
+        f"{name}: {value}".encode() for name, value in fields.items()
+    ]
+    return b"\r\n".join(lines)
 
 
 def as_response(error: ServiceError) -> bytes:

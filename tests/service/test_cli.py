@@ -241,10 +241,10 @@ def test_listening_tells_a_worker_that_is_gone_from_one_that_lives(
 
 
 def test_on_a_terminal_a_job_is_watched_by_a_bar(server: Server) -> None:
-    settings = {"epochs": 2, "layers": [784, 256, 256, 10], "batch_size": 2}
+    settings = {"epochs": 5, "layers": [784, 256, 256, 10], "batch_size": 2}  # still learning once the bar is there
     job = server.submit(settings=settings, promote="never")["id"]
     shown = on_a_terminal("jobs", "watch", job, "--home", str(server.home))
-    assert "2/2" in shown
+    assert "5/5" in shown
     assert "images/s" in shown
     assert "left" in shown
     assert "━" in shown

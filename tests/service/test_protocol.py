@@ -218,12 +218,12 @@ def test_of_a_crowd_those_without_a_place_are_turned_away_at_once_and_may_ask_ag
     monkeypatch.setenv("GLYPHSERVE_MAX_WAITING_REQUESTS", "1")
     sent = request(png(digits.images[0]), "X-Request-ID: mine", target="/predict?top_k=1")
     with running_server(tmp_path / "home", "--no-worker") as server, ExitStack() as stack:
-        crowd = [stack.enter_context(connection(server)) for _ in range(20)]
-        url = httpx.URL(server.url)
-        httpx.get(url.join("/health/live"))
+        *crowd, probe = (stack.enter_context(connection(server)) for _ in range(21))
+        alive = httpx.get(httpx.URL(server.url).join("/health/live"))
         server.process.send_signal(signal.SIGSTOP)  # so that all have come when it looks again
         for connected in crowd:
             connected.sendall(sent)
+        probe.sendall(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         server.process.send_signal(signal.SIGCONT)
         received = [answers(answer(connected))[0] for connected in crowd]
         assert {status for status, _, _ in received} == {200, 503}
@@ -234,6 +234,8 @@ def test_of_a_crowd_those_without_a_place_are_turned_away_at_once_and_may_ask_ag
             assert (headers["content-type"], headers["x-content-type-options"]) == (PROBLEM, "nosniff")
             assert headers["x-request-id"] == body["request_id"] == "mine"
             assert body["code"] == "unavailable"
+        (status, headers, body), *_ = answers(answer(probe))
+        assert (status, body, {*headers}) == (200, alive.json(), {*alive.headers})
         for connected in crowd:
             connected.sendall(sent)
             assert answers(answer(connected))[0][0] == 200
