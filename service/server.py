@@ -20,8 +20,8 @@ from service.transport.deadlines import keep_deadlines
 from service.transport.memory import give_back_large_blocks
 from service.transport.protocol import connection_class
 
-_SWITCH_SECONDS = 0.0005
-"""A thread that loads a model holds the event loop up for no longer than this; Python's own would be ten times that."""
+_SWITCH_SECONDS = 0.0001
+"""A thread that loads a model holds the event loop up for no longer than this; Python waits fifty times that."""
 _READ_SECONDS = 0.05
 """For the event loop to read what had arrived on connections that are about to be closed."""
 

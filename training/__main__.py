@@ -42,7 +42,7 @@ def fit_command(
     progress: Annotated[str, typer.Option(help=f"One of {', '.join(REPORTS)}.")] = "bar",
     resume: Annotated[bool, typer.Option("--resume", help="Keep checkpoints, and go on from the last one.")] = False,
     checkpoint_seconds: Annotated[
-        float, typer.Option(help="Least time from one checkpoint to the next; 0 for one after each epoch.")
+        float, typer.Option(help="Least time between checkpoints, longer where they are large; 0 for one an epoch.")
     ] = 0.0,
     plots: Annotated[bool, typer.Option("--plots", help="Draw pictures into the folder, too.")] = False,
     stop_when_stdin_closes: Annotated[
@@ -66,8 +66,7 @@ def fit_command(
             try:
                 for epoch in experiment.epochs(report.step):
                     if resume and time.monotonic() >= due:
-                        _keep(experiment, checkpoint)
-                        due = time.monotonic() + checkpoint_seconds
+                        due = _keep(experiment, checkpoint, checkpoint_seconds)
                     report.epoch(epoch)
             except KeyboardInterrupt as interrupt:
                 if not isinstance(interrupt, TerminatedError) and experiment.run.history:
@@ -93,11 +92,19 @@ def recipes_command() -> None:
     console().print(table)
 
 
-def _keep(experiment: Experiment, checkpoint: Path) -> None:
+_REST = 50
+"""For so many times as long as writing a checkpoint took none is written: it disturbs who shares the disk."""
+
+
+def _keep(experiment: Experiment, checkpoint: Path, least_seconds: float) -> float:
+    """Write a checkpoint, and tell when the next is due: a large one not before it is a small part of the time."""
+    began = time.monotonic()
     try:
         experiment.checkpoint(checkpoint)
     except OSError as error:  # a full disk: what is learned is still here, and the next checkpoint may have room
         sys.stderr.write(f"no checkpoint of epoch {len(experiment.run.history)}: {error.strerror}\n")
+    ended = time.monotonic()
+    return ended + max(least_seconds, _REST * (ended - began) if least_seconds else 0)
 
 
 def _plot(experiment: Experiment, out: Path) -> None:
