@@ -11,7 +11,7 @@ export function offerTrial(name, state, versions, onChange) {
   const others = versions.filter(({version}) => version !== state?.version);
   offer(byId("trial-version"), others.map(({version}) => [version, `version ${version}`]));
   byId("trial-form").hidden = !state || !others.length;
-  byId("trial-state").textContent = others.length ? "No version is on trial." : "There is no other version to try.";
+  byId("trial-state").textContent = !state ? "A trial needs a version that serves beside it." : others.length ? "No version is on trial." : "There is no other version to try.";
   byId("trial-end").hidden = true;
   return state?.candidate ? show() : undefined;
 }

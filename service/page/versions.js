@@ -1,6 +1,6 @@
 // The versions of the model: how good each is, how each reads the drawing, and which one serves.
 
-import {button, byId, confirmed, element, line, moment, percent, size} from "./elements.js";
+import {button, byId, confirmed, element, line, moment, offer, percent, size} from "./elements.js";
 import {lookAt, offerVersions} from "./misreadings.js";
 import {content, isEmpty} from "./paper.js";
 import {ask, get, send, tell} from "./service.js";
@@ -8,12 +8,12 @@ import {watch} from "./training.js";
 import {offerTrial} from "./trial.js";
 
 const COMPARED = 8;
-let model = "mnist", alias = "production", generation = 0;
+let served = "mnist", model = served, alias = "production", generation = 0;
 
 export async function showServing() {
   try {
     const ready = await get("health/ready");
-    [model, alias] = [ready.model, ready.alias];
+    [served, alias] = [ready.model, ready.alias];
     byId("serving").textContent = `${ready.model} version ${ready.version} serves`;
   } catch (error) {
     byId("serving").textContent = "not ready";
@@ -24,7 +24,10 @@ export async function showServing() {
 export async function open() {
   try {
     await showServing();
-    const {aliases, versions} = await get(`models/${model}`);
+    const {models} = await get("models");
+    offer(byId("model"), models.map((each) => [each.model, each.model]), served);
+    model = byId("model").value;
+    const {aliases, versions} = models.find((each) => each.model === model);
     const state = aliases.find((each) => each.alias === alias);
     generation = state?.generation ?? 0;
     byId("alias").replaceChildren(...(aliases.length ? aliases.map(meaning) : [element("li", {}, "No alias means any version.")]));
@@ -95,3 +98,4 @@ function promote(version) {
 
 byId("rollback").addEventListener("click", () =>
   change("Go back to the version that served before?", "POST", `models/${model}/aliases/${alias}/rollback`, {reason: "rolled back on the page"}));
+byId("model").addEventListener("change", open);

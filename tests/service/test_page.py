@@ -1,5 +1,6 @@
 """The page in a real browser: what a person does with it, on a laptop and on a phone."""
 
+import re
 from pathlib import Path
 
 import httpx
@@ -71,6 +72,22 @@ def test_a_training_is_started_and_watched_to_its_end(page: Page) -> None:
     assert len(points.split()) == 4
     expect(page.locator("#jobs tr").first).to_contain_text("starter")
     accessible(page)
+
+
+def test_the_curves_move_while_it_trains_until_it_is_cancelled(page: Page) -> None:
+    page.click("nav a[href='#train']")
+    page.select_option("#recipe", "starter")
+    page.fill("#epochs", "1000")
+    page.click("#train-form > button")
+    curve = page.locator("#losses polyline.training")
+    expect(page.locator("#job-state")).to_contain_text(re.compile(r"running, epoch \d+ of 1000.* left"), timeout=60_000)
+    expect(curve).to_have_attribute("points", re.compile(r"^(\S+ ){2}"))
+    before = len((curve.get_attribute("points") or "").split())
+    expect(curve).to_have_attribute("points", re.compile(rf"^(\S+ ){{{before}}}"))
+    page.click("#cancel")
+    expect(page.locator("#job-state")).to_contain_text("cancelled", timeout=30_000)
+    expect(page.locator("#cancel")).to_be_hidden()
+    expect(page.locator("#jobs tr").first).to_contain_text("cancelled")
 
 
 def test_an_impossible_training_is_refused_in_a_sentence(page: Page) -> None:

@@ -14,13 +14,13 @@ pytest.importorskip("playwright", reason="the page is tested where Playwright is
 from playwright.sync_api import Page, expect  # noqa: E402 -- after the skip
 
 
-def publish(server: Server, **kind: int) -> int:
+def publish(server: Server, model: str = "mnist", **kind: int) -> int:
     from service.models.registry import Registry
     from service.models.store import open_store
     from service.settings import Settings
 
     store = open_store(Settings(home=server.home).store_location)
-    return Registry(store).publish("mnist", *half_trained(**kind)).version
+    return Registry(store).publish(model, *half_trained(**kind)).version
 
 
 def evaluation(server: Server, version: int, **query: int) -> Any:
@@ -130,3 +130,20 @@ def test_a_version_without_held_out_digits_says_so(page: Page, server: Server) -
     expect(page.locator("#misread li")).to_have_count(0)
     page.select_option("#looked-version", "1")
     expect(page.locator("#looked-state")).to_contain_text("held-out digits")
+
+
+def test_another_model_than_the_serving_one_can_be_looked_at(page: Page, server: Server) -> None:
+    publish(server, "odd")
+    open_models(page)
+    expect(page.locator("#model")).to_have_value("mnist")
+    page.select_option("#model", "odd")
+    expect(page.locator("#versions tr")).to_have_count(1)
+    expect(page.locator("#alias")).to_have_text("No alias means any version.")
+    expect(page.locator("#trial-state")).to_have_text("A trial needs a version that serves beside it.")
+    expect(page.locator("#looked-state")).to_contain_text("version 1 reads")
+    accessible(page)
+    page.click("button[aria-label='Let version 1 serve']")
+    page.click("#sure button[value=yes]")
+    expect(page.locator("#alias")).to_contain_text("production means version 1")
+    expect(page.locator("#trial-state")).to_have_text("There is no other version to try.")
+    expect(page.locator("#serving")).to_have_text("mnist version 1 serves")
