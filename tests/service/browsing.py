@@ -36,7 +36,7 @@ DIGITS: dict[str, list[Points]] = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: while Playwright is there, no other event loop can run
 def browser() -> Iterator["Browser"]:
     driver = pytest.importorskip("playwright.sync_api", reason="the page is tested with the extra `browser`")
     program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
