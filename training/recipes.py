@@ -5,7 +5,7 @@ from training.fit_config import FitConfig
 from training.network import MLPConfig
 from training.preprocess import InputForm
 from training.recipe import DataConfig, Published, Recipe
-from training.released_recipes import RELEASED
+from training.released_recipes import HANDS_AND_PENS, HELD_OUT, RELEASED
 
 
 def get(name: str) -> Recipe:
@@ -46,9 +46,9 @@ OWN = (
             learning_rate=0.002,
             schedule="cosine",
             weight_decay=0.01,
-            validation_share=0.1,
+            validation_share=HELD_OUT,
         ),
-        data=DataConfig(data="mnist", extra_share=0.04),
+        data=DataConfig(data="mnist", extra_share=0.04, augment="handwriting", augment_options=HANDS_AND_PENS),
         continues=True,
     ),
     Recipe(
