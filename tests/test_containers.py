@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.composing import Composed, engine_answers
+from tests.composing import Composed, docker, engine_answers
 from tests.service.conftest import png, wait_until
 from training import Dataset
 from training.data import open_source
 
+IMAGE, BASE = "glyphserve:latest", "python:3.11-slim"
 URL = "http://127.0.0.1:8000"
 
 pytestmark = pytest.mark.docker
@@ -82,3 +83,30 @@ def test_it_stops_in_time_with_code_0(composed: httpx.Client) -> None:
     assert one.inspected("glyphserve", "{{.State.ExitCode}}") == "0"
     one.run("start")
     wait_until(lambda: is_ready(composed), "the started container")
+
+
+def test_it_predicts_and_trains_as_any_user_without_the_systems_programs(composed: httpx.Client) -> None:
+    assert composed.get("/health/live").status_code == 200  # the image is built
+    options = ["--user", "54321:54321", "--read-only", "--tmpfs", "/tmp", "--tmpfs", "/usr/bin", "--cap-drop", "ALL"]  # noqa: S108
+    options += ["--publish", "127.0.0.1::8000", "--detach", "--init"]
+    name = docker("run", *options, IMAGE).stdout.decode().strip()
+    try:
+        address = docker("port", name, "8000").stdout.decode().split()[0]
+        with httpx.Client(base_url=f"http://{address}", timeout=20) as client:
+            wait_until(lambda: is_ready(client), "the container of another user")
+            body = {"settings": {"epochs": 1}, "promote": "never"}
+            job = wait_until(
+                lambda: a.json() if (a := client.post("/train", json=body)).status_code == 202 else None, "a job"
+            )
+            path = f"/train/{job['id']}"
+            done = wait_until(lambda: j if (j := client.get(path).json())["finished"] else None, "its end")
+            assert done["state"] == "succeeded", json.dumps(done)
+        assert docker("exec", name, "sh", "-c", "true", check=False).returncode != 0
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def test_the_image_weighs_little_more_than_its_base(composed: httpx.Client) -> None:
+    assert composed.get("/health/live").status_code == 200
+    sizes = [int(docker("image", "inspect", "--format", "{{.Size}}", name).stdout) for name in (IMAGE, BASE)]
+    assert sizes[0] - sizes[1] <= 180e6
