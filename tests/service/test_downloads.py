@@ -79,3 +79,20 @@ def test_released_models_bring_their_files(store: Store, tmp_path: Path, monkeyp
     adopt_released(registry, "production")
     assert registry.files("odd", 1) == ["card.md"]
     assert registry.file("odd", 1, "card.md") == b"# Odd"
+
+
+def test_a_new_store_gets_the_newest_release_alone_as_its_first_version(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for release in (2, 9, 10):
+        folder = tmp_path / "released" / "odd" / str(release)
+        folder.mkdir(parents=True)
+        weights, details = half_trained(seed=release)
+        (folder / "weights.npz").write_bytes(weights)
+        (folder / "manifest.json").write_text(json.dumps(details))
+    monkeypatch.setattr("service.models.released.released_models", lambda: tmp_path / "released")
+    registry = Registry(store)
+    adopt_released(registry, "production")
+    (only,) = registry.versions("odd")
+    assert (only.version, only.weights_sha256) == (1, details["weights_sha256"])
+    assert registry.alias("odd", "production").version == 1
