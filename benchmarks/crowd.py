@@ -105,7 +105,10 @@ async def run(port: int, options: argparse.Namespace) -> bool:
     )
     print(f"  {dict(crowd.outcomes)}")
     print(f"  p50 {percentile(crowd.seconds, 0.5):.0f} ms, p99 {percentile(crowd.seconds):.0f} ms")
-    print(f"  liveness: asked {len(live)} times, p99 {percentile(live):.1f} ms")
+    print(
+        f"  liveness: asked {len(live)} times, p50 {percentile(live, 0.5):.1f} ms, p95 {percentile(live, 0.95):.1f}, "
+        f"p99 {percentile(live):.1f}, most {1e3 * max(live):.1f}"
+    )
     calm, busy = Crowd(port), Crowd(port)
     await calm.run(8, LAST_SECONDS)
     sockets = asyncio.gather(*(slow_socket(port, SLOW[n % len(SLOW)]) for n in range(options.clients)))
