@@ -28,7 +28,7 @@ class ForeignSet(NamedTuple):
 def foreign_sets() -> Iterator[ForeignSet]:
     """Give the sets that can be had here."""
     try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # it brings no types
+        from sklearn.datasets import load_digits
     except ModuleNotFoundError:
         pass
     else:
