@@ -158,8 +158,9 @@ async def errors(module, client):
 async def statistics(client):
     counts = []
     for arguments in ((), (MODEL,), (MODEL, "1")):
-        (stats,) = (await client.get_inference_statistics(*arguments))["model_stats"]
-        assert (stats["name"], stats["version"]) == (MODEL, "1")
+        found = (await client.get_inference_statistics(*arguments))["model_stats"]
+        (stats,) = (each for each in found if (each["name"], each["version"]) == (MODEL, "1"))
+        assert not arguments or len(found) == 1
         counts.append(stats["inference_stats"]["success"]["count"])
         assert stats["inference_stats"]["fail"]["count"] > 0
     assert counts[0] == counts[1] == counts[2] > 10
