@@ -69,10 +69,8 @@ def fit_command(
                         due = _keep(experiment, checkpoint, checkpoint_seconds)
                     report.epoch(epoch)
             except KeyboardInterrupt as interrupt:
-                if not isinstance(interrupt, TerminatedError) and experiment.run.history:
-                    experiment.keep_best()
-                    experiment.save(out)
-                    sys.stderr.write(f"interrupted; the best weights so far are in {out}\n")
+                if not isinstance(interrupt, TerminatedError):
+                    _keep_interrupted(experiment, out)
                 raise
             manifest = experiment.save(out)
         if plots:
@@ -90,6 +88,15 @@ def recipes_command() -> None:
     for recipe in recipes.RECIPES.values():
         table.add_row(f"[bold]{recipe.name}[/]", recipe.description)
     console().print(table)
+
+
+def _keep_interrupted(experiment: Experiment, out: Path) -> None:
+    if not experiment.run.history:
+        sys.stderr.write("interrupted in the first epoch: nothing was kept\n")
+        return
+    experiment.keep_best()
+    experiment.save(out)
+    sys.stderr.write(f"interrupted; the best weights so far are in {out}\n")
 
 
 _REST = 50

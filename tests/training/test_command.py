@@ -84,13 +84,13 @@ def test_a_run_ends_at_once_when_told_to_or_when_its_starter_is_gone(way: str, t
         assert process.stdout is not None
         assert process.stdin is not None
         assert b"start" in process.stdout.readline()
-        assert b"epoch" in process.stdout.readline()
+        assert b"epoch" in process.stdout.readline()  # of the epoch, or within it
         if way == "close":
             process.stdin.close()
         else:
             process.send_signal(signal.SIGTERM if way == "terminate" else signal.SIGINT)
         process.stdout.read()
-        assert process.wait(timeout=10) == 130
+        assert process.wait(timeout=60) == 130
 
 
 def test_recipes_are_listed() -> None:
@@ -103,18 +103,36 @@ def test_an_interrupted_run_keeps_its_weights_and_a_resumed_one_goes_on(tmp_path
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        for _ in range(4):
-            process.stdout.readline()
+        epochs = 0
+        while epochs < 3:  # on a slow machine there are lines within an epoch, too
+            epochs += json.loads(process.stdout.readline())["event"] == "epoch"
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 130
+        assert process.wait(timeout=60) == 130
         assert b"interrupted; the best weights so far" in process.stderr.read()
     done = json.loads((tmp_path / "manifest.json").read_text())["metrics"]["epochs"]
-    assert done >= 2
+    assert done >= 3
     more = ["fit", "--set", f"epochs={done + 2}", "--set", "schedule=constant", "--set", "keep_best=true", "--resume"]
     resumed = run(*more, "--progress", "jsonl", "--out", str(tmp_path))
     events = [json.loads(line) for line in resumed.stdout.splitlines()]
-    assert [event["epoch"] for event in events if event["event"] == "epoch"][-1] == done + 2
-    assert len(events) <= 2 + 3
+    # The interrupt may fall between an epoch and its checkpoint: that epoch is then learned again.
+    assert [event["epoch"] for event in events if event["event"] == "epoch"][-2:] == [done + 1, done + 2]
+    assert len([event for event in events if event["event"] == "epoch"]) <= 3
+
+
+def test_a_run_interrupted_in_its_first_epoch_says_that_nothing_was_kept(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training", "fit", "--set", "layers=784,2048,2048,10", "--set", "data=starter"]
+    command += ["--set", "steps_per_epoch=1000000", "--set", "replacement=true", "--progress", "jsonl"]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["event"] == "start"
+        assert json.loads(process.stdout.readline())["event"] == "progress"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        assert process.stderr.read() == b"interrupted in the first epoch: nothing was kept\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_gradcheck_says_that_backpropagation_is_right() -> None:
