@@ -35,7 +35,7 @@ class S3Server:
         while True:
             request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{BUCKET}", method="PUT")
             try:
-                urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 -- our own server
+                urllib.request.urlopen(request, timeout=60).close()  # noqa: S310 -- our own server
                 return
             except urllib.error.URLError:
                 assert time.monotonic() < deadline

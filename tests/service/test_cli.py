@@ -151,7 +151,7 @@ def test_a_training_in_the_foreground_is_interrupted_without_a_trace(tmp_path: P
             os.killpg(training.pid, number)
         else:
             training.send_signal(number)
-        _, errors = training.communicate(timeout=10)
+        _, errors = training.communicate(timeout=60)
         assert training.returncode == 130
     assert errors == "interrupted; nothing was published\n"
     assert not Path(f"/proc/{child}").exists()

@@ -143,7 +143,7 @@ def test_requests_that_are_no_http_are_answered_with_400(server: Server) -> None
     import socket
 
     address = httpx.URL(server.url)
-    with socket.create_connection((address.host, address.port or 80), timeout=5) as connection:
+    with socket.create_connection((address.host, address.port or 80), timeout=60) as connection:
         connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         assert b"400" in connection.recv(1000)
 

@@ -31,7 +31,7 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @contextmanager
 def connection(server: Server) -> Iterator[socket.socket]:
     url = httpx.URL(server.url)
-    with socket.create_connection((url.host, url.port or 80), timeout=10) as connected:
+    with socket.create_connection((url.host, url.port or 80), timeout=60) as connected:
         yield connected
 
 

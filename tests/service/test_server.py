@@ -60,7 +60,7 @@ def test_fifty_megabytes_are_refused_without_being_held_and_the_client_gets_the_
 
 def test_a_client_that_asks_before_it_sends_is_refused_before_it_has_sent_anything(server: Server) -> None:
     url = httpx.URL(server.url)
-    with socket.create_connection((url.host, url.port or 80), timeout=10) as connection:
+    with socket.create_connection((url.host, url.port or 80), timeout=60) as connection:
         connection.sendall(
             b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
             b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % LARGE

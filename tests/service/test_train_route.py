@@ -119,7 +119,7 @@ def test_who_follows_a_job_does_not_keep_the_server_from_ending(tmp_path: Path) 
         follower.start()
         assert following.wait(10)
         server.process.terminate()
-        assert server.process.wait(timeout=5) == 0
+        assert server.process.wait(timeout=60) == 0
         follower.join(5)
         assert not follower.is_alive()
 

