@@ -65,6 +65,12 @@ class Fleet(Composed):
     def wait_for_restart(self, service: str) -> None:
         wait_until(lambda: int(self.inspected(service, "{{.RestartCount}}")) > 0, "the restart")
 
+    def measured(self, query: str) -> bool:
+        """Tell whether Prometheus has a number for a query."""
+        answer = self.prometheus.get("/api/v1/query", params={"query": query})
+        assert answer.status_code == 200, f"{query}: {answer.text}"
+        return any(series["value"][1] != "NaN" for series in answer.json()["data"]["result"])
+
     def close(self) -> None:
         for client in (self.http, self.prometheus, *self.replicas):
             client.close()

@@ -5,18 +5,23 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.composing import ROOT, can_be_had, docker, engine_answers
 from tests.fleet import PRESENT, PREVIOUS, Fleet, Load, tell
-from tests.service.conftest import png, wait_until
+from tests.monitoring import queries
+from tests.service.conftest import PATIENCE_SECONDS, png, wait_until
 from tests.service.processes import QUICK
+from training import Dataset
+from training.data import open_source
 
 pytestmark = pytest.mark.docker
 
 REPLICAS, WORKERS = ("api-1", "api-2", "api-3"), ("worker-1", "worker-2")
+SENT = 12
 SERVICES = (*REPLICAS, *WORKERS, "proxy", "database", "prometheus")
 KILL = """
 import os, signal
@@ -45,6 +50,11 @@ def build_previous() -> str:
     source = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
     docker("build", "--tag", PREVIOUS, "-", given=source)
     return commit[:12]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return open_source("starter").train
 
 
 @pytest.fixture(scope="module")
@@ -101,16 +111,36 @@ def test_no_request_fails_while_replicas_are_killed_and_restarted(fleet: Fleet) 
     assert set(load.outcomes) == {"right"}
 
 
-def test_jobs_go_to_both_workers(fleet: Fleet) -> None:
-    body = {"recipe": "starter", "settings": QUICK, "promote": "never"}
-    jobs = [fleet.http.post("/train", json=body).json() for _ in range(4)]
-    ended = [fleet.finished(job) for job in jobs]
-    assert [job["state"] for job in ended] == ["succeeded"] * 4, ended
-    logs = {worker: docker("logs", fleet.container(worker)).stderr.decode() for worker in WORKERS}
-    done = {worker: {job["id"] for job in jobs if job["id"] in log} for worker, log in logs.items()}
-    tell(f"4 jobs: {', '.join(f'{worker} did {len(ids)}' for worker, ids in done.items())}")
-    assert all(done.values()), logs
+def test_samples_sent_to_the_proxy_are_known_to_all_replicas(fleet: Fleet, digits: Dataset) -> None:
+    for row in range(SENT):
+        body = {"pixels": digits.images[row].tolist(), "label": str(digits.labels[row])}
+        assert fleet.http.post("/samples", json=body).status_code == 201
+    listed = [replica.get("/samples", params={"limit": SENT}).json() for replica in fleet.replicas]
+    assert listed[0]["count"] == SENT
+    assert listed[1:] == listed[:1] * 2
+    exports = [replica.get("/samples/export").content for replica in fleet.replicas]
+    assert len(exports[0]) > 0
+    assert set(exports) == {exports[0]}
+
+
+def test_jobs_go_to_both_workers_which_learn_from_the_same_samples(fleet: Fleet) -> None:
+    body = {"recipe": "starter", "settings": QUICK, "promote": "never", "include_samples": True}
+    ended: list[dict[str, Any]] = []
+    done: dict[str, set[str]] = {}
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (done and all(done.values())):  # who is quick may find more than its share
+        assert time.monotonic() < deadline, done
+        jobs = [fleet.http.post("/train", json=body).json() for _ in range(4)]
+        ended += [fleet.finished(job) for job in jobs]
+        logs = {worker: docker("logs", fleet.container(worker)).stderr.decode() for worker in WORKERS}
+        done = {worker: {job["id"] for job in ended if job["id"] in log} for worker, log in logs.items()}
+    tell(f"{len(ended)} jobs: {', '.join(f'{worker} did {len(ids)}' for worker, ids in done.items())}")
+    assert {job["state"] for job in ended} == {"succeeded"}, ended
     assert not set.intersection(*done.values())
+    made = [fleet.http.get(f"/models/mnist/versions/{job['version']}").json()["manifest"] for job in ended]
+    learned = [manifest["data"]["extra"] for manifest in made]
+    assert learned[0]["examples"] + learned[0]["held_out_examples"] == SENT
+    assert all(extra == learned[0] for extra in learned)
 
 
 def test_a_promotion_is_seen_by_all_replicas_within_two_seconds(fleet: Fleet) -> None:
@@ -154,6 +184,28 @@ def test_prometheus_asks_every_replica_and_knows_the_alerts(fleet: Fleet) -> Non
     rules = fleet.prometheus.get("/api/v1/rules").json()["data"]["groups"][0]["rules"]
     assert {rule["health"] for rule in rules} <= {"ok", "unknown"}  # unknown: not evaluated yet
     assert "GlyphserveDown" in {rule["name"] for rule in rules}
+
+
+def test_every_query_of_the_dashboard_has_data(fleet: Fleet) -> None:
+    """A crowd with a candidate on trial, pictures that cannot be read, and addresses that do not exist."""
+    body = {"version": 1, "candidate": 2}
+    assert fleet.http.put("/models/mnist/aliases/production", json=body).status_code == 200
+
+    def without_data() -> list[str]:
+        assert fleet.http.post("/predict", content=b"none", headers={"Content-Type": "image/png"}).status_code >= 400
+        assert fleet.http.get("/nowhere").status_code == 404
+        return [f"{title}: {query}" for title, query in queries() if not fleet.measured(query)]
+
+    with Load(fleet.port):
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while missing := without_data():
+            assert time.monotonic() < deadline, missing
+            time.sleep(1)  # until the next scrape
+    tell(f"all {len(list(queries()))} queries of the dashboard have data")
+    instances = fleet.prometheus.get(
+        "/api/v1/label/instance/values", params={"match[]": "glyphserve_requests_in_flight"}
+    )
+    assert instances.json()["data"] == [f"{replica}:8000" for replica in REPLICAS]
 
 
 @pytest.mark.parametrize("service", SERVICES)
