@@ -22,10 +22,13 @@ def release_command(
     run: Annotated[Path, typer.Argument(help="The folder of a finished `fit`.")],
     model: ModelArgument,
     half: Annotated[bool, typer.Option("--half", help="Store the weights as float16.")] = False,
+    other: Annotated[
+        list[Path] | None, typer.Option(help="A run with another seed, to be told of; it must not be better.")
+    ] = None,
 ) -> None:
     """Make a released model of a run: calibrated on what it held out, measured, with card and pictures."""
     with errors():
-        made = release(run, model, half=half)
+        made = release(run, model, half=half, others=other or ())
         figures = write_card(made, history_of(run, made.network))
     typer.echo(figures_text(figures))
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from training import evaluate, load
 from training.cards.damages import DAMAGES
 from training.cards.figures import open_released
+from training.cards.seeds import compared
 from training.data import open_source
+from training.errors import ConfigError
 from training.export import write_npz
 from training.preprocess import InputForm
 
@@ -40,7 +43,8 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_becomes_a_calibrated_model_with_a_card_that_evaluate_repeats(fitted: Path) -> None:
     folder = fitted.parent / "odd" / "1"
-    released = run("release", str(fitted), str(folder), "--half")
+    worse = another(fitted, fitted.parent / "worse", validation_accuracy=0.125)
+    released = run("release", str(fitted), str(folder), "--half", "--other", str(worse))
     assert released.returncode == 0, released.stderr
     manifest, network = json.loads((folder / "manifest.json").read_text()), load(folder / "weights.npz")
     temperature = manifest["calibration"]["temperature"]
@@ -51,6 +55,8 @@ def test_a_run_becomes_a_calibrated_model_with_a_card_that_evaluate_repeats(fitt
     assert manifest["metrics"]["test_accuracy"] == judged.accuracy
     text = (folder / "card.md").read_text()
     assert text.startswith("# odd, version 1\n")
+    assert "2 seeds were trained" in text
+    assert "| 1 | 12.50% |" in text
     for picture in ("accuracy", "confusion", "first_layer", "loss", "misread", "robustness"):
         assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
         assert f"]({picture}.png)" in text
@@ -80,6 +86,42 @@ def test_what_is_no_model_is_refused(fitted: Path, tmp_path: Path) -> None:
     refused = run("release", str(tmp_path), str(tmp_path / "model"))
     assert refused.returncode == 2
     assert "needs validation examples" in refused.stderr
+
+
+def another(fitted: Path, folder: Path, *, seed: int = 1, **changes: Any) -> Path:
+    """Write a manifest as if the run had been made with another seed, and had other figures or settings."""
+    manifest = json.loads((fitted / "manifest.json").read_text())
+    for name, value in changes.items():
+        manifest["settings" if name in manifest["settings"] else "metrics"][name] = value
+    manifest["settings"]["seed"] = manifest["seed"] = seed
+    folder.mkdir()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_only_the_best_seed_on_held_out_examples_may_be_released(fitted: Path, tmp_path: Path) -> None:
+    mine = json.loads((fitted / "manifest.json").read_text())
+    accuracy, loss = mine["metrics"]["validation_accuracy"], mine["metrics"]["validation_loss"]
+    worse = another(fitted, tmp_path / "worse", seed=7, validation_accuracy=accuracy - 0.01, test_accuracy=1.0)
+    surer = another(fitted, tmp_path / "surer", seed=2, validation_loss=loss - 0.01, test_accuracy=0.5)
+    assert [row["seed"] for row in compared(mine, [worse])] == [0, 7]
+    with pytest.raises(ConfigError, match="surer is better on the held-out examples"):
+        compared(mine, [worse, surer])
+    theirs = json.loads((surer / "manifest.json").read_text())
+    rows = compared(theirs, [worse, fitted])
+    assert [(row["seed"], row["test_accuracy"]) for row in rows] == [
+        (0, None),  # a run without test examples
+        (2, 0.5),
+        (7, 1.0),
+    ]
+
+
+def test_runs_that_cannot_be_compared_are_refused(fitted: Path, tmp_path: Path) -> None:
+    shorter = another(fitted, tmp_path / "shorter", epochs=29)
+    mine = json.loads((fitted / "manifest.json").read_text())
+    for folder, complaint in ((shorter, "other settings"), (fitted, "has seed 0"), (tmp_path, "no folder")):
+        with pytest.raises(ConfigError, match=complaint):
+            compared(mine, [folder])
 
 
 @pytest.mark.parametrize("name", DAMAGES)

@@ -1,6 +1,7 @@
 """From a run's folder to a released model: calibrated, stored small, described, and only then measured."""
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from training.calibration import fitted_temperature, fold, threshold_for
 from training.callbacks import Epoch
 from training.cards.figures import Released, measure, open_released
+from training.cards.seeds import compared
 from training.cards.text import card
 from training.checkpoint import load_checkpoint
 from training.errors import ConfigError
@@ -23,32 +25,38 @@ RISK = 0.001
 """Of the answers that are not refused, so many may be wrong."""
 
 
-def release(run: Path, folder: Path, *, half: bool = False) -> Released:
+def release(run: Path, folder: Path, *, half: bool = False, others: Sequence[Path] = ()) -> Released:
     """Calibrate a run's network on its validation examples and store it with its manifest, as float16 if asked.
 
-    Raises ConfigError for a run without validation examples, or whose network has no softmax.
+    `others` are runs of the same recipe with other seeds, whose figures the manifest is to tell. Raises ConfigError
+    for a run without validation examples, or whose network has no softmax, and what `compared` raises.
     """
     model = open_released(run)
     held_out = model.splits.validation
     if held_out is None:
         raise ConfigError("calibrating needs validation examples", field="validation_share")
+    seeds = {"seeds": compared(model.manifest, others)} if others else {}
     network, features = model.network, model.network.config.input.features(held_out.images)
     temperature = fitted_temperature(network.forward(features)[0], held_out.labels)
     fold(network, temperature)
     content = to_bytes(network, np.float16 if half else np.float32)
     stored = load(content)
-    manifest = model.manifest | {
-        "calibration": {
-            "temperature": round(temperature, 4),
-            "folded": True,
-            "examples": len(held_out),
-            "stored_as": "float16" if half else "float32",
-        },
-        "abstain": {"below": threshold_for(stored.predict(features), held_out.labels, RISK), "risk": RISK},
-        "temperature": 1.0,
-        "preprocessing": fingerprint(network.config.input),
-        "weights_sha256": sha256(content).hexdigest(),
-    }
+    manifest = (
+        model.manifest
+        | seeds
+        | {
+            "calibration": {
+                "temperature": round(temperature, 4),
+                "folded": True,
+                "examples": len(held_out),
+                "stored_as": "float16" if half else "float32",
+            },
+            "abstain": {"below": threshold_for(stored.predict(features), held_out.labels, RISK), "risk": RISK},
+            "temperature": 1.0,
+            "preprocessing": fingerprint(network.config.input),
+            "weights_sha256": sha256(content).hexdigest(),
+        }
+    )
     judged = evaluate(stored, model.test)
     manifest["metrics"] = model.manifest["metrics"] | {
         "training_seconds": round(sum(epoch.seconds for epoch in history_of(run, model.network)), 1),

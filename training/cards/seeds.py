@@ -1,0 +1,53 @@
+"""Several runs of one recipe that differ by their seed: what each came to, and which of them may be released."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from training.errors import ConfigError
+
+
+def compared(manifest: dict[str, Any], others: Sequence[Path]) -> list[dict[str, Any]]:
+    """List seed and figures of a run and of the other runs of its recipe, in folders, by seed.
+
+    `test_accuracy` is None where there were no test examples.
+
+    Raises ConfigError for a folder without a finished run, a run by other settings, a seed that is there twice, and
+    when another of them is better on the examples that were held out: that one should be released. Nobody asks which
+    is better on the test examples.
+    """
+    best, rows = _row(manifest), [_row(manifest)]
+    for folder in others:
+        try:
+            other = json.loads((folder / "manifest.json").read_bytes())
+            row = _row(other)
+        except (OSError, ValueError, KeyError) as error:
+            raise ConfigError(f"{folder} is no folder of a finished run: {error}", field="other") from error
+        if _but_seed(other) != _but_seed(manifest):
+            raise ConfigError(f"{folder} was made by other settings", field="other")
+        if any(row["seed"] == known["seed"] for known in rows):
+            raise ConfigError(f"{folder} has seed {row['seed']}, as another has", field="other")
+        if _rank(row) > _rank(best):
+            raise ConfigError(
+                f"{folder} is better on the held-out examples "
+                f"({row['validation_accuracy']:.2%} of them against {best['validation_accuracy']:.2%}): release that",
+                field="other",
+            )
+        rows.append(row)
+    return sorted(rows, key=lambda row: int(row["seed"]))
+
+
+def _row(manifest: dict[str, Any]) -> dict[str, Any]:
+    metrics = manifest["metrics"]
+    judged = {figure: metrics[figure] for figure in ("validation_accuracy", "validation_loss")}
+    return {"seed": manifest["seed"]} | judged | {"test_accuracy": metrics.get("test_accuracy")}
+
+
+def _but_seed(manifest: dict[str, Any]) -> dict[str, Any]:
+    settings = {name: value for name, value in manifest["settings"].items() if name != "seed"}
+    return settings | {"data": manifest["data"]["fingerprint"]}
+
+
+def _rank(row: dict[str, Any]) -> tuple[float, float]:
+    return row["validation_accuracy"], -row["validation_loss"]
