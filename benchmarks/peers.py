@@ -221,13 +221,22 @@ def keras(layers: Layers, threads: int, seed: int) -> Contestant:  # noqa: ARG00
 
 
 def sprint(layers: Layers, threads: int, seed: int) -> Contestant:  # noqa: ARG001 -- one type for the table
-    """Train with this project's recipe for 98 %: all its epochs count as one."""
+    """Train with this project's recipe for 98 %, its own network: all its epochs count as one."""
+    import numpy as np
+
     from training import MLP, fit, recipes
 
     x, y = examples()
-    recipe = recipes.get("sprint").replace(layers=layers, seed=seed)
+    recipe = recipes.get("sprint").replace(seed=seed)
     network = MLP(recipe.network, seed)
-    return Contestant(lambda: fit(network, x, y, recipe.fit), lambda rows: network.predict(rows).argmax(axis=1))
+
+    def seen(rows: Any) -> Any:
+        return recipe.network.input.features(np.rint(rows * 255).astype(np.uint8).reshape(-1, 28, 28))
+
+    features = seen(x)
+    return Contestant(
+        lambda: fit(network, features, y, recipe.fit), lambda rows: network.predict(seen(rows)).argmax(axis=1)
+    )
 
 
 ENTRIES: dict[str, tuple[Callable[[Layers, int, int], Contestant], str]] = {

@@ -54,7 +54,7 @@ def _read_file(path: Path) -> bytes:
 
 def to_bytes(network: MLP, dtype: type = np.float32) -> bytes:
     """Give the content of a weights file; `dtype` float16 halves it."""
-    config = asdict(network.config)
+    config = asdict(network.config) | {"input": network.config.input.described()}
     header = {
         "format": FORMAT,
         "version": VERSION,

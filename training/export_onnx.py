@@ -6,7 +6,6 @@ after the output activation, for any n. How pictures become features is in the m
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,7 +61,7 @@ def to_onnx(network: MLP, labels: Sequence[str] = ()) -> bytes:
         ir_version=IR_VERSION,
     )
     form = network.config.input
-    metadata = {"input": asdict(form), "preprocessing": fingerprint(form), "labels": list(labels)}
+    metadata = {"input": form.described(), "preprocessing": fingerprint(form), "labels": list(labels)}
     helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)

@@ -56,8 +56,11 @@ class MLPConfig:
         _named("initializer", self.initializer, INITIALIZERS)
         if isinstance(self.dropout, bool | str) or not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must be at least 0 and below 1, not {self.dropout}", field="dropout")
-        if not (1 <= self.input.side <= SIDE and (SIDE - self.input.side) % 2 == 0):
+        side, block = self.input.side, self.input.block
+        if not (1 <= side <= SIDE and (SIDE - side) % 2 == 0):
             raise ConfigError(f"the input's side must be an even number of pixels up to {SIDE}", field="input")
+        if not (isinstance(block, int) and 1 <= block <= side and side % block == 0):
+            raise ConfigError(f"the input's block must divide its side, {side} pixels, not {block}", field="input")
         if parameter_count(self) > MAX_PARAMETERS:
             raise ConfigError(f"layers {self.layers} make more than {MAX_PARAMETERS:,} parameters", field="layers")
 

@@ -115,7 +115,7 @@ def first_layer(network: MLP, *, units: int = 64) -> Figure:
     The units are those with the largest weights; blue pulls down, red pushes up.
     """
     weight = next(layer.weight for layer in network.layers if isinstance(layer, Dense))
-    side = network.config.input.side
+    side = network.config.input.width
     strongest = np.argsort(-np.abs(weight).sum(axis=0), kind="stable")[:units]
     columns = min(len(strongest), max(1, round(len(strongest) ** 0.5)))
     rows = -(-len(strongest) // columns)

@@ -100,10 +100,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check that the three fit each other, as far as that can be told without data."""
-        pixels = self.network.input.side**2
-        if self.network.layers[0] != pixels:
+        inputs = self.network.input.width**2
+        if self.network.layers[0] != inputs:
             raise ConfigError(
-                f"the first of layers must be {pixels}, one for each pixel that the network sees, "
+                f"the first of layers must be {inputs}, one for each pixel (or block of them) that the network sees, "
                 f"not {self.network.layers[0]}",
                 field="layers",
             )
@@ -112,7 +112,10 @@ class Recipe:
     def make_augment(self) -> Augment | None:
         """Build the deformation for what the network sees. Raises ConfigError for an unknown one."""
         form = self.network.input
-        return make_augment(self.data.augment, self.data.augment_options, form.side, form.low)
+        augment = make_augment(self.data.augment, self.data.augment_options, form.side, form.low)
+        if augment and form.block > 1:
+            raise ConfigError("deformations move single pixels: the input's block must be 1", field="augment")
+        return augment
 
     def replace(self, **settings: Any) -> "Recipe":
         """Copy with changed settings. Raises ConfigError, naming the field, for unknown and impossible ones."""
@@ -150,5 +153,5 @@ def _read(name: str, value: Any) -> Any:
         try:
             return InputForm(**value)
         except TypeError:
-            raise ConfigError("input takes side, low and high", field="input") from None
+            raise ConfigError("input takes side, low, high and block", field="input") from None
     return tuple(value) if isinstance(value, list) else value

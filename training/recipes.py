@@ -53,12 +53,12 @@ OWN = (
     ),
     Recipe(
         "sprint",
-        "784-128-64-10 to 98 % of MNIST's test digits in three epochs: about a second of training.",
-        network=MLPConfig(initializer="glorot"),
+        "100-256-10 on blocks of 2×2 pixels to 98 % of MNIST's test digits: three epochs, half a second of training.",
+        network=MLPConfig((100, 256, 10), initializer="glorot", input=InputForm(side=20, block=2)),
         fit=FitConfig(
             epochs=3,
             batch_size=192,  # fewer steps of Adam than 128 makes, and 98 % for as many seeds
-            learning_rate=0.007,
+            learning_rate=0.012,
             schedule="one_cycle",
             optimizer_options={"beta2": 0.98},
             label_smoothing=0.1,

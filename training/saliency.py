@@ -4,6 +4,8 @@ The gradient of a class's score by a pixel says what more ink there would do; ti
 that ink has done. The score is the class's logit, before the output activation: probabilities near 1 hardly move.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from training.arrays import Floats, Labels, Pixels
@@ -35,10 +37,13 @@ def input_gradient(network: MLP, x: Floats, classes: Labels) -> Floats:
 def gradient_times_input(network: MLP, glyphs: Pixels, classes: Labels) -> Floats:
     """Map what each pixel of glyphs, uint8 (n, 28, 28), has added to the score of its class: (n, 28, 28).
 
-    Positive pixels spoke for the class, negative ones against it. Pixels beyond the network's own side are 0.
+    Positive pixels spoke for the class, negative ones against it. Pixels beyond the network's own side are 0; those of
+    a block share its gradient.
     """
-    form = network.config.input
-    features = form.features(glyphs).astype(network.parameters.dtype, copy=False)
-    products = (input_gradient(network, features, classes) * features).reshape(-1, form.side, form.side)
+    form, dtype = network.config.input, network.parameters.dtype
+    gradient = input_gradient(network, form.features(glyphs).astype(dtype, copy=False), classes)
+    of_pixels = (gradient / form.block**2).reshape(-1, form.width, form.width)
+    of_pixels = of_pixels.repeat(form.block, axis=1).repeat(form.block, axis=2)
+    pixels = replace(form, block=1).features(glyphs).astype(dtype, copy=False)
     edge = (SIDE - form.side) // 2
-    return np.pad(products, ((0, 0), (edge, edge), (edge, edge)))
+    return np.pad(of_pixels * pixels.reshape(of_pixels.shape), ((0, 0), (edge, edge), (edge, edge)))

@@ -44,7 +44,7 @@ class Batch:
     """Images as the network takes them."""
 
     features: Floats
-    """(n, side²) of the network's input form."""
+    """(n, width²) of the network's input form."""
     glyphs: Pixels
     """The same as pictures, uint8 (n, 28, 28)."""
 
@@ -71,9 +71,9 @@ def read_batch(tensor: Tensor, form: InputForm, limits: BatchLimits) -> Batch:
             raise InvalidTensor("BYTES has the shape [n] or [n, 1], an image each", field="shape")
         return _of_glyphs(np.stack([_glyph(place, file, limits) for place, file in enumerate(tensor.values)]), form)
     is_float = tensor.values.dtype.kind == "f"
-    _check_shape(tensor.shape, form.side if is_float else SIDE, tensor.datatype)
+    _check_shape(tensor.shape, form.width if is_float else SIDE, tensor.datatype)
     if is_float:
-        return _of_features(tensor.values.reshape(rows, form.side**2), form)
+        return _of_features(tensor.values.reshape(rows, form.width**2), form)
     return _of_glyphs(_pixels(tensor.values).reshape(rows, SIDE, SIDE), form)
 
 
@@ -111,7 +111,8 @@ def _of_features(values: NDArray[Any], form: InputForm) -> Batch:
     edge = (SIDE - form.side) // 2
     inner = np.clip(np.rint((features - form.low) * (255 / (form.high - form.low))), 0, 255)
     glyphs = np.zeros((len(features), SIDE, SIDE), np.uint8)
-    glyphs[:, edge : edge + form.side, edge : edge + form.side] = inner.reshape(-1, form.side, form.side)
+    inner = inner.reshape(-1, form.width, form.width).repeat(form.block, axis=1).repeat(form.block, axis=2)
+    glyphs[:, edge : edge + form.side, edge : edge + form.side] = inner
     return Batch(features, glyphs)
 
 

@@ -91,7 +91,7 @@ def open_network(weights: bytes, manifest: Manifest) -> MLP:
     except WeightsError as error:
         raise CorruptModel(f"the weights of {manifest.name} version {manifest.version} are unusable: {error}") from None
     inputs, outputs = network.config.layers[0], network.config.layers[-1]
-    if inputs != network.config.input.side**2:
+    if inputs != network.config.input.width**2:
         raise CorruptModel(f"{manifest.name} version {manifest.version} has {inputs} inputs for other pictures")
     if len(manifest.labels) != outputs and (len(manifest.labels), outputs) != (2, 1):
         raise CorruptModel(f"{manifest.name} version {manifest.version} has {outputs} outputs for other labels")

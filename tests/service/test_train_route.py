@@ -55,8 +55,7 @@ def test_following_goes_on_where_it_was_cut_off(server: Server) -> None:
 
 def test_within_an_epoch_there_is_news_twice_a_second(server: Server) -> None:
     job = server.submit(settings={"epochs": 2, "layers": [784, 256, 256, 10], "batch_size": 1}, promote="never")
-    wait_until(lambda: server.job(job["id"])["current"], "the first figures")
-    current = server.job(job["id"])["current"]
+    current = wait_until(lambda: server.job(job["id"])["current"], "the first figures")
     assert 0 < current["step"] <= current["steps"] == 4000
     assert current["images_per_second"] > 0
     assert current["seconds_left"] > 0

@@ -35,6 +35,7 @@ def test_fit_saves_a_network_that_evaluate_can_judge(tmp_path: Path) -> None:
 def test_json_lines_tell_the_start_every_epoch_and_the_end(tmp_path: Path) -> None:
     fitted = run("fit", *QUICK, "--progress", "jsonl", "--seed", "7", "--out", str(tmp_path))
     events = [json.loads(line) for line in fitted.stdout.splitlines()]
+    events = [event for event in events if event["event"] != "progress"]  # of a slow machine
     assert [event["event"] for event in events] == ["start", "epoch", "epoch", "finished"]
     assert [event["epoch"] for event in events[1:3]] == [1, 2]
     assert Path(events[-1]["weights"]).is_file()

@@ -109,6 +109,12 @@ def test_features_scale_and_crop_as_the_form_says() -> None:
     assert signed.max() == 1
     cropped = InputForm(side=20).features(DIGITS)
     np.testing.assert_allclose(cropped, DIGITS[:, 4:24, 4:24].reshape(200, 400) / 255, atol=1e-7)
+    means = InputForm(side=24, block=2, low=-1.0).features(DIGITS)
+    assert means.shape == (200, 144)
+    assert means.dtype == np.float32
+    first, last = DIGITS[:, 2:4, 2:4], DIGITS[:, 24:26, 24:26]
+    np.testing.assert_allclose(means[:, 0], first.mean(axis=(1, 2)) / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(means[:, -1], last.mean(axis=(1, 2)) / 127.5 - 1, atol=1e-6)
 
 
 def test_features_of_the_wrong_shape_are_refused() -> None:
@@ -127,4 +133,11 @@ def test_networks_of_an_earlier_preprocessing_that_passes_mnist_may_be_used() ->
 
 def test_the_fingerprint_changes_with_the_form() -> None:
     assert fingerprint() == fingerprint(InputForm())
-    assert len({fingerprint(form) for form in (InputForm(), InputForm(side=20), InputForm(low=-1.0))}) == 3
+    forms = (InputForm(), InputForm(side=20), InputForm(low=-1.0), InputForm(side=20, block=2))
+    assert len({fingerprint(form) for form in forms}) == 4
+
+
+def test_a_form_without_blocks_is_described_as_earlier_releases_read_it() -> None:
+    assert InputForm().described() == {"side": 28, "low": 0.0, "high": 1.0}
+    assert InputForm(**InputForm(block=2).described()) == InputForm(block=2)
+    assert fingerprint() == "31b419ac2f2c"

@@ -31,6 +31,7 @@ def test_changes_reach_the_config_they_belong_to() -> None:
         ({"epoch": 2}, "epoch"), ({"epochs": 0}, "epochs"), ({"layers": [784, -1, 10]}, "layers"),
         ({"layers": [100, 10]}, "layers"), ({"data": ""}, "data"), ({"test_share": 2}, "test_share"),
         ({"bias": "no"}, "bias"), ({"input": {"width": 3}}, "input"), ({"input": {"side": 27}}, "input"),
+        ({"input": {"block": 3}}, "input"), ({"input": {"block": 2.0}}, "input"),
         ({"dropout": "x"}, "dropout"), ({"layers": None}, "layers"), ({"classes": 5}, "classes"),
         ({"optimizer": ["adam"]}, "optimizer"), ({"optimizer_options": 3}, "optimizer_options"),
     ],
@@ -39,6 +40,11 @@ def test_impossible_settings_are_refused_by_name(settings: dict[str, object], fi
     with pytest.raises(ConfigError) as caught:
         recipes.get("starter").replace(**settings)
     assert caught.value.field == field
+
+
+def test_deformations_are_refused_where_the_network_sees_blocks() -> None:
+    with pytest.raises(ConfigError, match="block must be 1"):
+        recipes.get("sprint").replace(augment="shift")
 
 
 def test_an_unknown_recipe_is_answered_with_the_list() -> None:

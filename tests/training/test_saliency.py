@@ -43,17 +43,17 @@ def test_the_gradient_by_the_input_is_the_measured_one(
     )
 
 
-@pytest.mark.parametrize("form", [InputForm(), InputForm(side=20), InputForm(low=-1.0)])
+@pytest.mark.parametrize("form", [InputForm(), InputForm(side=20), InputForm(low=-1.0), InputForm(side=24, block=3)])
 def test_a_map_is_gradient_times_input_at_the_place_of_each_pixel(form: InputForm) -> None:
-    network = MLP(MLPConfig((form.side**2, 12, 10), activation="tanh", input=form), 3, np.float64)
+    network = MLP(MLPConfig((form.width**2, 12, 10), activation="tanh", input=form), 3, np.float64)
     classes = np.arange(len(DIGITS))
     features = form.features(DIGITS).astype(np.float64)
     edge = (28 - form.side) // 2
     centre = slice(edge, 28 - edge)
     expected = np.zeros((len(DIGITS), 28, 28))
-    expected[:, centre, centre] = (measured_gradient(network, features, classes) * features).reshape(
-        -1, form.side, form.side
-    )
+    gradient = measured_gradient(network, features, classes).reshape(-1, form.width, form.width)
+    pixels = DIGITS[:, centre, centre] / 255 * (form.high - form.low) + form.low
+    expected[:, centre, centre] = np.kron(gradient, np.ones((1, form.block, form.block))) / form.block**2 * pixels
     np.testing.assert_allclose(gradient_times_input(network, DIGITS, classes), expected, rtol=1e-5, atol=1e-8)
 
 
