@@ -79,7 +79,7 @@ def test_a_cancelled_job_is_gone_at_once_and_stays_cancelled(server: Server) -> 
     worker = worker_of(server)
     assert trainers_of(worker)
     assert server.http.delete(f"/train/{job['id']}").json()["state"] == "cancelled"
-    wait_until(lambda: not trainers_of(worker), "its process to end", seconds=2.0)
+    wait_until(lambda: not trainers_of(worker), "its process to end")
     assert server.job(job["id"])["state"] == "cancelled"
     assert server.http.delete(f"/train/{job['id']}").json()["state"] == "cancelled"
     after = server.submit(settings=QUICK, promote="never")

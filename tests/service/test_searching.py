@@ -57,7 +57,7 @@ def test_cancelling_a_search_cancels_all_its_trials(server: Server) -> None:
     worker = worker_of(server)
     wait_until(lambda: any(f"{search['id']}-" in line for line in trainers_of(worker).values()), "a trial")
     assert server.http.delete(f"/train/{search['id']}").json()["state"] == "cancelled"
-    wait_until(lambda: not any(search["id"] in line for line in trainers_of(worker).values()), "its end", seconds=2.0)
+    wait_until(lambda: not any(search["id"] in line for line in trainers_of(worker).values()), "its end")
     trials = server.job(search["id"])["trials"]
     assert [trial["state"] for trial in trials] == ["cancelled"] * 3
     assert server.job(search["id"])["version"] is None
