@@ -5,12 +5,12 @@ The parent has a listening socket for each of them, all bound to the same addres
 """
 
 import os
-import signal
 import socket
 import sys
 import threading
 from contextlib import suppress
 
+from service.ending import listen_for_the_end
 from service.observability.board import Board
 from service.settings import Settings
 from service.supervisor import Supervisor
@@ -21,12 +21,7 @@ _GRACE_SECONDS = 5.0
 
 def run_processes(settings: Settings, *, finish_seconds: float) -> None:
     """Keep as many API processes as the settings say until SIGTERM or SIGINT, then let them drain. Raises OSError."""
-    # The handlers do nothing: a signal that reaches another thread would not wake this one, but the pipe does.
-    waiting, waking = os.pipe()
-    os.set_blocking(waking, False)
-    signal.set_wakeup_fd(waking)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+    wait = listen_for_the_end()
     sockets = listening(settings.host, settings.port, settings.processes)
     board = Board.make(settings.processes)
     hearing, telling = os.pipe()
@@ -39,7 +34,7 @@ def run_processes(settings: Settings, *, finish_seconds: float) -> None:
         arguments = ["api", *map(str, (place, *inherited))]
         children.append(Supervisor(f"API process {place}", arguments, own, inherited))
     threading.Thread(target=_announce, args=(hearing, len(children), host, port), daemon=True).start()
-    while (received := os.read(waiting, 1)[0]) not in (signal.SIGTERM, signal.SIGINT):
+    while (received := wait(None)) is None:
         pass
     for listener in sockets:
         listener.close()  # the processes have their own, and close them when they have drained

@@ -14,7 +14,7 @@ import numpy as np
 
 from training.callbacks import Epoch, Score
 from training.errors import ConfigError, WeightsError
-from training.export import write_atomically, write_npz
+from training.export import replacing, write_npz
 from training.fit import Run, restore
 from training.fit_config import FitConfig
 from training.network import MLP
@@ -41,9 +41,8 @@ def save_checkpoint(path: Path, run: Run, config: FitConfig) -> None:
         members |= {f"{kind}/{name}": array for name, array in arrays.items()}
     if run.columns is not None:
         members["columns"] = run.columns
-    content = io.BytesIO()
-    write_npz(content, members)
-    write_atomically(path, content.getvalue())
+    with replacing(path) as file:
+        write_npz(file, members)
 
 
 def load_checkpoint(path: Path, network: MLP, config: FitConfig) -> Run:

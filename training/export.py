@@ -8,6 +8,8 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +25,7 @@ FORMAT = "glyphserve-mlp"
 VERSION = 1
 HEADER = "header"
 MAX_HEADER_BYTES = 64 * 1024
+_PIECE = 2**18
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's oldest date, so that the same weights make the same bytes
 
 
@@ -74,18 +77,32 @@ def write_npz(file: BinaryIO, members: dict[str, np.ndarray]) -> None:
     """Write arrays by name as NumPy's `savez` does, but with no time of day in it."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in members.items():
-            packed = io.BytesIO()
-            np.lib.format.write_array(packed, np.ascontiguousarray(array), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), packed.getvalue())
+            whole = np.ascontiguousarray(array)
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(whole))
+            info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+            info.file_size = len(header.getvalue()) + whole.nbytes
+            with archive.open(info, "w") as member:
+                member.write(header.getvalue())
+                content = whole.reshape(-1).view(np.uint8).data
+                for start in range(0, len(content), _PIECE):  # no second copy of a large network in memory
+                    member.write(content[start : start + _PIECE])
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file in one step: a reader sees the old content or the new, also after a crash."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write, which replaces the one at the path in one step when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -4,6 +4,7 @@ Its settings are one flat dictionary, because that is how a command line, an HTT
 `Recipe.replace` knows which of the three configs each belongs to.
 """
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -123,7 +124,7 @@ class Recipe:
         for name, value in settings.items():
             part = _PART_OF.get(name)
             if part is None:
-                raise ConfigError(f"unknown setting {name!r}; there are {', '.join(_PART_OF)}", field=name)
+                raise ConfigError(f"unknown setting {name!r}; {_meant(name)}", field=name)
             changes[part][name] = _read(name, value)
         parts = {}
         for part, changed in changes.items():
@@ -155,3 +156,8 @@ def _read(name: str, value: Any) -> Any:
         except TypeError:
             raise ConfigError("input takes side, low, high and block", field="input") from None
     return tuple(value) if isinstance(value, list) else value
+
+
+def _meant(name: str) -> str:
+    close = difflib.get_close_matches(name, _PART_OF)
+    return f"perhaps {' or '.join(close)} is meant" if close else f"there are {', '.join(_PART_OF)}"

@@ -44,7 +44,7 @@ class Checkpoints:
                 if changed == kept:
                     return
                 try:
-                    self._store.put(_key(job_id), path.read_bytes())
+                    self._store.put_file(_key(job_id), path)
                     kept = changed
                 except ServiceError as error:
                     log.warning("no checkpoint of %s is kept: %s", job_id, error.detail)

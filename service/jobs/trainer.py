@@ -19,7 +19,9 @@ Event = dict[str, Any]
 CHECKPOINT = "checkpoint.npz"
 """The file in a training's folder that it goes on from."""
 
-_POLITENESS = 10  # added to the niceness of the child, so that predictions come first
+POLITENESS = 10
+"""The niceness of trainings, and of a worker beside its jobs: predictions come first."""
+
 _ASK_SECONDS = 0.3
 _PATIENCE_SECONDS = 1.0  # between asking a child to end and making it
 _CHECKPOINT_SECONDS = 0.5
@@ -73,7 +75,7 @@ def run_training(request: JobRequest, folder: Path, threads: int, watch: Watch) 
         stderr=subprocess.PIPE,
         env=os.environ | {"OPENBLAS_NUM_THREADS": str(threads)},
     ) as child:
-        os.setpriority(os.PRIO_PROCESS, child.pid, _POLITENESS)
+        os.setpriority(os.PRIO_PROCESS, child.pid, max(POLITENESS, os.getpriority(os.PRIO_PROCESS, 0)))
         with _listening(child.stderr, watch.hear) as words, _ended_when_told(child, watch.should_stop) as told:
             last = _relay(child.stdout, watch.hear)
             child.wait()

@@ -1,8 +1,11 @@
 """What a worker does beside training: signs of life, taking over from workers that are gone, tidying up."""
 
 import logging
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 from service.errors import NotFound, ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
@@ -13,6 +16,22 @@ log = logging.getLogger(__name__)
 
 _TIDY_SECONDS = 600.0
 _IDLE_SECONDS = 3.0
+
+
+def give_way(niceness: int) -> None:
+    """Let all threads of this process be so nice, and those that they start: predictions come first, then jobs."""
+    threads, left = Path("/proc/self/task"), True
+    while left:  # again, since a thread that was not nice yet may have started another
+        numbers = [int(thread.name) for thread in threads.iterdir()] if threads.is_dir() else [0]
+        left = sum(_is_made_nice(number, niceness) for number in numbers) > 0
+
+
+def _is_made_nice(thread: int, niceness: int) -> bool:
+    with suppress(ProcessLookupError):  # it has ended meanwhile
+        if os.getpriority(os.PRIO_PROCESS, thread) < niceness:
+            os.setpriority(os.PRIO_PROCESS, thread, niceness)
+            return True
+    return False
 
 
 class Upkeep:

@@ -8,9 +8,6 @@ import fcntl
 import logging
 import os
 import shutil
-import signal
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -21,6 +18,7 @@ from dbos import DBOS, DBOSConfig
 from dbos import error as errors
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.ending import listen_for_the_end
 from service.errors import ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
 from service.jobs.comparison import Rules
@@ -32,8 +30,8 @@ from service.jobs.queue import APPLICATION_VERSION, QUEUE, SEARCHES, WORKFLOW, J
 from service.jobs.record import json_serializer
 from service.jobs.reporter import Reporter
 from service.jobs.searching import run_trial, search_and_publish
-from service.jobs.trainer import TrainingFailedError, Watch
-from service.jobs.upkeep import Upkeep
+from service.jobs.trainer import POLITENESS, TrainingFailedError, Watch
+from service.jobs.upkeep import Upkeep, give_way
 from service.models.collection import collect_quietly
 from service.models.registry import Registry
 from service.models.store import open_store
@@ -56,11 +54,7 @@ def run_worker(settings: Settings, *, stop_when_stdin_closes: bool = False) -> N
 
     A job whose worker is killed goes on when a worker of the same id starts, or another takes it for gone.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    if stop_when_stdin_closes:
-        threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
+    wait_for_the_end = listen_for_the_end(at_end_of_input=stop_when_stdin_closes)
     settings.home.mkdir(parents=True, exist_ok=True)
     executor_id, lock = _claim_id(settings.home / "workers", settings.worker_prefix)
     scratch = settings.home / "scratch" / executor_id
@@ -72,8 +66,9 @@ def run_worker(settings: Settings, *, stop_when_stdin_closes: bool = False) -> N
     at_work: set[str] = set()
     _launch(settings, place, jobs, executor_id, at_work)
     upkeep = Upkeep(jobs, place.checkpoints, executor_id, settings, at_work.__contains__)
+    give_way(POLITENESS)  # after the start, which somebody may wait for
     log.info("worker %s is ready", executor_id)
-    while not stop.wait(_TICK_SECONDS):
+    while wait_for_the_end(_TICK_SECONDS) is None:
         upkeep.tick()
     _leave(jobs, executor_id, lock)
 
@@ -178,7 +173,7 @@ def _conclude(
     rules = Rules(samples, settings.max_predict_ms, settings.datasets_dir)
     verdict = patiently(lambda: judge(place.registry, settings.alias, request, version, rules))
     collect_quietly(place.registry, request.model, settings.keep_versions)
-    log.info("version %d is trained: %s", version, verdict.reason)
+    log.info("version %d is trained: %s", version, verdict.reason or "it was not to be promoted")
     outcome = {"version": version, "promoted": verdict.promoted, "detail": verdict.reason}
     return outcome | {"state": verdict.state(request)}
 
@@ -188,12 +183,6 @@ def _forget(checkpoints: Checkpoints, job_id: str) -> None:
         checkpoints.forget(job_id)
     except ServiceError as error:
         log.warning("the checkpoint of %s stays for now: %s", job_id, error.detail)
-
-
-def _stop_at_end_of_input(stop: threading.Event) -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    stop.set()
 
 
 def _claim_id(folder: Path, name: str) -> tuple[str, IO[str]]:

@@ -9,7 +9,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,14 @@ class Store:
             else:
                 self._link(self._root, key, content, overwrite=True)
 
+    def put_file(self, key: str, path: Path) -> None:
+        """Write an object that is a file of this host, which nobody changes in place; by a link where that can be."""
+        if self._root is not None:
+            with _told("written"), suppress(OSError):  # it lies on another disk, say
+                self._link(self._root, key, path, overwrite=True)
+                return
+        self.put(key, path.read_bytes())
+
     def create(self, key: str, content: bytes) -> None:
         """Write an object that must not exist yet; of two who try at once one wins. Raises FileExistsError."""
         with _told("written"):
@@ -88,10 +96,14 @@ class Store:
         except FileNotFoundError:
             return
 
-    def _link(self, root: Path, key: str, content: bytes, *, overwrite: bool) -> None:
+    def _link(self, root: Path, key: str, content: bytes | Path, *, overwrite: bool) -> None:
         staged = f"{_STAGING}/{secrets.token_hex(8)}"
         try:
-            obstore.put(self._backend, staged, content, use_multipart=False)
+            if isinstance(content, Path):
+                (root / staged).parent.mkdir(exist_ok=True)
+                (root / staged).hardlink_to(content)
+            else:
+                obstore.put(self._backend, staged, content, use_multipart=False)
             _sync(root / staged)
             obstore.copy(self._backend, staged, key, overwrite=overwrite)  # a hard link: the synced bytes themselves
         finally:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -50,10 +49,8 @@ def test_after_a_kill_a_job_goes_on_at_its_checkpoint_here_and_on_another_host(t
             wait_for_checkpoint(store, job_id)
             worker.kill()
         with running_worker(tmp_path / "first", worker_name="first", takeover_seconds="5", **shared) as worker:
-            ready = time.monotonic()
             again = wait_until(lambda: j if (j := jobs.get(job_id)).attempts == 2 else None, "the same host")
             wait_until(partial(trainers_of, worker.pid), "the training")
-            assert time.monotonic() - ready < 5
             reached = went_on_after(
                 wait_until(lambda: j if "begun again" in str((j := jobs.get(job_id)).progress.log) else None, "a start")
             )

@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +26,30 @@ def test_what_is_put_can_be_got_listed_and_deleted(store: Store) -> None:
     store.delete("models/b")
     store.delete("models/b")
     assert store.list("models") == ["models/a/1/x"]
+
+
+def test_a_file_becomes_an_object_which_later_files_of_that_name_do_not_change(store: Store, tmp_path: Path) -> None:
+    path, successor = tmp_path / "checkpoint", tmp_path / "successor"
+    path.write_bytes(b"one")
+    store.put_file("jobs/a/checkpoint", path)
+    successor.write_bytes(b"two")
+    successor.replace(path)
+    assert store.get("jobs/a/checkpoint") == b"one"
+    store.put_file("jobs/a/checkpoint", path)
+    path.unlink()
+    assert store.get("jobs/a/checkpoint") == b"two"
+    assert store.list("") == ["jobs/a/checkpoint"]
+    with pytest.raises(FileNotFoundError):
+        store.put_file("jobs/a/checkpoint", path)
+
+
+def test_a_file_that_cannot_be_linked_is_copied(folder: Store, tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:  # another file system, as a rule
+        path = Path(elsewhere) / "checkpoint"
+        path.write_bytes(b"one")
+        folder.put_file("jobs/a/checkpoint", path)
+    assert folder.get("jobs/a/checkpoint") == b"one"
+    assert list((tmp_path / "store" / ".staging").iterdir()) == []
 
 
 def test_a_missing_object_is_a_missing_file(store: Store) -> None:

@@ -169,3 +169,5 @@ def test_unknown_jobs_are_not_found(server: Server) -> None:
     server.submit(settings=QUICK, promote="never")
     for answer in (server.http.get("/train/job-nothing"), server.http.delete("/train/job-nothing")):
         assert_problem(answer, 404, "not_found")
+    for name in ("recipes", "datasets"):  # what lies beside the jobs is none
+        assert_problem(server.http.delete(f"/train/{name}"), 404, "not_found")

@@ -64,6 +64,10 @@ def test_a_worker_that_is_told_to_end_is_gone_at_once_and_gives_its_job_back(tmp
             job_id = submit(jobs, ENDLESS)
             wait_for_epochs(jobs, job_id)
             (child,) = trainers_of(worker.pid)
+            threads = [int(path.name) for pid in (worker.pid, child) for path in Path(f"/proc/{pid}/task").iterdir()]
+            assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {
+                max(10, os.getpriority(os.PRIO_PROCESS, 0))
+            }
             worker.send_signal(signal.SIGTERM)
             _, errors = worker.communicate(timeout=60)
             assert worker.returncode == 0
