@@ -13,6 +13,7 @@ from service.models.registry import Registry
 from service.models.released import adopt_released
 from service.models.snapshot import warm_snapshot
 from service.models.store import open_store
+from service.observability.exposition import exposition
 from service.observability.metrics import Metrics
 from training.data import open_source
 
@@ -75,7 +76,7 @@ def _text(metrics: Metrics) -> float:
     times = []
     for _ in range(50):
         started = time.perf_counter()
-        metrics.text()
+        exposition(metrics.shown())
         times.append(time.perf_counter() - started)
     return float(np.median(times)) * 1e6
 

@@ -1,10 +1,8 @@
-"""`create_app`: the only place where the parts meet. Importing this starts nothing."""
+"""The application: routes, the edge around them, and the one shape of errors. Importing this starts nothing."""
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI, Request, Response
@@ -12,8 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from service.access import Access
-from service.dependencies import Parts
+from service.assembly import adopt, assemble, living
 from service.errors import (
     InvalidInput,
     MalformedRequest,
@@ -23,73 +20,32 @@ from service.errors import (
     ServiceError,
     Unavailable,
 )
-from service.jobs.evaluations import Evaluations
-from service.jobs.queue import Jobs
-from service.keys import Keys
-from service.models.predictor import Predictor
-from service.models.registry import Registry
-from service.models.released import adopt_released
-from service.models.store import open_store
 from service.observability.board import Siblings
-from service.observability.metrics import Metrics
-from service.observability.telemetry import open_telemetry
+from service.parts import Parts
 from service.problems import error_headers, problem, problem_type
-from service.publishing import keep_publishing, publish
 from service.routes import docs, downloads, evaluation, health, inference, models, page, predict, samples, train
-from service.samples.recent import Recent, shared_folder
-from service.samples.samples import open_samples
 from service.settings import Settings
 from service.transport.admission import Admission
 from service.transport.edge import Edge
-
-log = logging.getLogger(__name__)
 
 _HTTP_ERRORS = {400: MalformedRequest, 404: NotFound, 405: MethodNotAllowed, 413: PayloadTooLarge, 503: Unavailable}
 
 
 def create_app(settings: Settings, siblings: Siblings | None = None) -> FastAPI:
-    """Build the application: it opens the store, adopts the released models, and answers by the alias's version."""
-    metrics = Metrics(siblings)
-    store = open_store(settings.store_location)
-    registry = Registry(store)
-    predictor = Predictor(
-        registry, settings.model, settings.alias, on_swap=lambda fresh: metrics.serve(fresh.model, fresh.version)
-    )
-    metrics.trouble = lambda: predictor.trouble is not None
-    metrics.watch_trial(lambda: (trial.labels, asdict(trial.figures())) if (trial := predictor.trial) else None)
-    recent = Recent(settings.remembered_images, shared_folder(settings.home) if siblings else None)
-    access = Access(Keys(store), settings)
-    samples = open_samples(store, settings)
-    parts = Parts(
-        settings,
-        registry,
-        predictor,
-        Jobs(settings),
-        metrics,
-        samples,
-        recent,
-        access,
-        Evaluations(registry, settings.datasets_dir),
-        siblings=siblings,
-        telemetry=open_telemetry(),
-    )
+    """Build the whole application: it opens the store, adopts the released models, and follows its alias."""
+    parts = assemble(settings, siblings)
+    return application(parts, Admission(settings.max_running_requests, settings.max_waiting_requests))
+
+
+def application(parts: Parts, admission: Admission) -> FastAPI:
+    """Build the application on its parts, which are to be `living` before it is asked: its lifespan sees to that."""
+    settings = parts.settings
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        adopted = await asyncio.to_thread(_adopt, registry, settings.alias)
-        await asyncio.to_thread(predictor.follow)
-        await asyncio.to_thread(access.follow)
-        following = asyncio.create_task(_follow(registry, parts, adopted=adopted))
-        publishing = asyncio.create_task(keep_publishing(parts))
-        yield
-        following.cancel()
-        publishing.cancel()
-        publish(parts)
-        recent.close()
-        await asyncio.to_thread(predictor.close)
-        await asyncio.to_thread(parts.jobs.close)
-        if parts.telemetry:
-            await asyncio.to_thread(parts.telemetry.close)
+        async with living(parts):
+            await asyncio.to_thread(adopt, parts)
+            yield
 
     app = FastAPI(
         title="glyphserve",
@@ -101,7 +57,6 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> FastAPI:
         responses=docs.ERRORS,
     )
     app.state.parts = parts
-    app.state.admission = Admission(settings.max_running_requests, settings.max_waiting_requests)
     limits = (
         ("/predict", settings.max_body_bytes),
         ("/samples", settings.max_body_bytes),
@@ -111,9 +66,9 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> FastAPI:
     )
     app.add_middleware(
         Edge,
-        metrics=metrics,
-        access=access,
-        admission=app.state.admission,
+        metrics=parts.metrics,
+        access=parts.access,
+        admission=admission,
         body_limits=limits,
         request_seconds=settings.request_seconds,
         logs_all=settings.log_requests == "all",
@@ -137,25 +92,6 @@ _ROUTERS = (
     health.router,
     *inference.ROUTERS,
 )
-
-
-def _adopt(registry: Registry, alias: str) -> bool:
-    try:
-        adopt_released(registry, alias)
-    except ServiceError as error:  # what the store has may still serve; readiness tells if it does not
-        log.error("the released models were not added: %s", error.detail)
-        return False
-    return True
-
-
-async def _follow(registry: Registry, parts: Parts, *, adopted: bool) -> None:
-    predictor, settings = parts.predictor, parts.settings
-    while True:
-        await asyncio.sleep(settings.alias_poll_seconds)
-        await asyncio.to_thread(parts.access.follow)
-        if not adopted and predictor.trouble:  # the store was out of reach when we started; it may be empty, too
-            adopted = await asyncio.to_thread(_adopt, registry, settings.alias)
-        await asyncio.to_thread(predictor.follow)
 
 
 def _answer_errors(app: FastAPI) -> None:

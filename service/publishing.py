@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from service.dependencies import Parts
 from service.errors import Unavailable
+from service.parts import Parts
 
 PUBLISH_SECONDS = 0.5
 """How often a process writes its page: what it counted since is lost if it is killed."""

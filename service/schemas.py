@@ -2,21 +2,37 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from service.docstrings import attribute_docstrings
 
 MAX_VERSION = 2**31 - 1
 
 
-class Body(BaseModel):
+class Described(BaseModel):
+    """What the strings below its fields explain, wherever its JSON Schema is shown."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add the explanations to the schema."""
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in attribute_docstrings(cls).items():
+            if name in properties:
+                properties[name].setdefault("description", text)
+        return schema
+
+
+class Body(Described):
     """A request body: what it does not know, it refuses."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid")
 
 
-class Answer(BaseModel):
+class Answer(Described):
     """An answer."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class Problem(Answer):

@@ -1,6 +1,7 @@
 """The API process: uvicorn around the application."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -8,17 +9,22 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import cast
 
 import uvicorn
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
-from service.app import create_app
-from service.dependencies import Parts
+from service.assembly import adopt, assemble, living
 from service.observability.board import Siblings
+from service.parts import Parts
 from service.processes import announcement
 from service.settings import Settings
+from service.transport.admission import Admission
 from service.transport.deadlines import keep_deadlines
-from service.transport.memory import give_back_large_blocks
+from service.transport.memory import give_back_large_blocks, imports
 from service.transport.protocol import connection_class
+
+log = logging.getLogger(__name__)
 
 _SWITCH_SECONDS = 0.0001
 """A thread that loads a model holds the event loop up for no longer than this; Python waits fifty times that."""
@@ -26,13 +32,54 @@ _READ_SECONDS = 0.05
 """For the event loop to read what had arrived on connections that are about to be closed."""
 
 
-class _Server(uvicorn.Server):
-    """Says where it listens once it does, keeps deadlines, and ends without losing a request."""
+class _Application:
+    """The application, imported and built once the server listens: the fast path needs none of it, others wait for it.
 
-    def __init__(self, parts: Parts, config: uvicorn.Config, announce: Callable[[str, int], object]) -> None:
+    Importing the web framework and describing all routes takes as long as everything before that.
+    """
+
+    def __init__(self, parts: Parts, admission: Admission) -> None:
+        self._parts, self._admission = parts, admission
+        self._built: asyncio.Task[ASGI3Application] | None = None
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            application = await asyncio.shield(self.built)
+            await application(scope, receive, send)
+
+    @property
+    def built(self) -> "asyncio.Task[ASGI3Application]":
+        if self._built is None:
+            self._built = asyncio.create_task(asyncio.to_thread(self._build))
+        return self._built
+
+    def _build(self) -> ASGI3Application:
+        adopt(self._parts)
+        with imports():
+            from service.app import application
+
+            return cast(ASGI3Application, application(self._parts, self._admission))
+
+    async def _live(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        await receive()
+        async with living(self._parts):
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once all is answered there, keeps deadlines, and ends without losing a request."""
+
+    def __init__(
+        self, parts: Parts, application: _Application, config: uvicorn.Config, announce: Callable[[str, int], object]
+    ) -> None:
         super().__init__(config)
-        self._parts, self._announce = parts, announce
+        self._parts, self._application, self._announce = parts, application, announce
         self._drain_seconds = 0.0
+        self.has_failed = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain: from now on each answer ends its connection, and readiness tells balancers to leave."""
@@ -54,8 +101,18 @@ class _Server(uvicorn.Server):
         if not self.started:
             return
         self._deadlines = asyncio.create_task(keep_deadlines(self.server_state.connections))
+        self._building = asyncio.create_task(self._build())
+
+    async def _build(self) -> None:
+        """Say where it listens once everything is answered; end when there is no application."""
         host, port = self.servers[0].sockets[0].getsockname()[:2]
-        self._announce(host, port)
+        try:
+            await self._application.built
+        except Exception:
+            log.critical("the application could not be built", exc_info=True)
+            self.should_exit = self.has_failed = True
+        else:
+            self._announce(host, port)
 
 
 def _print(host: str, port: int) -> None:
@@ -84,25 +141,28 @@ def run_server(
     """
     give_back_large_blocks()
     sys.setswitchinterval(_SWITCH_SECONDS)
-    app = create_app(settings, siblings)
+    parts = assemble(settings, siblings)
+    admission = Admission(settings.max_running_requests, settings.max_waiting_requests)
+    application = _Application(parts, admission)
     config = uvicorn.Config(
-        app,
+        application,
         host=settings.host,
         port=settings.port,
-        http=connection_class(app.state.parts, app.state.admission),  # type: ignore[arg-type]  # called as a class is
+        http=connection_class(parts, admission),  # type: ignore[arg-type]  # called as a class is
         ws="none",
+        lifespan="on",
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=finish_seconds,
     )
-    server = _Server(app.state.parts, config, announce)
+    server = _Server(parts, application, config, announce)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has drained; by then there is nothing left for it to do.
         signal.signal(number, lambda *_: None)
     if siblings:
         threading.Thread(target=_end_with_the_parent, daemon=True).start()
     server.run(sockets=[listener] if listener else None)
-    if not server.started:
+    if not server.started or server.has_failed:
         sys.exit(1)

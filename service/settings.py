@@ -3,11 +3,11 @@
 import ipaddress
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.errors import InvalidInput
 
@@ -18,25 +18,29 @@ def _data_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "glyphserve"
 
 
-def _from_files(settings: type[BaseSettings]) -> dict[str, str]:
-    """Read the settings that lie in files: GLYPHSERVE_<NAME>_FILE names one, so that a secret is in no environment."""
+def _from_environment(names: Iterable[str]) -> dict[str, str]:
+    """Read what is set: by a variable, or in a file that one names, so that a secret is in no environment."""
     found = {}
-    for name in settings.model_fields:
-        variable = f"GLYPHSERVE_{name.upper()}_FILE"
-        if path := os.environ.get(variable):
+    for name in names:
+        variable = f"GLYPHSERVE_{name.upper()}"
+        if (value := os.environ.get(variable)) is not None:
+            found[name] = value
+        elif path := os.environ.get(f"{variable}_FILE"):
             try:
                 found[name] = Path(path).read_text().strip()
             except (OSError, UnicodeDecodeError) as error:
-                raise InvalidInput(f"the file that {variable} names cannot be read: {type(error).__name__}") from None
+                problem = f"the file that {variable}_FILE names cannot be read: {type(error).__name__}"
+                raise InvalidInput(problem) from None
     return found
 
 
-class Settings(BaseSettings):
-    """The settings of one process."""
+class Settings(BaseModel):
+    """The settings of one process: what is given wins over a variable, and that over a file that one names.
 
-    model_config = SettingsConfigDict(
-        env_prefix="GLYPHSERVE_", frozen=True, use_attribute_docstrings=True, extra="ignore"
-    )
+    Raises ValidationError, or InvalidInput for a file that cannot be read.
+    """
+
+    model_config = ConfigDict(frozen=True)
 
     home: Path = Field(default_factory=_data_home)
     """Folder of everything that is kept: models, jobs, scratch space."""
@@ -123,17 +127,10 @@ class Settings(BaseSettings):
     log_requests: Literal["errors", "all"] = "errors"
     """Which requests get a line: those that went wrong here (5xx but 503), or all."""
 
+    @model_validator(mode="before")
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- the signature is the library's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- its files are named otherwise
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is given wins over a variable, and that over a file that one names. Raises InvalidInput."""
-        return init_settings, env_settings, InitSettingsSource(settings_cls, _from_files(settings_cls))
+    def _read(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return _from_environment(cls.model_fields.keys() - given.keys()) | given
 
     @property
     def sign_of_life_seconds(self) -> float:

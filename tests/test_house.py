@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from service import errors
+from service.docstrings import attribute_docstrings
 from service.problems import problem
 from service.settings import Settings
 
@@ -32,12 +33,12 @@ def test_every_error_is_in_the_table_of_the_documentation() -> None:
 
 def settings_table() -> str:
     """The README's rows, made from the settings themselves."""
-    rows = []
+    rows, explained = [], attribute_docstrings(Settings)
     for name, field in Settings.model_fields.items():
         default = "" if field.default_factory or field.default is None else f"`{field.default}`"
         if name == "home":
             default = "`~/.local/share/glyphserve`"
-        rows.append(f"| `{name.upper()}` | {default} | {field.description} |")
+        rows.append(f"| `{name.upper()}` | {default} | {explained[name]} |")
     return "\n".join(rows)
 
 

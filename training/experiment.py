@@ -17,7 +17,7 @@ from training.baseline import baseline
 from training.callbacks import Epoch, best_epoch
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.data import Dataset, open_source, stratified_split
-from training.data.download import Progress
+from training.data.dataset import Progress
 from training.errors import ConfigError
 from training.evaluation import Evaluation, evaluate
 from training.export import load, to_bytes, write_atomically

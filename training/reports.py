@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training.callbacks import Epoch, Score
-from training.data.download import Progress as DownloadProgress
+from training.data.dataset import Progress as DownloadProgress
 from training.epoch_lines import make_line
 from training.experiment import Experiment
 from training.pace import Pace

@@ -11,6 +11,7 @@ import typer
 
 from service.settings import Settings
 from service.supervisor import Supervisor
+from service.transport.memory import imports
 
 _WORKER_STOP_SECONDS = 5.0
 _FINISH_SECONDS = 8
@@ -46,7 +47,8 @@ def serve(
         raise typer.Exit(2)
     _log(settings)
     _check_store(settings)
-    from training.kernel import use_better_kernel  # imports NumPy, which `--help` does without
+    with imports():
+        from training.kernel import use_better_kernel  # imports NumPy, which `--help` does without
 
     use_better_kernel()
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -55,7 +57,8 @@ def serve(
         if settings.processes > 1:
             _serve_together(settings)
         else:
-            from service.server import run_server  # after the worker is on its way: both start at the same time
+            with imports():
+                from service.server import run_server  # after the worker is on its way: both start at the same time
 
             run_server(settings, finish_seconds=_FINISH_SECONDS)
     finally:
@@ -81,13 +84,14 @@ def _keep_worker(settings: Settings) -> Supervisor:
 
 def api(place: int, listener: int, board: int, telling: int) -> None:
     """Be one of several API processes; `serve --processes` starts them with what they inherit."""
-    from training.kernel import use_better_kernel
-
     settings = Settings()
     _log(settings)
-    use_better_kernel()
-    from service.observability.board import Board, Siblings
-    from service.server import run_server
+    with imports():
+        from training.kernel import use_better_kernel
+
+        use_better_kernel()
+        from service.observability.board import Board, Siblings
+        from service.server import run_server
 
     run_server(
         settings,

@@ -1,6 +1,6 @@
 """Training jobs: submit, look at, cancel. A small seam in front of DBOS, which keeps them in a database.
 
-DBOS takes a second to import, so that is left until the first job is asked for, or until serving has begun.
+DBOS takes a second to import, so that is left until the first job is asked for.
 """
 
 import contextlib

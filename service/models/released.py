@@ -20,13 +20,13 @@ def released_models() -> Path:
     return inside if inside.is_dir() else package.parent / "models"
 
 
-def adopt_released(registry: Registry, alias: str) -> None:
-    """Publish the newest release of each model (`<name>/<version>/`) that the store does not have yet.
+def adopt_released(registry: Registry, alias: str, only: str | None = None) -> None:
+    """Publish the newest release of each model (`<name>/<version>/`), or of one, that the store does not have yet.
 
     It gets the alias where that means nothing yet; what users have promoted stays. Versions are numbered by the store,
     so that the second release is version 1 of a store that never had the first.
     """
-    folders = (folder for folder in released_models().glob("*/*") if folder.name.isdigit())
+    folders = (folder for folder in released_models().glob(f"{only or '*'}/*") if folder.name.isdigit())
     releases = {folder.parent.name: folder for folder in sorted(folders, key=lambda path: int(path.name))}
     newest: dict[str, int] = {}
     for folder in releases.values():

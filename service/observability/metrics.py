@@ -12,10 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from service.models.drift import Window, drift, joined
 from service.models.snapshot import Snapshot
@@ -25,8 +21,6 @@ from service.observability.families import FAMILIES, SECONDS, TRIAL_COUNTS
 from service.observability.tallies import Cells, Labels, Tallies
 from training.arrays import Pixels
 from training.baseline import ink_mass
-
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _FOLDED_IMAGES = 128
 _MOST_WINDOWS = 8
@@ -62,8 +56,6 @@ class Metrics:
         """Requests being answered, beside those of the fast path."""
         self.trouble: Callable[[], bool] = lambda: False
         """Asked whether the alias's version cannot be loaded."""
-        self._registry = CollectorRegistry()
-        self._registry.register(_Shown(self))
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one request, and the time until its answer began."""
@@ -103,9 +95,14 @@ class Metrics:
         """Count along how the trial of a candidate goes; `counts` answers None while there is none."""
         self._trial = counts
 
-    def text(self) -> bytes:
-        """Write everything in Prometheus's text format."""
-        return generate_latest(self._registry)
+    def shown(self) -> Tallies:
+        """Add up what all processes count, as it is now."""
+        tallies, windows = Tallies(FAMILIES), list[dict[str, Any]]()
+        for page in self.pages():
+            tallies.absorb(page["tallies"])
+            windows += page["windows"]
+        _tell_drift(tallies, windows)
+        return tallies
 
     def tallies(self) -> Tallies:
         """Bring the tallies up to date, and give them."""
@@ -179,21 +176,6 @@ class Metrics:
         yield self.page()
         for page in self._siblings.others() if self._siblings else ():
             yield page if page["is_alive"] else {"tallies": _lasting(page), "windows": []}
-
-
-class _Shown(Collector):
-    """Everything, as it is when Prometheus asks."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterator[Metric]:
-        tallies, windows = Tallies(FAMILIES), list[dict[str, Any]]()
-        for page in self._metrics.pages():
-            tallies.absorb(page["tallies"])
-            windows += page["windows"]
-        _tell_drift(tallies, windows)
-        yield from tallies.collect()
 
 
 def _lasting(page: dict[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.metrics_core import Metric
-
 Labels = tuple[str, ...]
 Cells = list[float]
 """One number; or of a histogram the counts of its buckets, the last one open, and the sum of what was observed."""
@@ -78,28 +75,7 @@ class Tallies:
                 if family and len(labels) == len(family.labels) and len(cells) == len(family.zero()):
                     self.add(name, tuple(labels), cells)
 
-    def collect(self) -> Iterator[Metric]:
-        """Give everything as Prometheus's client writes it."""
+    def samples(self) -> Iterator[tuple[Family, dict[Labels, Cells]]]:
+        """Give all families with their cells."""
         for name, family in self._families.items():
-            yield _metric(family, self._cells[name])
-
-
-def _metric(family: Family, samples: dict[Labels, Cells]) -> Metric:
-    if family.kind == "histogram":
-        histogram = HistogramMetricFamily(family.name, family.explanation, labels=family.labels)
-        for labels, (*counts, total) in samples.items():
-            histogram.add_metric(labels, _cumulative(family.bounds, counts), total)
-        return histogram
-    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
-    metric = kind(family.name, family.explanation, labels=family.labels)
-    for labels, (value,) in samples.items():
-        metric.add_metric(labels, value)
-    return metric
-
-
-def _cumulative(bounds: tuple[float, ...], counts: list[float]) -> list[tuple[str, float]]:
-    buckets, total = [], 0.0
-    for bound, count in zip((*map(str, map(float, bounds)), "+Inf"), counts, strict=True):
-        total += count
-        buckets.append((bound, total))
-    return buckets
+            yield family, self._cells[name]

@@ -15,7 +15,6 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
-from service.dependencies import Parts
 from service.errors import (
     BlankImage,
     InvalidImage,
@@ -25,6 +24,7 @@ from service.errors import (
     UnsupportedMediaType,
 )
 from service.images import Picture, open_picture
+from service.parts import Parts
 from training.arrays import Pixels
 from training.errors import DataError
 from training.preprocess import SIDE, to_glyph

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from service.dependencies import PartsDep
 from service.errors import Unavailable
-from service.observability.metrics import CONTENT_TYPE
+from service.observability.exposition import CONTENT_TYPE, exposition
 from service.publishing import publish, states
 
 router = APIRouter(tags=["health"])
@@ -43,4 +43,4 @@ async def ready(parts: PartsDep) -> dict[str, Any]:
 async def metrics(parts: PartsDep) -> Response:
     """Give everything that is counted, in Prometheus's text format."""
     publish(parts)  # what was shown once is never lost, so that no count goes down
-    return Response(parts.metrics.text(), media_type=CONTENT_TYPE)
+    return Response(exposition(parts.metrics.shown()), media_type=CONTENT_TYPE)

@@ -5,13 +5,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from service.dependencies import Parts, PartsDep
+from service.dependencies import PartsDep
 from service.errors import CorruptModel
 from service.inference.model_input import describe_input
 from service.inference.model_output import describe_outputs
 from service.inference.schemas import Alive, ModelNames, ModelStatus, RestMetadata, VersionStatus
 from service.inference.tensorflow_rest import SIGNATURE
 from service.models.manifest import Manifest
+from service.parts import Parts
 from service.routes.inference_v2_models import manifest_of
 from service.routes.inferring import find
 from service.routes.page import page

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from service.dependencies import Parts, PartsDep
+from service.dependencies import PartsDep
 from service.errors import InvalidInput, NotFound
 from service.inference.model_input import describe_input
 from service.inference.model_output import describe_outputs
@@ -21,6 +21,7 @@ from service.inference.schemas import (
     ServerMetadata,
 )
 from service.models.manifest import Manifest
+from service.parts import Parts
 from service.routes import health
 from service.routes.inferring import find, parsed_version
 

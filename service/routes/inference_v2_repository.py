@@ -13,10 +13,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from service.dependencies import Parts, PartsDep
+from service.dependencies import PartsDep
 from service.errors import Conflict, CorruptModel, InvalidTensor, Unavailable
 from service.inference.open_inference import read_json
 from service.inference.schemas import IndexEntry
+from service.parts import Parts
 from service.routes.inference_v2_models import manifest_of
 from service.routes.inferring import find
 

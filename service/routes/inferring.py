@@ -12,13 +12,13 @@ from typing import Any, Protocol, TypeVar
 
 from fastapi import Request, Response
 
-from service.dependencies import Parts
 from service.errors import InvalidInput, NotFound, ServiceError
 from service.inference.compression import chosen_encoding, compressed, decompressed
 from service.inference.model_input import Batch, BatchLimits, only_input, read_batch
 from service.inference.statistics import Times
 from service.inference.tensors import Tensor
 from service.models.snapshot import Snapshot
+from service.parts import Parts
 from service.schemas import MAX_VERSION
 from training.arrays import Floats
 

@@ -5,12 +5,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 
-from service.dependencies import Parts, PartsDep
+from service.dependencies import PartsDep
 from service.errors import InvalidInput
 from service.jobs.verdicts import read_verdict
 from service.models.aliases import AliasState, Candidate, make_candidate
 from service.models.manifest import Manifest
 from service.models.registry import Registry
+from service.parts import Parts
 from service.routes.downloads import NamePath, VersionPath
 from service.schemas import (
     AliasInfo,

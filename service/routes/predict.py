@@ -9,11 +9,12 @@ import numpy as np
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
-from service.dependencies import Parts, PartsDep, RequestIdDep
+from service.dependencies import PartsDep, RequestIdDep
 from service.errors import PayloadTooLarge, ServiceError
 from service.explain import explain as explain_answers
 from service.images import Picture
 from service.models.predictor import Snapshot
+from service.parts import Parts
 from service.routes.form_docs import OPENAPI
 from service.routes.forms import Reader, readers_of
 from service.schemas import MAX_VERSION, BatchPrediction, SinglePrediction

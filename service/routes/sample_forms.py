@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 from fastapi import Request
 
-from service.dependencies import Parts
 from service.errors import InvalidInput
 from service.images import Picture
+from service.parts import Parts
 from service.routes.forms import Reader, readers_of
 
 

@@ -4,13 +4,13 @@ import math
 from dataclasses import fields
 from typing import Any
 
-from service.dependencies import Parts
 from service.errors import InvalidInput
 from service.jobs.datasets import locate
 from service.jobs.job import JobRequest
 from service.jobs.provisions import start_version
 from service.jobs.schemas import SearchBody, TrainBody
 from service.models.aliases import NAME
+from service.parts import Parts
 from service.settings import Settings
 from training import ConfigError, MLPConfig, Recipe, recipes
 from training.search import draw, grid

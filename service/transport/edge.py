@@ -1,12 +1,13 @@
 """The edge of the application, around every request: its id, its size, its metrics, and the answer to any error."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import os
 import re
 import time
-
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing import TYPE_CHECKING
 
 from service.access import Access, scope_of
 from service.errors import MalformedRequest, PayloadTooLarge, ServiceError, Unavailable
@@ -16,6 +17,9 @@ from service.observability.telemetry import Telemetry, begun
 from service.observability.tracing import Trace, trace_of, work
 from service.problems import error_headers, problem, problem_type
 from service.transport.admission import Admission
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +73,7 @@ class Edge:
         with work(request_id=request_id, **traced):
             await self._handle(scope, receive, headers, _Answer(send, request_id, trace))
 
-    async def _handle(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], answer: "_Answer") -> None:
+    async def _handle(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], answer: _Answer) -> None:
         """See that a request gets an answer, and count it."""
         started, asked = time.perf_counter(), scope
         if scope["method"] == "HEAD":  # whatever can be read can be asked for so, too
@@ -94,7 +98,7 @@ class Edge:
             self._metrics.in_flight -= 1
             self._count(scope["method"], getattr(asked.get("route"), "path", "unknown"), answer, started)
 
-    def _count(self, method: str, route: str, answer: "_Answer", started: float) -> None:
+    def _count(self, method: str, route: str, answer: _Answer, started: float) -> None:
         method = method if method in _METHODS else "other"
         # An event stream may last for hours: what counts is the time until it begins.
         seconds = (answer.begun or time.perf_counter()) - started

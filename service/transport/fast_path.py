@@ -18,12 +18,12 @@ from typing import Protocol
 import numpy as np
 import orjson
 
-from service.dependencies import Parts
 from service.errors import ServiceError
 from service.images import ImageLimits, open_picture
 from service.models.predictor import Snapshot
 from service.observability.logs import log_access
 from service.observability.telemetry import begun
+from service.parts import Parts
 from service.transport.answers import predictions
 from service.transport.edge import SECURITY, request_id_of
 from service.transport.plain_jpeg import read_plain_jpeg

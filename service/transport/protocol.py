@@ -19,8 +19,8 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from service.dependencies import Parts
 from service.errors import RequestTooSlow, ServiceError
+from service.parts import Parts
 from service.transport import refusals
 from service.transport.admission import Admission
 from service.transport.deadlines import SWEEP_SECONDS

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.observability.exposition import exposition
 from service.observability.families import FAMILIES
 from service.observability.metrics import Metrics
 
@@ -56,7 +57,7 @@ def test_every_panel_has_a_place_of_its_own_and_a_query() -> None:
 
 async def test_what_is_shown_is_what_there_is(client: httpx.AsyncClient) -> None:
     await client.post("/predict", json={"pixels": [0] * 300 + [255] * 100 + [0] * 384})
-    shown = named_in((await client.get("/metrics")).text) | named_in(Metrics().text().decode())
+    shown = named_in((await client.get("/metrics")).text) | named_in(exposition(Metrics().shown()).decode())
     names = {f"{family.name}_total" if family.kind == "counter" else family.name for family in FAMILIES}
     assert names <= shown <= names | SAMPLES
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from service.dependencies import Parts
 from service.models.registry import Registry
 from service.models.released import adopt_released
 from service.models.store import Store
+from service.parts import Parts
 from tests.service.conftest import half_trained
 from tests.service.test_predict import assert_problem
 from training import Dataset, load

@@ -14,12 +14,12 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from service.dependencies import Parts
 from service.errors import NotFound
 from service.jobs import evaluations
 from service.jobs.evaluations import Evaluations
 from service.models.registry import Registry
 from service.models.store import open_store
+from service.parts import Parts
 from tests.service.conftest import half_trained, png
 from tests.service.test_predict import assert_problem
 from training import MLP, Experiment, recipes

@@ -8,8 +8,8 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from service.dependencies import Parts
 from service.explain import explain, heat
+from service.parts import Parts
 from tests.service.conftest import half_trained, png
 from training import Dataset
 from training.arrays import Pixels

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from service.dependencies import Parts
 from service.explain import explain
 from service.models.released import released_models
 from service.models.steady import steady_outputs
+from service.parts import Parts
 from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from tests.service.test_inference_v2 import assert_refused

@@ -12,9 +12,9 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from service.dependencies import Parts
 from service.inference.compression import compressed
 from service.models.steady import steady_outputs
+from service.parts import Parts
 from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from training import Dataset

@@ -5,8 +5,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.dependencies import Parts
 from service.models.released import released_models
+from service.parts import Parts
 from service.settings import Settings
 from service.transport.admission import Admission
 from tests.service.conftest import half_trained

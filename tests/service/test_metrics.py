@@ -9,10 +9,11 @@ import numpy as np
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.dependencies import Parts
 from service.models.drift import FEWEST
 from service.models.snapshot import Snapshot
+from service.observability.exposition import exposition
 from service.observability.metrics import Metrics
+from service.parts import Parts
 from training import Dataset
 
 
@@ -26,7 +27,7 @@ def samples(text: str) -> dict[tuple[str, ...], float]:
 
 
 def shown(metrics: Metrics) -> dict[tuple[str, ...], float]:
-    return samples(metrics.text().decode())
+    return samples(exposition(metrics.shown()).decode())
 
 
 def batches(snapshot: Snapshot, digits: Dataset, size: int, count: int) -> Iterator[tuple[object, ...]]:
@@ -139,6 +140,6 @@ async def test_versions_that_nobody_asks_for_any_more_are_forgotten(app: FastAPI
     for version in range(1, 12):
         snapshot = replace(parts.predictor.serving, version=version)
         metrics.predicted(snapshot, digits.images[:1], ["1"], [0.9], 0.001)
-        metrics.text()
+        exposition(metrics.shown())
     seen = {int(key[2]) for key in shown(metrics) if key[0] == "glyphserve_window_images"}
     assert seen == set(range(4, 12))

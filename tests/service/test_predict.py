@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from service.dependencies import Parts
 from service.observability.tracing import belonging
+from service.parts import Parts
 from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from training import Dataset

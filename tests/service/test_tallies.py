@@ -5,8 +5,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, generate_latest
 
+from service.observability.exposition import exposition
 from service.observability.tallies import Family, Tallies
 
 FAMILIES = (
@@ -35,12 +35,6 @@ counts = st.builds(
 )
 
 
-def text(tallies: Tallies) -> bytes:
-    registry = CollectorRegistry()
-    registry.register(tallies)
-    return generate_latest(registry)
-
-
 @given(st.lists(counts, min_size=1, max_size=4), st.randoms())
 def test_the_sum_of_several_is_the_same_in_any_order(several: list[Tallies], random: object) -> None:
     def total(order: list[Tallies]) -> dict[str, object]:
@@ -58,7 +52,7 @@ def test_the_sum_of_several_is_the_same_in_any_order(several: list[Tallies], ran
 
 
 def test_what_is_shown_is_cumulative_and_escaped() -> None:
-    shown = text(filled({'b"\n\\': 2}, [1, 2, 3, 44], 0)).decode()
+    shown = exposition(filled({'b"\n\\': 2}, [1, 2, 3, 44], 0)).decode()
     assert 'things_total{kind="b\\"\\n\\\\"} 2.0' in shown
     assert 'seconds_bucket{le="0.1"} 1.0' in shown
     assert 'seconds_bucket{le="1.0"} 3.0' in shown
@@ -70,6 +64,6 @@ def test_what_is_shown_is_cumulative_and_escaped() -> None:
 @pytest.mark.parametrize("foreign", [{"gone": [[[], [1.0]]]}, {"things": [[[], [1.0]]]}, {"seconds": [[[], [1.0]]]}])
 def test_what_another_release_wrote_is_passed_over(foreign: dict[str, object]) -> None:
     tallies = Tallies(FAMILIES)
-    before = text(tallies)
+    before = exposition(tallies)
     tallies.absorb(foreign)
-    assert text(tallies) == before
+    assert exposition(tallies) == before

@@ -41,7 +41,7 @@ def running_worker(home: Path, **settings: str) -> Iterator["subprocess.Popen[st
 
 @contextmanager
 def queue_of(home: Path, **settings: str) -> Iterator[Jobs]:
-    jobs = Jobs(Settings(home=home, **settings))  # type: ignore[arg-type]
+    jobs = Jobs(Settings(home=home, **settings))
     yield jobs
     jobs.close()
 

@@ -1,7 +1,7 @@
 """A data set: pictures in MNIST's form, and what is on them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,9 @@ from training.errors import DataError
 from training.preprocess import SIDE
 
 DIGITS = tuple("0123456789")
+
+Progress = Callable[[str, int, int], None]
+"""Called while a file is fetched with (file name, bytes so far, bytes in all or 0 where unknown)."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,8 @@ from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
+from training.data.dataset import Progress
 from training.errors import DataError
-
-Progress = Callable[[str, int, int], None]
-"""Called with (file name, bytes so far, bytes in all or 0 where unknown)."""
 
 Check = Callable[[Path], None]
 """Raises DataError when the file is not what was asked for."""

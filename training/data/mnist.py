@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from training.data import idx
-from training.data.dataset import DIGITS, Dataset, Source
-from training.data.download import Progress, download
+from training.data.dataset import DIGITS, Dataset, Progress, Source
 from training.errors import DataError
 
 FILES = (
@@ -141,6 +140,8 @@ def _read(path: Path, published: Published, place: int) -> np.ndarray:
 
 def _download(published: Published, folder: Path, progress: Progress | None) -> None:
     """Download those of the four files that the folder does not have."""
+    from training.data.download import download  # which imports all of HTTP
+
     for place, name in enumerate(FILES):
 
         def check(path: Path, place: int = place) -> None:

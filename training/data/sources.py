@@ -4,12 +4,10 @@ from importlib import resources
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import numpy as np
 
-from training.data.dataset import DIGITS, Dataset, Source
-from training.data.download import Progress
+from training.data.dataset import DIGITS, Dataset, Progress, Source
 from training.data.folder import read_images
 from training.data.mnist import PUBLISHED, has_files, open_address, open_published, read_folder
 from training.errors import DataError
@@ -28,13 +26,19 @@ def open_source(name: str, progress: Progress | None = None) -> Source:
         return open_published(PUBLISHED[name], progress)
     if name.startswith(("http://", "https://")):
         return open_address(name, progress)
-    path = Path(url2pathname(urlsplit(name).path) if name.startswith("file://") else name)
+    path = _of_address(name) if name.startswith("file://") else Path(name)
     if path.suffix == ".npz" and path.is_file():
         return Source(read_npz(path))
     if name and path.is_dir():
         return read_folder(path) if has_files(path) else read_images(path)
     known = ", ".join(["starter", *PUBLISHED])
     raise DataError(f"there is no data set {name!r}: it is none of {known}, and no such folder or .npz file exists")
+
+
+def _of_address(address: str) -> Path:
+    from urllib.request import url2pathname  # which imports all of HTTP
+
+    return Path(url2pathname(urlsplit(address).path))
 
 
 def starter() -> Dataset:

@@ -1,0 +1,94 @@
+"""The parts of an application put together, and what goes on while they live. Nothing here knows the web framework.
+
+What serves predictions is there early: the rest of the application is imported while the first are answered.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+
+from service.access import Access
+from service.errors import ServiceError
+from service.jobs.evaluations import Evaluations
+from service.jobs.queue import Jobs
+from service.keys import Keys
+from service.models.predictor import Predictor
+from service.models.registry import Registry
+from service.models.released import adopt_released
+from service.models.store import open_store
+from service.observability.board import Siblings
+from service.observability.metrics import Metrics
+from service.observability.telemetry import open_telemetry
+from service.parts import Parts
+from service.publishing import keep_publishing, publish
+from service.samples.recent import Recent, shared_folder
+from service.samples.samples import open_samples
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def assemble(settings: Settings, siblings: Siblings | None = None) -> Parts:
+    """Put the parts together; no model is loaded and nothing runs before they are `living`."""
+    metrics = Metrics(siblings)
+    store = open_store(settings.store_location)
+    registry = Registry(store)
+    predictor = Predictor(
+        registry, settings.model, settings.alias, on_swap=lambda fresh: metrics.serve(fresh.model, fresh.version)
+    )
+    metrics.trouble = lambda: predictor.trouble is not None
+    metrics.watch_trial(lambda: (trial.labels, asdict(trial.figures())) if (trial := predictor.trial) else None)
+    recent = Recent(settings.remembered_images, shared_folder(settings.home) if siblings else None)
+    return Parts(
+        settings,
+        registry,
+        predictor,
+        Jobs(settings),
+        metrics,
+        open_samples(store, settings),
+        recent,
+        Access(Keys(store), settings),
+        Evaluations(registry, settings.datasets_dir),
+        siblings=siblings,
+        telemetry=open_telemetry(),
+    )
+
+
+@contextlib.asynccontextmanager
+async def living(parts: Parts) -> AsyncIterator[None]:
+    """Load what serves, follow its alias and the keys, and tell siblings, as long as the block runs."""
+    adopted = await asyncio.to_thread(adopt, parts, parts.settings.model)
+    await asyncio.to_thread(parts.predictor.follow)
+    await asyncio.to_thread(parts.access.follow)
+    following = asyncio.create_task(_follow(parts, adopted=adopted))
+    publishing = asyncio.create_task(keep_publishing(parts))
+    yield
+    following.cancel()
+    publishing.cancel()
+    publish(parts)
+    parts.recent.close()
+    await asyncio.to_thread(parts.predictor.close)
+    await asyncio.to_thread(parts.jobs.close)
+    if parts.telemetry:
+        await asyncio.to_thread(parts.telemetry.close)
+
+
+def adopt(parts: Parts, name: str | None = None) -> bool:
+    """Add the released models to the store, or one of them by its name; tell whether the store could be reached."""
+    try:
+        adopt_released(parts.registry, parts.settings.alias, name)
+    except ServiceError as error:  # what the store has may still serve; readiness tells if it does not
+        log.error("the released models were not added: %s", error.detail)
+        return False
+    return True
+
+
+async def _follow(parts: Parts, *, adopted: bool) -> None:
+    while True:
+        await asyncio.sleep(parts.settings.alias_poll_seconds)
+        await asyncio.to_thread(parts.access.follow)
+        if not adopted and parts.predictor.trouble:  # the store was out of reach when we started; it may be empty, too
+            adopted = await asyncio.to_thread(adopt, parts)
+        await asyncio.to_thread(parts.predictor.follow)

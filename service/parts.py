@@ -1,0 +1,46 @@
+"""The parts of one application, put together by `service.assembly`."""
+
+import threading
+from dataclasses import dataclass, field
+
+from service.access import Access
+from service.images import ImageLimits
+from service.inference.statistics import Statistics
+from service.jobs.evaluations import Evaluations
+from service.jobs.queue import Jobs
+from service.models.predictor import Predictor
+from service.models.registry import Registry
+from service.observability.board import Siblings
+from service.observability.metrics import Metrics
+from service.observability.telemetry import Telemetry
+from service.samples.recent import Recent
+from service.samples.samples import Samples
+from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one application."""
+
+    settings: Settings
+    registry: Registry
+    predictor: Predictor
+    jobs: Jobs
+    metrics: Metrics
+    samples: Samples
+    recent: Recent
+    access: Access
+    evaluations: Evaluations
+    statistics: Statistics = field(default_factory=Statistics)
+    telemetry: Telemetry | None = None
+    """Where spans go, if anybody wants them."""
+    siblings: Siblings | None = None
+    """The other API processes of this host, if there are any."""
+    draining: threading.Event = field(default_factory=threading.Event)
+    """Set when the server is to end: what would go on for long ends now."""
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What images must keep to."""
+        limits = self.settings
+        return ImageLimits(limits.max_image_bytes, limits.max_image_pixels, limits.max_image_side)
