@@ -56,14 +56,18 @@ def _through(layers: Sequence[Layer], x: Floats) -> Floats:
     """Pass rows through layers as they answer in service, and through the matrices four at a time."""
     for layer in layers:
         if isinstance(layer, Dense):
-            y = np.empty((len(x), layer.weight.shape[1]), x.dtype)
-            for start in range(0, len(x), ROWS):
-                np.matmul(x[start : start + ROWS], layer.weight, out=y[start : start + ROWS])
+            x = _product(x, layer.weight)
             if layer.bias is not None:
-                y += layer.bias
-            x = y
+                x += layer.bias
         elif isinstance(layer, Residual):
             x = x + _through(layer.layers, x)
         else:
             x, _ = layer.forward(x)
     return x
+
+
+def _product(x: Floats, weight: Floats) -> Floats:
+    y = np.empty((len(x), weight.shape[1]), x.dtype)
+    for start in range(0, len(x), ROWS):
+        np.dot(x[start : start + ROWS], weight, out=y[start : start + ROWS])
+    return y

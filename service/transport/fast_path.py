@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
@@ -28,6 +28,7 @@ from service.transport.answers import predictions
 from service.transport.edge import SECURITY, request_id_of
 from service.transport.plain_jpeg import read_plain_jpeg
 from service.transport.plain_png import is_plain_glyph, read_plain_png
+from training.arrays import Pixels
 from training.errors import DataError
 from training.preprocess import SIDE, to_glyph
 
@@ -101,12 +102,15 @@ class FastPath:
             return None
         return FastRequest(caller, headers, fields, time.perf_counter())
 
-    def take(self, request: FastRequest) -> None:
-        """Answer a request, its body complete, at the end of this turn of the event loop."""
-        if not self._waiting:
-            self._since = time.perf_counter()
-            asyncio.get_running_loop().call_soon(self.answer)
+    def take(self, request: FastRequest, *, is_alone: bool = False) -> None:
+        """Answer a request, its body complete, at the end of this turn of the event loop; at once, if it is alone."""
         self._waiting.append(request)
+        if len(self._waiting) == 1:
+            self._since = time.perf_counter()
+            if is_alone:
+                self.answer()
+            else:
+                asyncio.get_running_loop().call_soon(self.answer)
 
     def lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """Write the headers of every answer, the date among them: uvicorn makes a new list of them once a second."""
@@ -141,25 +145,41 @@ class FastPath:
             self._predict(snapshot, requests, glyphs)
 
     def _predict(self, snapshot: Snapshot, requests: Sequence[FastRequest], glyphs: Sequence[bytes]) -> None:
-        parts, batch = self._parts, np.frombuffer(b"".join(glyphs), np.uint8).reshape(-1, SIDE, SIDE)
+        batch = np.frombuffer(b"".join(glyphs), np.uint8).reshape(-1, SIDE, SIDE)
         started = time.perf_counter()
         probabilities = snapshot.probabilities(batch)
         seconds = time.perf_counter() - started
         answers = predictions(probabilities, snapshot.labels)
         head = _HEAD + b"x-model-version: %d\r\nx-request-id: " % snapshot.version
-        for place, (request, answer) in enumerate(zip(requests, answers, strict=True)):
+        for request, answer in zip(requests, answers, strict=True):
+            answer |= {"model": snapshot.model, "version": snapshot.version, "request_id": request.request_id}
+            request.caller.reply(head + request.request_id.encode(), orjson.dumps(answer))
+        # Answers leave at the end of this turn. What is noted of them can wait until they have, and comes before
+        # anything that is asked next.
+        asyncio.get_running_loop().call_soon(self._note, snapshot, requests, batch, answers, started, seconds)
+
+    def _note(
+        self,
+        snapshot: Snapshot,
+        requests: Sequence[FastRequest],
+        batch: Pixels,
+        answers: Sequence[dict[str, Any]],
+        started: float,
+        seconds: float,
+    ) -> None:
+        """Remember, count and compare what one batch was answered."""
+        parts = self._parts
+        for request, answer, glyph in zip(requests, answers, batch, strict=True):
             request_id, label, confidence = request.request_id, answer["label"], answer["confidence"]
-            answer |= {"model": snapshot.model, "version": snapshot.version, "request_id": request_id}
-            parts.recent.remember(request_id, snapshot.model, snapshot.version, [glyphs[place]], [(label, confidence)])
-            request.caller.reply(head + request_id.encode(), orjson.dumps(answer))
-            elapsed = time.perf_counter() - request.started
+            parts.recent.remember(request_id, snapshot.model, snapshot.version, [glyph], [(label, confidence)])
+            elapsed = started + seconds - request.started
             parts.metrics.answered(_ROUTE, "POST", 200, elapsed)
             if parts.telemetry:
                 parts.telemetry.request(begun(), "POST", _ROUTE, 200, elapsed, request_id)
             if self._logs_all:
                 log_access("POST", _ROUTE, 200, elapsed, request_id)
             if parts.predictor.trial:
-                parts.predictor.compare(request_id, snapshot, batch[place : place + 1], [label])
+                parts.predictor.compare(request_id, snapshot, glyph[None], [label])
         labels, confidences = zip(*((answer["label"], answer["confidence"]) for answer in answers), strict=True)
         parts.metrics.predicted(snapshot, batch, labels, confidences, seconds)
         if parts.telemetry:

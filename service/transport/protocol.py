@@ -107,7 +107,7 @@ class Connection(HttpToolsProtocol):
         self._stage, self.deadline = "answering", math.inf
         if self._fast is not None:
             request, self._fast, self._fast_waits = self._fast, None, True
-            self._fast_path.take(request)
+            self._fast_path.take(request, is_alone=len(self.server_state.connections) == 1)
         elif self._refusal:
             answer, self._refusal = self._refusal, None
             self.reply(answer.head, answer.body, answer.status)
