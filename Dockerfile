@@ -1,21 +1,27 @@
 # Two stages: what builds stays behind, what runs is Python, the packages and the released models.
+# The same source on the same base gives the same files, and the same layer: all that is installed is pinned by hash,
+# nothing is compiled, and every file is given one time.
 FROM python:3.11-slim AS build
+ENV SOURCE_DATE_EPOCH=1577836800 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /src
-COPY requirements.txt .
+COPY requirements.txt requirements-build.txt ./
+RUN python -m venv /tools && /tools/bin/pip install --no-compile --require-hashes -r requirements-build.txt
 RUN python -m venv /opt/glyphserve \
-    && /opt/glyphserve/bin/pip install --no-cache-dir --no-compile --require-hashes -r requirements.txt
+    && /opt/glyphserve/bin/pip install --no-compile --require-hashes -r requirements.txt
 COPY pyproject.toml README.md ./
 COPY training training
 COPY service service
 COPY models models
-RUN /opt/glyphserve/bin/pip install --no-cache-dir --no-compile --no-deps . \
+# /data and /store: whatever user it is started as may write there, and nowhere else; new volumes take this over.
+RUN /tools/bin/pip wheel --no-build-isolation --no-deps --wheel-dir /wheel . \
+    && /opt/glyphserve/bin/pip install --no-compile --no-index --no-deps /wheel/*.whl \
     && /opt/glyphserve/bin/pip uninstall --yes pip setuptools \
-    && find /opt/glyphserve -name __pycache__ -prune -exec rm -r {} +
+    && find /opt/glyphserve -name __pycache__ -prune -exec rm -r {} + \
+    && mkdir /image /image/opt && mv /opt/glyphserve /image/opt && mkdir -m 1777 /image/data /image/store \
+    && find /image -exec touch --no-dereference --date=@$SOURCE_DATE_EPOCH {} +
 
 FROM python:3.11-slim
-COPY --from=build /opt/glyphserve /opt/glyphserve
-# Whatever user it is started as may write there, and nowhere else; new volumes take this over.
-RUN mkdir /data /store && chmod 1777 /data /store
+COPY --from=build /image /
 ENV PATH=/opt/glyphserve/bin:$PATH \
     GLYPHSERVE_HOME=/data \
     GLYPHSERVE_HOST=0.0.0.0 \

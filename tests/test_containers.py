@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.composing import Composed, docker, engine_answers
+from tests.composing import ROOT, Composed, docker, engine_answers
+from tests.fleet import tell
 from tests.service.conftest import png, wait_until
 from training import Dataset
 from training.data import open_source
 
 IMAGE, BASE = "glyphserve:latest", "python:3.11-slim"
+AGAIN, LAYERS = "glyphserve:again", "{{json .RootFS.Layers}}"
 URL = "http://127.0.0.1:8000"
 
 pytestmark = pytest.mark.docker
@@ -110,3 +112,19 @@ def test_the_image_weighs_little_more_than_its_base(composed: httpx.Client) -> N
     assert composed.get("/health/live").status_code == 200
     sizes = [int(docker("image", "inspect", "--format", "{{.Size}}", name).stdout) for name in (IMAGE, BASE)]
     assert sizes[0] - sizes[1] <= 180e6
+
+
+def test_the_image_is_the_same_to_the_bit_when_it_is_built_again(composed: httpx.Client) -> None:
+    """Without the cache, so that all is fetched, built and installed anew; layers are named by their content's hash."""
+    assert composed.get("/health/live").status_code == 200
+    docker("build", "--no-cache", "--tag", AGAIN, str(ROOT))
+    try:
+        layers = [
+            json.loads(docker("image", "inspect", "--format", LAYERS, name).stdout) for name in (IMAGE, AGAIN, BASE)
+        ]
+    finally:
+        docker("rmi", AGAIN)
+    above = [made[len(layers[2]) :] for made in layers[:2]]
+    tell(f"built twice: {', '.join(layer for made in above for layer in made)}")
+    assert len(above[0]) == 1
+    assert above[0] == above[1]

@@ -1,4 +1,4 @@
-"""Backup and restore, and homes that other releases have written."""
+"""Backup and restore."""
 
 import io
 import json
@@ -20,11 +20,9 @@ from service.keys import Keys
 from service.models.registry import Registry
 from service.models.store import Store, open_store
 from service.settings import Settings
-from tests.service.conftest import Server, half_trained, png, running_server, wait_until
+from tests.service.conftest import Server, half_trained, png
 from tests.service.processes import QUICK
 from training import Dataset
-
-FIRST = Path(__file__).parent / "stored" / "first_release.tar.gz"
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -193,32 +191,6 @@ def test_what_a_backup_names_is_in_it_while_others_publish_and_promote(tmp_path:
             copy.load("mnist", version)
         with pytest.raises(NotFound):
             copy.manifest("mnist", 10_000)
-
-
-def test_a_home_of_the_first_release_opens_and_its_queued_jobs_are_done(tmp_path: Path) -> None:
-    """Written by the first commit that could serve; only the released model was taken out, for its size."""
-    with tarfile.open(FIRST) as archive:
-        archive.extractall(tmp_path / "home", filter="data")
-    with running_server(tmp_path / "home") as server:
-        assert server.http.get("/health/ready").json()["version"] == 2
-        assert "job-f6ec64b9776147779d7c" in server.http.get("/models/mnist/versions/2").text
-        jobs = {job["id"]: job for job in wait_until(lambda: server.http.get("/train").json().get("jobs"), "the jobs")}
-        assert len(jobs) == 4
-        assert jobs["job-f6ec64b9776147779d7c"]["state"] == "succeeded"
-        for job_id in jobs:
-            server.wait_for(job_id, "succeeded")
-
-
-@pytest.mark.parametrize(
-    "words", [["serve", "--port", "0"], ["worker"], ["models", "list"], ["backup", "never.tar.gz"]]
-)
-def test_a_store_of_a_later_release_is_refused(tmp_path: Path, words: list[str]) -> None:
-    settings = Settings(home=tmp_path / "home")
-    open_store(settings.store_location).put("format.json", b'{"format": 2}')
-    told = command(*words, "--home", settings.home)
-    assert told.returncode == 1
-    assert told.stderr.strip().endswith("written by a later release; this one knows formats up to 1")
-    assert not Path("never.tar.gz").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"format": "x"}', b'{"format": 0}'])
