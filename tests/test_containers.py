@@ -1,7 +1,6 @@
 """The image and the compose file, really built and run."""
 
 import json
-import time
 from collections.abc import Iterator
 
 import httpx
@@ -9,7 +8,7 @@ import pytest
 
 from tests.composing import ROOT, Composed, docker, engine_answers
 from tests.fleet import tell
-from tests.service.conftest import png, wait_until
+from tests.service.conftest import png, submitted, wait_until
 from training import Dataset
 from training.data import open_source
 
@@ -54,16 +53,14 @@ def test_it_predicts_trains_restarts_and_answers_by_the_new_model(composed: http
     assert composed.post("/predict", files=files).json()["version"] == 1
     body = {"settings": {"epochs": 3}, "promote": "always"}
     wait_until(lambda: composed.post("/train", json=body | {"recipe": "x"}).status_code == 422, "the routes")
-    job = wait_until(
-        lambda: a.json() if (a := composed.post("/train", json=body)).status_code == 202 else None, "a job"
-    )
+    job = submitted(composed, body)
     done = wait_until(lambda: j if (j := composed.get(f"/train/{job['id']}").json())["finished"] else None, "its end")
     assert done["state"] == "succeeded", json.dumps(done)
     wait_until(lambda: composed.post("/predict", files=files).json()["version"] == done["version"], "the swap")
     one.run("restart")
     wait_until(lambda: is_ready(composed), "the restarted container")
     answer = composed.post("/predict", files=files).json()
-    assert answer["version"] == done["version"] == 2
+    assert answer["version"] == done["version"] > 1
     assert answer["label"] == str(digits.labels[0])
     wait_until(lambda: composed.get(f"/train/{job['id']}").status_code == 200, "the jobs database")
     assert composed.get(f"/train/{job['id']}").json()["state"] == "succeeded"
@@ -79,10 +76,8 @@ def test_it_runs_without_rights_that_it_does_not_need(composed: httpx.Client) ->
 
 def test_it_stops_in_time_with_code_0(composed: httpx.Client) -> None:
     assert composed.get("/health/live").status_code == 200
-    started = time.monotonic()
     one.run("stop")
-    assert time.monotonic() - started < 15
-    assert one.inspected("glyphserve", "{{.State.ExitCode}}") == "0"
+    assert one.inspected("glyphserve", "{{.State.ExitCode}}") == "0", "137: it was killed when its time was over"
     one.run("start")
     wait_until(lambda: is_ready(composed), "the started container")
 
@@ -97,9 +92,7 @@ def test_it_predicts_and_trains_as_any_user_without_the_systems_programs(compose
         with httpx.Client(base_url=f"http://{address}", timeout=20) as client:
             wait_until(lambda: is_ready(client), "the container of another user")
             body = {"settings": {"epochs": 1}, "promote": "never"}
-            job = wait_until(
-                lambda: a.json() if (a := client.post("/train", json=body)).status_code == 202 else None, "a job"
-            )
+            job = submitted(client, body)
             path = f"/train/{job['id']}"
             done = wait_until(lambda: j if (j := client.get(path).json())["finished"] else None, "its end")
             assert done["state"] == "succeeded", json.dumps(done)

@@ -85,6 +85,19 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+def submitted(client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
+    """Queue a job, asking again with the same key while the service or its database is too busy to say."""
+    headers = {"Idempotency-Key": secrets.token_hex(8)}
+
+    def ask() -> httpx.Response | None:
+        answer = client.post("/train", json=body, headers=headers)
+        return None if answer.status_code == 503 else answer
+
+    answer = wait_until(ask, "the jobs database")
+    assert answer.status_code == 202, answer.text
+    return dict(answer.json())
+
+
 class Server:
     """`glyphserve serve` as a process, and a client for it."""
 
@@ -109,16 +122,8 @@ class Server:
         self.http = httpx.Client(base_url=self.url, timeout=20)
 
     def submit(self, **body: Any) -> dict[str, Any]:
-        """Queue a job, asking again with the same key while the service or its database is too busy to say."""
-        headers = {"Idempotency-Key": secrets.token_hex(8)}
-
-        def ask() -> httpx.Response | None:
-            answer = self.http.post("/train", json=body, headers=headers)
-            return None if answer.status_code == 503 else answer
-
-        answer = wait_until(ask, "the jobs database")
-        assert answer.status_code == 202, answer.text
-        return dict(answer.json())
+        """Queue a job."""
+        return submitted(self.http, body)
 
     def job(self, job_id: str) -> dict[str, Any]:
         return dict(self.http.get(f"/train/{job_id}").json())
