@@ -1,6 +1,6 @@
 """Failing disks (R7): ENOSPC and EIO at every write, and a disk that is really full.
 
-    python -m benchmarks.faults [--most 12]
+    python -m benchmarks.faults [--most 12] [--rounds 5] [--calls fsync --calls mkdir,mkdirat …]
 
 By strace, the n-th call of a kind that a thread of the worker makes fails, for n = 1, 2, 3, 4, 6, 8, 12, …, while a job
 runs and predictions go on: calls that write the database (pwrite64, fdatasync, ftruncate) and those that write the
@@ -114,6 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--most", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=5, help="times that the disk is filled")
+    parser.add_argument("--calls", action="append", choices=CALLS, help="these kinds alone, so that a run is short")
     wanted = parser.parse_args()
     points, clean = [point for point in POINTS if point <= wanted.most], True
     print("| fault | injected | failed predictions | back: median s | worst s |\n|---|---|---|---|---|", flush=True)
@@ -130,7 +131,7 @@ def main() -> None:
         service = Service(Path(folder) / "home", min_free_bytes="0")
         wait_until(service.is_ready, "the service")
         with Watcher(service.registry()) as watcher:
-            for calls in CALLS:
+            for calls in wanted.calls or CALLS:
                 for error in ("ENOSPC", "EIO"):
                     clean &= _print(f"{error} at {calls}", fault_points(service, calls, error, points))
             result = account(service, watcher.partial)

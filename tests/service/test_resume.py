@@ -13,10 +13,10 @@ from service.jobs.trainer import Watch, run_training
 from service.models.registry import Registry
 from service.models.store import Store, open_store
 from tests.service.conftest import wait_until
-from tests.service.processes import QUICK, trainers_of
+from tests.service.processes import ENDLESS, QUICK, trainers_of
 from tests.service.test_worker import queue_of, running_worker, submit, wait_for_end, wait_for_epochs
 
-LONG: dict[str, Any] = {"epochs": 60, "layers": [784, 32, 10], "dropout": 0.1}
+LONG: dict[str, Any] = {"epochs": 150, "layers": [784, 32, 10], "dropout": 0.1}
 ENORMOUS: dict[str, Any] = {"epochs": 9, "layers": [784, 1024, 1024, 10], "batch_size": 1}
 
 
@@ -62,7 +62,7 @@ def test_after_a_kill_a_job_goes_on_at_its_checkpoint_here_and_on_another_host(t
     assert again.state == "running"
     assert (done.state, done.attempts, done.strikes) == ("succeeded", 3, 2)
     assert went_on_after(done) >= reached
-    assert [figures["epoch"] for figures in done.progress.history] == list(range(1, 61))
+    assert [figures["epoch"] for figures in done.progress.history] == list(range(1, 151))
     assert weights_of(store, done) == undisturbed(tmp_path / "undisturbed", LONG)
     assert store.list("jobs") == []
 
@@ -106,33 +106,19 @@ def test_a_damaged_checkpoint_or_one_of_other_settings_is_passed_over(tmp_path: 
                 assert weights_of(store, job) == undisturbed(tmp_path / job.id, job.request.settings)
 
 
-def test_a_job_cancelled_while_its_worker_hands_it_back_stays_cancelled(tmp_path: Path) -> None:
+def test_a_job_is_queued_again_only_while_it_is_its_workers(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    store.put("jobs/job-gone/checkpoint.npz", b"what a killed training in the foreground left")
     with queue_of(tmp_path) as jobs, running_worker(tmp_path):
-        job_id = submit(jobs, LONG)
-        wait_for_epochs(jobs, job_id)
-        (seen,) = jobs.running()
-        assert jobs.cancel(job_id).state == "cancelled"
-        assert jobs.requeue(seen) is False
-        assert jobs.get(job_id).state == "cancelled"
-
-
-def test_a_job_that_another_worker_has_taken_meanwhile_is_not_queued_again(tmp_path: Path) -> None:
-    with queue_of(tmp_path) as jobs, running_worker(tmp_path):
-        job_id = submit(jobs, LONG)
+        job_id = submit(jobs, ENDLESS)
         wait_for_epochs(jobs, job_id)
         (seen,) = jobs.running()
         assert jobs.requeue(Running(job_id, "somebody-else", seen.sign_of_life, 0)) is False
         assert jobs.get(job_id).state == "running"
-        jobs.cancel(job_id)
-
-
-def test_checkpoints_of_ended_jobs_are_tidied_away(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path / "store"))
-    store.put("jobs/job-gone/checkpoint.npz", b"what a killed training in the foreground left")
-    with queue_of(tmp_path) as jobs, running_worker(tmp_path):
-        waiting = submit(jobs, LONG)
-        wait_until(lambda: not store.list("jobs/job-gone"), "the tidying")
-        jobs.cancel(waiting)
+        assert jobs.cancel(job_id).state == "cancelled"
+        assert jobs.requeue(seen) is False  # it was cancelled while its worker handed it back
+        assert jobs.get(job_id).state == "cancelled"
+        wait_until(lambda: not store.list("jobs/job-gone"), "the tidying, at a worker's start")
 
 
 def test_strikes_are_the_deaths_and_not_the_returns() -> None:

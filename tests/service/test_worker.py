@@ -21,8 +21,6 @@ from tests.service.conftest import Server, half_trained, running_server, wait_un
 from tests.service.processes import ENDLESS, QUICK, trainers_of, worker_of
 from training import Dataset
 
-SLOW = {"epochs": 150, "layers": [784, 16, 10]}
-
 
 @contextmanager
 def running_worker(home: Path, **settings: str) -> Iterator["subprocess.Popen[str]"]:
@@ -72,44 +70,34 @@ def test_a_worker_that_is_told_to_end_is_gone_at_once_and_gives_its_job_back(tmp
             _, errors = worker.communicate(timeout=60)
             assert worker.returncode == 0
             assert "Traceback" not in errors
-            wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to end", seconds=5.0)
+            wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to end")
         assert (jobs.get(job_id).state, jobs.get(job_id).strikes) == ("queued", 0)
         with running_worker(tmp_path):
             wait_until(lambda: jobs.get(job_id).state == "running", "another worker")
             assert jobs.cancel(job_id).state == "cancelled"
 
 
-def test_a_job_of_a_worker_that_never_returns_is_taken_over_by_another(tmp_path: Path) -> None:
-    shared = {"database_url": f"sqlite:///{tmp_path / 'shared.sqlite'}", "store_url": str(tmp_path / "store")}
-    hosts = [tmp_path / "first", tmp_path / "second"]
-    with (
-        running_worker(hosts[0], worker_name="first", takeover_seconds="5", **shared) as lost,
-        queue_of(hosts[0], **shared) as jobs,
-    ):
-        job_id = submit(jobs, SLOW)
-        wait_for_epochs(jobs, job_id)
-        lost.kill()
-        with running_worker(hosts[1], worker_name="second", takeover_seconds="5", **shared):
-            done = wait_for_end(jobs, job_id)
-    assert (done.state, done.attempts, done.version) == ("succeeded", 2, 1)
-
-
-def test_a_job_of_a_worker_that_lives_is_left_to_it(tmp_path: Path) -> None:
+def test_a_job_is_left_to_a_worker_that_lives_and_taken_over_from_one_that_is_gone(tmp_path: Path) -> None:
     shared = {"database_url": f"sqlite:///{tmp_path / 'shared.sqlite'}", "store_url": str(tmp_path / "store")}
     hosts = [tmp_path / "first", tmp_path / "second"]
     with (
         queue_of(hosts[0], **shared) as jobs,
-        running_worker(hosts[0], worker_name="first", takeover_seconds="5", **shared),
+        running_worker(hosts[0], worker_name="first", takeover_seconds="5", **shared) as first,
+        running_worker(hosts[1], worker_name="second", takeover_seconds="5", **shared) as second,
     ):
         job_id = submit(jobs, ENDLESS)
         wait_for_epochs(jobs, job_id)
-        with running_worker(hosts[1], worker_name="second", takeover_seconds="5", **shared):
-            until = time.monotonic() + 7
-            while time.monotonic() < until:  # nothing shall happen: there is no event to wait for
-                assert [job.executor_id for job in jobs.running()] == ["first-0"]
-                time.sleep(0.1)
-            assert jobs.get(job_id).attempts == 1
-            jobs.cancel(job_id)
+        owner = jobs.running()[0].executor_id
+        until = time.monotonic() + 7
+        while time.monotonic() < until:  # nothing shall happen: there is no event to wait for
+            assert [job.executor_id for job in jobs.running()] == [owner]
+            time.sleep(0.1)
+        assert jobs.get(job_id).attempts == 1
+        gone, other = (first, "second-0") if owner == "first-0" else (second, "first-0")
+        gone.kill()
+        wait_until(lambda: [job.executor_id for job in jobs.running()] == [other], "the other host")
+        assert jobs.get(job_id).attempts == 2
+        jobs.cancel(job_id)
 
 
 def test_a_job_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
@@ -153,7 +141,7 @@ def test_a_killed_worker_takes_its_child_along_and_its_job_ends_once_all_the_sam
     worker = worker_of(server)
     (child,) = trainers_of(worker)
     os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to end", seconds=5.0)
+    wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to end")
     done = server.wait_for(job["id"], "succeeded")
     assert done["attempts"] == 2
     assert [epoch["epoch"] for epoch in done["history"]] == list(range(1, 401))
@@ -169,7 +157,7 @@ def test_models_and_jobs_survive_a_restart_and_a_job_cut_off_goes_on(tmp_path: P
         wait_until(lambda: server.job(cut["id"])["epoch"] > 0, "its first epoch")
         worker = worker_of(server)
         assert server.stop() == 0
-        wait_until(lambda: not Path(f"/proc/{worker}").exists(), "the worker to end", seconds=5.0)
+        wait_until(lambda: not Path(f"/proc/{worker}").exists(), "the worker to end")
     with running_server(tmp_path / "home") as server:
         assert server.http.post("/predict", json=body).json()["version"] == promoted["version"]
         wait_until(lambda: server.http.get(f"/train/{cut['id']}").status_code == 200, "the jobs database")
@@ -190,6 +178,6 @@ def test_two_workers_of_one_host_get_different_ids(tmp_path: Path) -> None:
         line = next(line for line in worker.stderr if "is ready" in line)
         ids.add(line.split("worker ")[-1].split()[0])
     for worker in workers:
-        worker.communicate(timeout=20)
+        worker.communicate(timeout=60)
         assert worker.returncode == 0
     assert ids == {"worker-0", "worker-1"}
