@@ -87,6 +87,12 @@ class FitConfig:
             raise ConfigError("label_smoothing goes with the loss cross_entropy", field="label_smoothing")
         self._check_options("optimizer", OPTIMIZERS[self.optimizer])
         self._check_options("schedule", SCHEDULES[self.schedule])
+        try:
+            self.make_schedule(1)(0)
+        except (ArithmeticError, TypeError, ValueError) as error:  # no cycles, or half a one
+            raise ConfigError(
+                f"{self.schedule} cannot be made with these options: {error}", field="schedule_options"
+            ) from None
 
     def _check_options(self, name: str, builder: Callable[..., Any]) -> None:
         options = getattr(self, f"{name}_options")

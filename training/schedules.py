@@ -4,6 +4,7 @@ The table's entries build one from the peak `rate`, the `steps` of the whole run
 """
 
 import math
+from bisect import bisect
 from collections.abc import Callable
 
 Schedule = Callable[[int], float]
@@ -36,6 +37,36 @@ def cosine(rate: float, steps: int, *, final: float = 0.0, warm_up: float = 0.0)
             return rate * (step + 1) / rising
         progress = min(1.0, (step - rising) / max(steps - rising, 1))
         return rate * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    return at
+
+
+def cosine_restarts(
+    rate: float,
+    steps: int,
+    *,
+    cycles: int = 2,
+    growth: float = 1.0,
+    peak: float = 1.0,
+    final: float = 0.0,
+    warm_up: float = 0.0,
+) -> Schedule:
+    """Fall along half a cosine `cycles` times (SGDR, Loshchilov and Hutter 2017).
+
+    Each cycle is `growth` times as long as the one before, and begins at `peak` times its rate; see `cosine` for
+    `final` and for `warm_up`, a share of the first cycle.
+    """
+    first = steps / sum(growth**cycle for cycle in range(cycles))
+    begins = [round(first * sum(growth**earlier for earlier in range(cycle))) for cycle in range(cycles)]
+    lengths = [end - begin for begin, end in zip(begins, [*begins[1:], steps], strict=True)]
+    parts = [
+        cosine(rate * peak**cycle, length, final=final, warm_up=0.0 if cycle else warm_up)
+        for cycle, length in enumerate(lengths)
+    ]
+
+    def at(step: int) -> float:
+        cycle = bisect(begins, step) - 1
+        return parts[cycle](step - begins[cycle])
 
     return at
 
@@ -80,6 +111,7 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "step_decay": step_decay,
     "exponential": exponential,
     "cosine": cosine,
+    "cosine_restarts": cosine_restarts,
     "warm_up": warm_up,
     "one_cycle": one_cycle,
     "triangular": triangular,

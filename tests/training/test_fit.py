@@ -242,6 +242,13 @@ def test_settings_that_cannot_work_are_refused_by_name(field: str, value: Any) -
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize("schedule", ["triangular", "cosine_restarts"])
+def test_schedules_that_no_run_can_follow_are_refused(schedule: str) -> None:
+    with pytest.raises(ConfigError, match=f"{schedule} cannot") as caught:
+        FitConfig(schedule=schedule, schedule_options={"cycles": 0})
+    assert caught.value.field == "schedule_options"
+
+
 def test_label_smoothing_without_classes_is_refused() -> None:
     with pytest.raises(ConfigError, match="cross_entropy"):
         FitConfig(loss="quadratic", label_smoothing=0.1)

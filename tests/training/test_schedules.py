@@ -9,6 +9,7 @@ GOLDEN: dict[str, tuple[dict[str, float], list[float]]] = {
     "step_decay": ({"drops": 1, "factor": 0.5}, [1, 1, 0.5, 0.5, 0.5]),
     "exponential": ({"final": 0.0625}, [1, 0.5, 0.25, 0.125, 0.0625]),
     "cosine": ({}, [1, 0.5 + math.sqrt(0.125), 0.5, 0.5 - math.sqrt(0.125), 0]),
+    "cosine_restarts": ({"cycles": 2, "peak": 0.5}, [1, 0.5, 0.5, 0.25, 0]),
     "warm_up": ({"share": 0.5}, [0.5, 1, 1, 1, 1]),
     "triangular": ({"cycles": 1, "low": 0.0}, [0, 0.5, 1, 0.5, 0]),
 }
@@ -28,6 +29,13 @@ def test_rates_follow_the_formula_over_a_run_of_four_steps(name: str) -> None:
 def test_cosine_warms_up_in_a_straight_line() -> None:
     schedule = SCHEDULES["cosine"](1.0, 100, warm_up=0.1)
     assert [schedule(step) for step in (0, 4, 9, 10)] == pytest.approx([0.1, 0.5, 1.0, 1.0])
+
+
+def test_the_first_cycle_with_restarts_is_that_of_a_run_of_its_length_without_to_the_bit() -> None:
+    restarted = SCHEDULES["cosine_restarts"](0.3, 250, cycles=2, growth=1.5, peak=0.5, warm_up=0.1)
+    alone, second = SCHEDULES["cosine"](0.3, 100, warm_up=0.1), SCHEDULES["cosine"](0.15, 150)
+    assert [restarted(step) for step in range(100)] == [alone(step) for step in range(100)]
+    assert [restarted(step) for step in range(100, 250)] == [second(step) for step in range(150)]
 
 
 def test_one_cycle_starts_low_peaks_and_ends_far_below() -> None:
