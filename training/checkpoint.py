@@ -26,7 +26,7 @@ def save_checkpoint(path: Path, run: Run, config: FitConfig) -> None:
     """Write a run, all of it or nothing."""
     header = {
         "format": FORMAT,
-        "network": asdict(run.network.config),
+        "network": run.network.config.described(),
         "fit": _comparable(config),
         "step": run.step,
         "rng": run.rng.bit_generator.state,
@@ -60,7 +60,7 @@ def load_checkpoint(path: Path, network: MLP, config: FitConfig) -> Run:
             raise ValueError(f"unknown format {header['format']}")
     except Exception as error:  # NumPy, zipfile and json each raise their own for a broken file
         raise WeightsError(f"{path} is not a checkpoint: {error}") from error
-    mine = json.loads(json.dumps({"network": asdict(network.config), "fit": _comparable(config)}))
+    mine = json.loads(json.dumps({"network": network.config.described(), "fit": _comparable(config)}))
     for part, settings in mine.items():
         different = sorted(name for name, value in settings.items() if header[part].get(name) != value)
         if different:

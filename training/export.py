@@ -10,7 +10,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,7 +57,7 @@ def _read_file(path: Path) -> bytes:
 
 def to_bytes(network: MLP, dtype: type = np.float32) -> bytes:
     """Give the content of a weights file; `dtype` float16 halves it."""
-    config = asdict(network.config) | {"input": network.config.input.described()}
+    config = network.config.described()
     header = {
         "format": FORMAT,
         "version": VERSION,

@@ -4,7 +4,7 @@ The flat vector lets an optimizer move everything in a few passes, and a checkpo
 front, biases and the like at its back, so that weight decay is a slice.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,10 @@ class MLPConfig:
             raise ConfigError(f"the input's block must divide its side, {side} pixels, not {block}", field="input")
         if parameter_count(self) > MAX_PARAMETERS:
             raise ConfigError(f"layers {self.layers} make more than {MAX_PARAMETERS:,} parameters", field="layers")
+
+    def described(self) -> dict[str, Any]:
+        """Give the config as JSON values; see `InputForm.described`."""
+        return asdict(self) | {"input": self.input.described()}
 
     def replace(self, **changes: Any) -> "MLPConfig":
         """Copy with changes, checked like a new one."""

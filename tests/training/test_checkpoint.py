@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ def test_a_resumed_run_ends_with_the_bytes_of_one_that_never_stopped(
         assert array.tobytes() == resumed.network.arrays()[name].tobytes(), name
     strip = [(e.number, e.step, e.train, e.validation, e.update) for e in whole.history]
     assert strip == [(e.number, e.step, e.train, e.validation, e.update) for e in resumed.history]
+
+
+def test_a_checkpoint_describes_the_network_as_earlier_releases_did(tmp_path: Path) -> None:
+    run = Run.start(MLP(NETWORK, 0), config())
+    save_checkpoint(tmp_path / "run.npz", run, config())
+    with np.load(tmp_path / "run.npz") as members:
+        network = json.loads(members["header"].tobytes())["network"]
+    assert network["input"] == {"side": 28, "low": 0.0, "high": 1.0}
 
 
 def test_a_finished_run_can_be_given_more_epochs(examples: tuple[Floats, Labels], tmp_path: Path) -> None:
