@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from training.cards.figures import measure, open_released
-from training.cards.release import history_of, release, write_card
+from training.cards.release import RISK, history_of, release, write_card
 from training.cards.text import figures_text
 from training.terminal import errors
 
@@ -22,13 +22,14 @@ def release_command(
     run: Annotated[Path, typer.Argument(help="The folder of a finished `fit`.")],
     model: ModelArgument,
     half: Annotated[bool, typer.Option("--half", help="Store the weights as float16.")] = False,
+    risk: Annotated[float, typer.Option(min=0, max=1, help="Of the answers not refused, so many may be wrong.")] = RISK,
     other: Annotated[
         list[Path] | None, typer.Option(help="A run with another seed, to be told of; it must not be better.")
     ] = None,
 ) -> None:
     """Make a released model of a run: calibrated on what it held out, measured, with card and pictures."""
     with errors():
-        made = release(run, model, half=half, others=other or ())
+        made = release(run, model, half=half, others=other or (), risk=risk)
         figures = write_card(made, history_of(run, made.network))
     typer.echo(figures_text(figures))
 

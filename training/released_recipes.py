@@ -65,22 +65,22 @@ RELEASED = (
     ),
     Recipe(
         "accurate",
-        "784-1024-1024-10: the fewest errors of the released models, a quarter of an hour.",
-        network=MLPConfig(layers=(784, 1024, 1024, 10), dropout=0.2),
+        "784-1536-1024-512-10: the fewest errors of the released models; 20 minutes of a whole core.",
+        network=MLPConfig(layers=(784, 1536, 1024, 512, 10)),
         fit=FitConfig(
-            epochs=100,
-            batch_size=256,
+            epochs=80,
+            batch_size=512,
             learning_rate=0.0015,
             schedule="cosine",
             schedule_options=_WARM_UP,
-            weight_decay=0.03,
+            weight_decay=0.05,
             label_smoothing=0.05,
             validation_share=HELD_OUT,
         ),
         data=DataConfig(
             data="mnist",
             augment="handwriting",
-            augment_options={"alpha": 40.0, "bolder": 0.3, "finer": 0.3, "pens": 0.3},
+            augment_options={"max_degrees": 12.0, "alpha": 48.0, "bolder": 0.3, "finer": 0.3, "pens": 0.3},
         ),
     ),
 )

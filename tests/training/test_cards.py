@@ -44,7 +44,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_becomes_a_calibrated_model_with_a_card_that_evaluate_repeats(fitted: Path) -> None:
     folder = fitted.parent / "odd" / "1"
     worse = another(fitted, fitted.parent / "worse", validation_accuracy=0.125)
-    released = run("release", str(fitted), str(folder), "--half", "--other", str(worse))
+    released = run("release", str(fitted), str(folder), "--half", "--other", str(worse), "--risk", "0.2")
     assert released.returncode == 0, released.stderr
     manifest, network = json.loads((folder / "manifest.json").read_text()), load(folder / "weights.npz")
     temperature = manifest["calibration"]["temperature"]
@@ -65,6 +65,7 @@ def test_a_run_becomes_a_calibrated_model_with_a_card_that_evaluate_repeats(fitt
     assert figures["test"]["wrong"] == len(judged.wrong)
     assert f"{figures['test']['wrong']} of {judged.examples} test images are misread" in text
     assert figures["abstaining"]["threshold"] == manifest["abstain"]["below"]
+    assert manifest["abstain"]["risk"] == 0.2
     assert figures["bytes"] == (folder / "weights.npz").stat().st_size
     typed = next(row for row in figures["foreign"] if row["set"].startswith("typed"))
     assert f"| {typed['set']} | {typed['examples']} | {typed['accuracy']:.2%} |" in text

@@ -22,14 +22,17 @@ from training.network import MLP
 from training.preprocess import fingerprint
 
 RISK = 0.001
-"""Of the answers that are not refused, so many may be wrong."""
+"""Of the answers that are not refused, so many may be wrong, if nothing else is asked for."""
 
 
-def release(run: Path, folder: Path, *, half: bool = False, others: Sequence[Path] = ()) -> Released:
+def release(
+    run: Path, folder: Path, *, half: bool = False, others: Sequence[Path] = (), risk: float = RISK
+) -> Released:
     """Calibrate a run's network on its validation examples and store it with its manifest, as float16 if asked.
 
-    `others` are runs of the same recipe with other seeds, whose figures the manifest is to tell. Raises ConfigError
-    for a run without validation examples, or whose network has no softmax, and what `compared` raises.
+    `others` are runs of the same recipe with other seeds, whose figures the manifest is to tell; `risk` is the share
+    of the answers that may be wrong where those below the threshold that the manifest names are refused. Raises
+    ConfigError for a run without validation examples, or whose network has no softmax, and what `compared` raises.
     """
     model = open_released(run)
     held_out = model.splits.validation
@@ -51,7 +54,7 @@ def release(run: Path, folder: Path, *, half: bool = False, others: Sequence[Pat
                 "examples": len(held_out),
                 "stored_as": "float16" if half else "float32",
             },
-            "abstain": {"below": threshold_for(stored.predict(features), held_out.labels, RISK), "risk": RISK},
+            "abstain": {"below": threshold_for(stored.predict(features), held_out.labels, risk), "risk": risk},
             "temperature": 1.0,
             "preprocessing": fingerprint(network.config.input),
             "weights_sha256": sha256(content).hexdigest(),
