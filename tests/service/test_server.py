@@ -1,6 +1,9 @@
 """The service as a process of its own, over real sockets."""
 
+import contextlib
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +69,27 @@ def test_a_client_that_asks_before_it_sends_is_refused_before_it_has_sent_anythi
             b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % LARGE
         )
         assert connection.recv(65_536).startswith(b"HTTP/1.1 413 ")
+
+
+def test_who_asks_before_the_application_is_there_waits_for_it(tmp_path: Path, digits: Dataset) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = probe.getsockname()
+    command = [sys.executable, "-m", "service", "serve", "--no-worker", "--home", str(tmp_path), "--port"]
+    with subprocess.Popen([*command, str(address[1])], stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: can_connect(address), "a port that listens")
+            with httpx.Client(base_url=f"http://127.0.0.1:{address[1]}", timeout=60) as client:
+                assert client.post("/predict", files={"file": png(digits.images[0])}).status_code == 200
+                assert client.get("/health/ready").json()["ready"] is True
+        finally:
+            process.terminate()
+
+
+def can_connect(address: tuple[str, int]) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(address, timeout=60):
+        return True
+    return False
 
 
 def test_a_promotion_by_another_process_is_followed_without_a_restart(server: Server, digits: Dataset) -> None:
