@@ -93,11 +93,11 @@ class Service:
 
     def jobs(self) -> Jobs:
         """Open the queue beside the service."""
-        return Jobs(Settings(home=self.home, **self._settings))  # type: ignore[arg-type]
+        return Jobs(Settings(home=self.home, **self._settings))
 
     def registry(self) -> Registry:
         """Open the models beside the service."""
-        return Registry(open_store(Settings(home=self.home, **self._settings).store_location))  # type: ignore[arg-type]
+        return Registry(open_store(Settings(home=self.home, **self._settings).store_location))
 
     def stop(self) -> None:
         """End it."""

@@ -137,7 +137,7 @@ class Recipe:
 
     def settings(self) -> dict[str, Any]:
         """Give all settings as one flat dictionary of JSON values; `replace` takes it back."""
-        settings = {name: value for part in _PARTS for name, value in asdict(getattr(self, part)).items()}
+        settings = self.network.described() | asdict(self.fit) | asdict(self.data)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 
 
