@@ -1,10 +1,14 @@
 """What tests of both halves need."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from training.data import mnist
+
+# A shell's background job, and so all that it starts, ignores Ctrl-C, which tests send to what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
