@@ -179,7 +179,7 @@ class Experiment:
             "preprocessing": fingerprint(self.network.config.input),
             "temperature": 1.0,
             "libraries": {"glyphserve": _own_version(), "numpy": np.__version__, "python": platform.python_version()},
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
 
 

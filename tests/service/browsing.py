@@ -42,6 +42,7 @@ def browser() -> Iterator["Browser"]:
     program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("no Chromium on this machine")
+    driver.expect.set_options(timeout=60_000)  # five seconds are short on a busy machine
     with driver.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
