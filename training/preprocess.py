@@ -63,6 +63,12 @@ class InputForm:
             features += self.low
         return features
 
+    def spread(self, rows: Floats) -> Floats:
+        """Put numbers where the pixels lie that they stand for: (n, width²) → (n, 28, 28), 0 beyond the side."""
+        squares = rows.reshape(-1, self.width, self.width).repeat(self.block, axis=1).repeat(self.block, axis=2)
+        edge = (SIDE - self.side) // 2
+        return np.pad(squares, ((0, 0), (edge, edge), (edge, edge)))
+
 
 def fingerprint(form: InputForm | None = None, version: int = VERSION) -> str:
     """Name this preprocessing: 12 hex digits that change when its code version or the input form does."""

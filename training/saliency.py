@@ -11,7 +11,6 @@ import numpy as np
 from training.arrays import Floats, Labels, Pixels
 from training.layers import Dense
 from training.network import MLP
-from training.preprocess import SIDE
 
 
 def input_gradient(network: MLP, x: Floats, classes: Labels) -> Floats:
@@ -42,8 +41,6 @@ def gradient_times_input(network: MLP, glyphs: Pixels, classes: Labels) -> Float
     """
     form, dtype = network.config.input, network.parameters.dtype
     gradient = input_gradient(network, form.features(glyphs).astype(dtype, copy=False), classes)
-    of_pixels = (gradient / form.block**2).reshape(-1, form.width, form.width)
-    of_pixels = of_pixels.repeat(form.block, axis=1).repeat(form.block, axis=2)
-    pixels = replace(form, block=1).features(glyphs).astype(dtype, copy=False)
-    edge = (SIDE - form.side) // 2
-    return np.pad(of_pixels * pixels.reshape(of_pixels.shape), ((0, 0), (edge, edge), (edge, edge)))
+    single = replace(form, block=1)
+    pixels = single.spread(single.features(glyphs).astype(dtype, copy=False))
+    return form.spread(gradient / form.block**2) * pixels

@@ -108,12 +108,8 @@ def _of_features(values: NDArray[Any], form: InputForm) -> Batch:
             field="data",
         )
     features = np.ascontiguousarray(values, np.float32)
-    edge = (SIDE - form.side) // 2
-    inner = np.clip(np.rint((features - form.low) * (255 / (form.high - form.low))), 0, 255)
-    glyphs = np.zeros((len(features), SIDE, SIDE), np.uint8)
-    inner = inner.reshape(-1, form.width, form.width).repeat(form.block, axis=1).repeat(form.block, axis=2)
-    glyphs[:, edge : edge + form.side, edge : edge + form.side] = inner
-    return Batch(features, glyphs)
+    shades = np.clip(np.rint((features - form.low) * (255 / (form.high - form.low))), 0, 255)
+    return Batch(features, form.spread(shades).astype(np.uint8))
 
 
 def _glyph(place: int, file: bytes, limits: BatchLimits) -> Pixels:

@@ -17,7 +17,8 @@ def compared(manifest: dict[str, Any], others: Sequence[Path]) -> list[dict[str,
     when another of them is better on the examples that were held out: that one should be released. Nobody asks which
     is better on the test examples.
     """
-    best, rows = _row(manifest), [_row(manifest)]
+    best = _row(manifest)
+    rows = [best]
     for folder in others:
         try:
             other = json.loads((folder / "manifest.json").read_bytes())
