@@ -72,16 +72,18 @@ class Access:
         except ServiceError as error:
             log.error("the keys cannot be read: %s", error.detail)
 
+    def ensure_known(self, scope: str) -> None:
+        """Raise Unavailable as long as nobody can be let in: before `follow`, where the scope needs a key."""
+        if self._known is None and scope not in self._open:
+            raise Unavailable("the keys cannot be read yet", retry_after_seconds=1)
+
     def is_open(self, scope: str) -> bool:
         """Tell whether a scope needs no key, whatever keys there are."""
         return scope in self._open
 
     def check(self, authorization: bytes | None, scope: str) -> None:
         """Raise Unauthorized without a good key, Forbidden with one for something else, Unavailable before `follow`."""
-        if self._known is None:
-            if scope not in self._open:
-                raise Unavailable("the keys cannot be read yet", retry_after_seconds=1)
-            return
+        self.ensure_known(scope)
         if not self._keyed or scope in self._open:
             return
         key = self._shown(authorization)

@@ -4,12 +4,14 @@ import threading
 from dataclasses import dataclass, field
 
 from service.access import Access
+from service.errors import Unavailable
 from service.images import ImageLimits
 from service.inference.statistics import Statistics
 from service.jobs.evaluations import Evaluations
 from service.jobs.queue import Jobs
 from service.models.predictor import Predictor
 from service.models.registry import Registry
+from service.models.snapshot import Snapshot
 from service.observability.board import Siblings
 from service.observability.metrics import Metrics
 from service.observability.telemetry import Telemetry
@@ -38,6 +40,16 @@ class Parts:
     """The other API processes of this host, if there are any."""
     draining: threading.Event = field(default_factory=threading.Event)
     """Set when the server is to end: what would go on for long ends now."""
+
+    def answering(self) -> Snapshot:
+        """Give the snapshot that answers predictions.
+
+        Raises Unavailable when the server is about to end, and before a model is loaded and the keys are read.
+        """
+        if self.draining.is_set():
+            raise Unavailable("the server is about to end", retry_after_seconds=1)
+        self.access.ensure_known("predict")
+        return self.predictor.serving
 
     @property
     def image_limits(self) -> ImageLimits:

@@ -26,11 +26,12 @@ async def keep_publishing(parts: Parts) -> None:
 def state(parts: Parts) -> dict[str, Any]:
     """Tell how this process is."""
     place = parts.siblings.place if parts.siblings else 0
+    ready, version = True, None
     try:
         version = parts.predictor.serving.version
+        parts.answering()
     except Unavailable:
-        version = None
-    ready = version is not None and not parts.draining.is_set()
+        ready = False
     return {"process": place, "ready": ready, "version": version, "trouble": parts.predictor.trouble}
 
 

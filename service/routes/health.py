@@ -5,7 +5,6 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from service.dependencies import PartsDep
-from service.errors import Unavailable
 from service.observability.exposition import CONTENT_TYPE, exposition
 from service.publishing import publish, states
 
@@ -20,13 +19,11 @@ async def live() -> dict[str, bool]:
 
 @router.get("/health/ready")
 async def ready(parts: PartsDep) -> dict[str, Any]:
-    """Tell that a verified model serves (503 otherwise), which, and what trouble there is with a newer one.
+    """Tell that a verified model answers (503 otherwise), which, and what trouble there is with a newer one.
 
     `processes` tells the same of each API process of this host, the one that answers first.
     """
-    if parts.draining.is_set():
-        raise Unavailable("the server is about to end", retry_after_seconds=1)
-    serving = parts.predictor.serving
+    serving = parts.answering()
     return {
         "ready": True,
         "live": True,

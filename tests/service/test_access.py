@@ -1,5 +1,6 @@
 """Keys, scopes and hosts, over the whole interface."""
 
+import asyncio
 import json
 import logging
 import subprocess
@@ -16,6 +17,7 @@ from service.app import create_app
 from service.errors import Unauthorized, Unavailable
 from service.keys import SCOPES, Keys, take_apart
 from service.models.store import open_store
+from service.publishing import states
 from service.settings import Settings
 from tests.service.conftest import png, running_server
 from tests.service.test_predict import assert_problem
@@ -173,6 +175,39 @@ async def test_predictions_and_metrics_can_be_open_while_the_rest_is_not(setting
         assert (await client.post("/predict", files={"file": png(digits.images[0])})).status_code == 200
         assert (await client.get("/metrics")).status_code == 401
         assert (await client.get("/train")).status_code == 401
+        assert (await client.get("/health/ready")).status_code == 200
+
+
+async def test_a_service_whose_keys_cannot_be_read_is_not_ready(settings: Settings, digits: Dataset) -> None:
+    keys = Path(settings.store_location) / "keys"
+    keys.parent.mkdir(parents=True, exist_ok=True)
+    keys.symlink_to(keys)  # a loop: the models can be read, the keys cannot
+    app, image = create_app(settings), {"pixels": digits.images[0].tolist()}
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
+        for path in ("/health/ready", "/v2/health/ready"):
+            assert (await client.get(path)).status_code == 503
+        assert states(app.state.parts)[0] | {"ready": False, "version": 1} == states(app.state.parts)[0]
+        assert (await client.post("/predict", json=image)).status_code == 503
+        keys.unlink()
+        while (await client.get("/health/ready")).status_code != 200:
+            await asyncio.sleep(0.01)
+        assert (await client.post("/predict", json=image)).json()["version"] == 1
+
+
+async def test_a_service_whose_predictions_need_no_key_is_ready_without_the_keys(settings: Settings) -> None:
+    keys = Path(settings.store_location) / "keys"
+    keys.parent.mkdir(parents=True, exist_ok=True)
+    keys.symlink_to(keys)
+    app = create_app(settings.model_copy(update={"open_predict": True}))
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
         assert (await client.get("/health/ready")).status_code == 200
 
 
