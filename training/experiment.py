@@ -18,6 +18,7 @@ from training.callbacks import Epoch, best_epoch
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.data import Dataset, open_source, stratified_split
 from training.data.dataset import Progress
+from training.distillation import teaching
 from training.errors import ConfigError
 from training.evaluation import Evaluation, evaluate
 from training.export import load, to_bytes, write_atomically
@@ -26,6 +27,7 @@ from training.fit import OnStep, Run, restore, train
 from training.network import MLP
 from training.preprocess import fingerprint
 from training.recipe import Recipe
+from training.teachers import open_teacher
 
 MANIFEST_FORMAT = 1
 
@@ -90,7 +92,7 @@ class Experiment:
     """One run of a recipe: opened with its data, trained epoch by epoch, kept at the end."""
 
     def __init__(self, recipe: Recipe, progress: Progress | None = None) -> None:
-        """Open the data, and draw or load the first weights. Raises what `split` and `load` raise."""
+        """Open the data, and draw or load the first weights. Raises what `split`, `load` and `open_teacher` raise."""
         if recipe.data.start_from:
             self.network = load(recipe.data.start_from)
             recipe = replace(recipe, network=self.network.config)
@@ -100,19 +102,23 @@ class Experiment:
             self.network = MLP(recipe.network, np.random.default_rng(recipe.fit.seed))
         self.recipe = recipe
         self.splits = split(recipe, progress)
+        classes = self.splits.train.classes
+        self.teachers = [open_teacher(said, self.network.config, classes) for said in recipe.data.teachers]
         self.run = Run.start(self.network, recipe.fit)
         self._started = time.perf_counter()
 
     def epochs(self, on_step: OnStep | None = None) -> Iterator[Epoch]:
         """Train, yielding each epoch. Raises what `train` raises."""
         features = self.network.config.input.features
-        learned, held_out = self.splits.train, self.splits.watched
+        learned, held_out, data = self.splits.train, self.splits.watched, self.recipe.data
+        networks = [teacher.network for teacher in self.teachers]
         yield from train(
             self.run,
             (features(learned.images), learned.labels),
             self.recipe.fit,
             validation=(features(held_out.images), held_out.labels) if held_out else None,
             augment=self.recipe.make_augment(),
+            teach=teaching(networks, data.teacher_share, data.teacher_temperature) if networks else None,
             on_step=on_step,
             fresh=self.recipe.data.start_from is None,
         )
@@ -173,6 +179,7 @@ class Experiment:
                 "validation_examples": len(splits.validation or ()),
                 "test_examples": len(splits.test or ()),
                 "extra": _told(splits.extra),
+                "teachers": [teacher.told() for teacher in self.teachers],
             },
             "baseline": baseline(splits.train),
             "metrics": metrics,

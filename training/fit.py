@@ -13,6 +13,7 @@ import numpy as np
 
 from training.arrays import Floats, Labels, Targets
 from training.callbacks import Callback, Epoch, Score, best_epoch, stop_reason
+from training.distillation import Teach
 from training.errors import DivergedError
 from training.examples import Examples, Given, hold_out, prepare
 from training.fit_config import FitConfig
@@ -71,6 +72,7 @@ def fit(
     validation: Given | None = None,
     sample_weights: Floats | None = None,
     augment: Augment | None = None,
+    teach: Teach | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> list[Epoch]:
     """Train to the end and answer the history; the network is left with its last or best weights.
@@ -79,7 +81,9 @@ def fit(
     """
     config = config or FitConfig()
     run = Run.start(network, config)
-    for epoch in train(run, (x, y), config, validation=validation, sample_weights=sample_weights, augment=augment):
+    for epoch in train(
+        run, (x, y), config, validation=validation, sample_weights=sample_weights, augment=augment, teach=teach
+    ):
         for callback in callbacks:
             callback(run, epoch)
     return run.history
@@ -93,6 +97,7 @@ def train(
     validation: Given | None = None,
     sample_weights: Floats | None = None,
     augment: Augment | None = None,
+    teach: Teach | None = None,
     on_step: OnStep | None = None,
     fresh: bool = True,
 ) -> Iterator[Epoch]:
@@ -109,7 +114,8 @@ def train(
         examples, sample_weights, validation = hold_out(examples, sample_weights, config)
     learned = prepare(run.network, examples, config, sample_weights)
     held_out = prepare(run.network, validation, config, smooth=False) if validation else None
-    if run.step == 0 and fresh and not augment:  # a deformation sees whole pictures, and may make silent inputs speak
+    # A deformation sees whole pictures, and may make silent inputs speak; a teacher sees whole pictures, too.
+    if run.step == 0 and fresh and not augment and not teach:
         columns = speaking_columns(run.network, learned.x)
         if columns is not None:
             run.narrow(columns, config)
@@ -121,7 +127,7 @@ def train(
     if run.best and stop_reason(config, run.history):  # resumed, but there is nothing left to learn
         restore(run.network, run.best)
     while not stop_reason(config, run.history):
-        yield _epoch(run, learned, held_out, config, schedule, steps, augment, on_step)
+        yield _epoch(run, learned, held_out, config, schedule, steps, augment, teach, on_step)
 
 
 def restore(network: MLP, arrays: dict[str, Floats]) -> None:
@@ -138,6 +144,7 @@ def _epoch(
     schedule: Schedule,
     steps: int,
     augment: Augment | None,
+    teach: Teach | None,
     on_step: OnStep | None,
 ) -> Epoch:
     """Learn for an epoch, validate, and enter both in the run's history."""
@@ -146,7 +153,7 @@ def _epoch(
     started = time.perf_counter()
     # Underflow is a number too small to matter; everything else means that the run is lost.
     with np.errstate(over="raise", invalid="raise", divide="raise", under="ignore"):
-        seen, score = _learn(run, learned, config, schedule, steps, augment, on_step)
+        seen, score = _learn(run, learned, config, schedule, steps, augment, teach, on_step)
     seconds = time.perf_counter() - started
     run.settle()
     due = number % config.validation_every == 0 or number == config.epochs
@@ -177,6 +184,7 @@ def _learn(
     schedule: Schedule,
     steps: int,
     augment: Augment | None,
+    teach: Teach | None,
     on_step: OnStep | None,
 ) -> tuple[int, Score]:
     """Make an epoch's steps; answer how many examples were seen, and how the network did on its way."""
@@ -187,8 +195,9 @@ def _learn(
         x, targets, weights = examples.batch(rows)
         if augment:
             x = augment(x, run.rng)
+        wanted = teach(examples.loss, x) if teach else examples.loss
         try:
-            loss, outputs = learner.backpropagate(examples.loss, x, targets, weights, run.rng)
+            loss, outputs = learner.backpropagate(wanted, x, targets, weights, run.rng)
             descend(
                 run.optimizer,
                 learner.parameters,

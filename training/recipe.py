@@ -19,7 +19,7 @@ from training.warp import Augment
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which examples a recipe learns from, which it is judged on, and what it starts from."""
+    """Which examples a recipe learns from, which it is judged on, what it starts from, and who teaches it."""
 
     data: str = "starter"
     """A source: starter, mnist, fashion, a folder or an `.npz`."""
@@ -43,6 +43,12 @@ class DataConfig:
     """Share of each epoch that its examples make up, by being repeated, if they are enough for that."""
     start_from: str | None = None
     """A `weights.npz` to start from instead of drawn weights; the network is then the one that it holds."""
+    teachers: tuple[str, ...] = ()
+    """Networks whose answers are learned beside the labels: released models such as `accurate/3`, or `weights.npz`."""
+    teacher_share: float = 0.5
+    """The teachers' share of the loss."""
+    teacher_temperature: float = 1.0
+    """Divides the logits that are held against the teachers', and theirs: above 1, small likenesses count more."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without the data."""
@@ -66,6 +72,20 @@ class DataConfig:
             if not isinstance(self.classes, list | tuple) or not all(isinstance(c, int) for c in self.classes):
                 raise ConfigError(f"classes must be a list of class numbers, not {self.classes!r}", field="classes")
             object.__setattr__(self, "classes", tuple(self.classes))
+        self._check_teachers()
+
+    def _check_teachers(self) -> None:
+        if isinstance(self.teachers, str):
+            object.__setattr__(self, "teachers", (self.teachers,))
+        if not isinstance(self.teachers, list | tuple) or not all(isinstance(t, str) and t for t in self.teachers):
+            raise ConfigError(
+                f"teachers must be names of released models or paths, not {self.teachers!r}", field="teachers"
+            )
+        object.__setattr__(self, "teachers", tuple(self.teachers))
+        for name, low, high in (("teacher_share", 0, 1), ("teacher_temperature", 0.1, 100)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise ConfigError(f"{name} must be from {low} to {high}, not {value!r}", field=name)
 
 
 @dataclass(frozen=True)
@@ -108,6 +128,8 @@ class Recipe:
                 f"not {self.network.layers[0]}",
                 field="layers",
             )
+        if self.data.teachers and (self.fit.loss, self.network.output) != ("cross_entropy", "softmax"):
+            raise ConfigError("teachers go with the loss cross_entropy and the output softmax", field="teachers")
         self.make_augment()
 
     def make_augment(self) -> Augment | None:
@@ -119,7 +141,12 @@ class Recipe:
         return augment
 
     def replace(self, **settings: Any) -> "Recipe":
-        """Copy with changed settings. Raises ConfigError, naming the field, for unknown and impossible ones."""
+        """Copy with changed settings; other examples or classes are learned without the recipe's own teachers.
+
+        Raises ConfigError, naming the field, for unknown and impossible ones.
+        """
+        if any(name in settings and settings[name] != getattr(self.data, name) for name in ("data", "classes")):
+            settings = {"teachers": ()} | settings
         changes: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
         for name, value in settings.items():
             part = _PART_OF.get(name)

@@ -44,7 +44,7 @@ def unseen(examples: Dataset, registry: Registry, manifest: Manifest, datasets_d
 def recipe_of(manifest: Manifest) -> Recipe:
     """Give the recipe that a version was made by, without what it learned beside. Raises TrainingError."""
     settings: dict[str, Any] = dict(manifest.details.get("settings") or {"data": None})
-    for beside in ("extra_data", "start_from"):
+    for beside in ("extra_data", "start_from", "teachers"):
         settings.pop(beside, None)
     return Recipe("of a version", "").replace(**settings)
 
@@ -59,7 +59,10 @@ def _learned(manifest: Manifest, datasets_dir: Path | None) -> Dataset | None:
     if name in mnist.PUBLISHED and mnist.find_folder(mnist.PUBLISHED[name]) is None:
         return None  # nor is this
     learned = split(located(recipe, datasets_dir)).train
-    is_same = manifest.details.get("data", {}).get("fingerprint") == learned.fingerprint()
+    told = manifest.details.get("data", {})
+    if any(teacher.get("fingerprint") != told.get("fingerprint") for teacher in told.get("teachers", ())):
+        return None  # those who taught it may have learned from other examples
+    is_same = told.get("fingerprint") == learned.fingerprint()
     return learned if is_same or (had_extra and name in BUNDLED) else None
 
 

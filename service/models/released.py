@@ -3,21 +3,13 @@
 import contextlib
 import json
 import logging
-from importlib import resources
-from pathlib import Path
 
 from service.errors import PreconditionFailed
 from service.models.manifest import RELEASE
 from service.models.registry import FILE, Registry
+from training.released import released_models
 
 log = logging.getLogger(__name__)
-
-
-def released_models() -> Path:
-    """Find their folder: inside the package when installed, beside it in a source tree."""
-    package = Path(str(resources.files("service")))
-    inside = package / "released"
-    return inside if inside.is_dir() else package.parent / "models"
 
 
 def adopt_released(registry: Registry, alias: str, only: str | None = None) -> None:

@@ -13,9 +13,10 @@ from service.models.aliases import NAME
 from service.parts import Parts
 from service.settings import Settings
 from training import ConfigError, MLPConfig, Recipe, recipes
+from training.released import find_release
 from training.search import draw, grid
 
-_PATHS = ("data", "extra_data", "start_from")
+_PATHS = ("data", "extra_data", "start_from", "teachers")
 
 
 def checked(body: TrainBody, parts: Parts) -> JobRequest:
@@ -41,6 +42,9 @@ def _request(body: TrainBody, settings: Settings) -> JobRequest:
             if name in changes:
                 raise ConfigError(f"{name} is a path; here there are include_samples and start_from", field=name)
         changed = recipe.replace(**changes)
+        for teacher in changed.data.teachers:
+            if find_release(teacher) is None:
+                raise ConfigError("teachers are released models here, such as accurate", field="teachers")
         locate(changed.data.data, settings.datasets_dir, field="data" if body.dataset is None else "dataset")
         changes["max_seconds"] = min(changes.get("max_seconds") or minutes * 60, minutes * 60)
         trials = _trials(body.search, changed, settings.max_queued_jobs, minutes * 60) if body.search else []

@@ -147,7 +147,7 @@ def _settings() -> Iterator[Hostile]:
         *({"learning_rate": value} for value in (0, -1, 1e308, "fast", None)),
         *({"batch_size": value} for value in (0, -1, 2**40, 1.5)),
         *({"data": value} for value in ("/etc", "../..", "http://localhost/", "", "\0", "s3://x")),
-        *({name: "/etc/passwd"} for name in ("extra_data", "start_from", "__class__", "data_dir", "out")),
+        *({name: "/etc/passwd"} for name in ("extra_data", "start_from", "teachers", "__class__", "data_dir", "out")),
         {"activation": "eval"},
         {"optimizer": {"name": "adam"}},
         {"seed": -1},

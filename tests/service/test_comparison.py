@@ -148,6 +148,16 @@ def test_what_an_ancestor_has_learned_from_is_not_unseen(
     assert unseen(digits, registry, registry.manifest("odd", orphan), None) is None
 
 
+def test_teachers_of_other_examples_leave_unknown_what_was_learned(
+    registry: Registry, trained: tuple[MLP, dict[str, Any]], digits: Dataset
+) -> None:
+    network, details = trained
+    for fingerprint, known in ((details["data"]["fingerprint"], True), ("of others", False), (None, False)):
+        teachers = [{"name": "fast/1", "weights_sha256": "", "fingerprint": fingerprint}]
+        version = publish(registry, network, details | {"data": details["data"] | {"teachers": teachers}})
+        assert (unseen(digits, registry, registry.manifest("odd", version), None) is not None) == known
+
+
 def test_the_verdict_is_kept_beside_the_version_also_of_a_rejected_one(
     registry: Registry, trained: tuple[MLP, dict[str, Any]]
 ) -> None:

@@ -10,7 +10,6 @@ import pytest
 from fastapi import FastAPI
 
 from service.explain import explain
-from service.models.released import released_models
 from service.models.steady import steady_outputs
 from service.parts import Parts
 from service.settings import Settings
@@ -18,6 +17,7 @@ from tests.service.conftest import half_trained, png
 from tests.service.test_inference_v2 import assert_refused
 from training import Dataset
 from training.arrays import Floats
+from training.released import released_models
 
 MODEL = "/v1/models/mnist"
 

@@ -5,13 +5,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.models.released import released_models
 from service.parts import Parts
 from service.settings import Settings
 from service.transport.admission import Admission
 from tests.service.conftest import half_trained
 from tests.service.test_inference_v2 import PATH, asks, assert_refused, tensor
 from training import Dataset
+from training.released import released_models
 
 RELEASED = sorted(model.name for model in released_models().iterdir())
 

@@ -78,6 +78,7 @@ def test_the_loop_on_all_of_mnist_keeps_what_was_known(tmp_path: Path, mnist_sou
         ({"recipe": "corrections", "settings": {"layers": [784, 10]}}, 422, "layers"),
         ({"settings": {"extra_data": "/etc"}}, 422, "extra_data"),
         ({"settings": {"start_from": "/etc/passwd"}}, 422, "start_from"),
+        ({"settings": {"teachers": ["accurate", "/etc/passwd"]}}, 422, "teachers"),
         ({"settings": {"extra_share": 2}}, 422, "extra_share"),
         ({"include_samples": 3}, 422, "include_samples"),
     ],

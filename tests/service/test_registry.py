@@ -5,9 +5,10 @@ import pytest
 
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound, PreconditionFailed
 from service.models.registry import Registry
-from service.models.released import adopt_released, released_models
+from service.models.released import adopt_released
 from service.models.store import Store
 from tests.service.conftest import half_trained
+from training.released import released_models
 
 
 @pytest.fixture

@@ -120,6 +120,7 @@ def test_trials_count_as_waiting_jobs(tmp_path: Path, monkeypatch: pytest.Monkey
         ({"space": {"learning_rate": {"low": 0.1, "high": 1}}}, "learning_rate"),
         ({"space": {"data": ["/etc"]}}, "data"),
         ({"space": {"start_from": ["/etc/passwd"]}}, "start_from"),
+        ({"space": {"teachers": ["accurate"]}}, "teachers"),
         ({"space": {"validation_share": [0.0]}}, "validation_share"),
         ({"space": {"seed": list(range(100))}}, "space"),
         ({"space": {"seed": list(range(100))}, "trials": 50}, "trials"),
