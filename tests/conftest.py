@@ -1,5 +1,6 @@
 """What tests of both halves need."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from training.data import mnist
 
 # A shell's background job, and so all that it starts, ignores Ctrl-C, which tests send to what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests start some hundred processes. Where Python may not write bytecode, each would compile every module for itself,
+# which is half of its start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ def table(*arguments: str) -> dict[str, tuple[float, float]]:
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, tuple[float, float]]:
-    return table("--source", "starter", "--digits", "30")
+    return table("--source", "starter", "--digits", "20")
 
 
 def test_no_way_of_storing_that_loses_nothing_changes_an_answer(rows: dict[str, tuple[float, float]]) -> None:

@@ -2,7 +2,8 @@
 
 import os
 import signal
-from functools import partial
+import tempfile
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ LONG: dict[str, Any] = {"epochs": 150, "layers": [784, 32, 10], "dropout": 0.1}
 ENORMOUS: dict[str, Any] = {"epochs": 9, "layers": [784, 1024, 1024, 10], "batch_size": 1}
 
 
-def undisturbed(folder: Path, settings: dict[str, Any]) -> str:
-    """Train without a worker; answer the hash of the weights."""
-    finished = run_training(JobRequest("starter", settings, "mnist"), folder, 1, Watch(lambda _: None))
-    return sha256(Path(finished["weights"]).read_bytes()).hexdigest()
+@cache
+def undisturbed(seed: int = 0) -> str:
+    """Train LONG without a worker, and nobody in between; answer the hash of the weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        request = JobRequest("starter", LONG | {"seed": seed}, "mnist")
+        finished = run_training(request, Path(folder), 1, Watch(lambda _: None))
+        return sha256(Path(finished["weights"]).read_bytes()).hexdigest()
 
 
 def weights_of(store: Store, job: Job) -> str:
@@ -63,7 +67,7 @@ def test_after_a_kill_a_job_goes_on_at_its_checkpoint_here_and_on_another_host(t
     assert (done.state, done.attempts, done.strikes) == ("succeeded", 3, 2)
     assert went_on_after(done) >= reached
     assert [figures["epoch"] for figures in done.progress.history] == list(range(1, 151))
-    assert weights_of(store, done) == undisturbed(tmp_path / "undisturbed", LONG)
+    assert weights_of(store, done) == undisturbed()
     assert store.list("jobs") == []
 
 
@@ -77,7 +81,7 @@ def test_a_killed_training_process_is_begun_again_by_its_worker_until_the_third_
         done = wait_for_end(jobs, once)
         assert (done.state, done.attempts, done.progress.deaths) == ("succeeded", 1, 1)
         assert "training was killed by signal 9" in done.progress.log
-        assert weights_of(store, done) == undisturbed(tmp_path / "undisturbed", LONG)
+        assert weights_of(store, done) == undisturbed()
         for _ in range(3):
             child = wait_until(lambda: next(iter(set(trainers_of(worker.pid)) - {child}), 0), "the training")  # noqa: B023
             os.kill(child, signal.SIGKILL)
@@ -91,7 +95,7 @@ def test_a_killed_training_process_is_begun_again_by_its_worker_until_the_third_
 def test_a_damaged_checkpoint_or_one_of_other_settings_is_passed_over(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
     with queue_of(tmp_path) as jobs, running_worker(tmp_path) as worker:
-        job_id = submit(jobs, LONG)
+        job_id = submit(jobs, LONG | {"seed": 0})
         wait_for_checkpoint(store, job_id)
         worker.kill()
         worker.wait()
@@ -103,7 +107,7 @@ def test_a_damaged_checkpoint_or_one_of_other_settings_is_passed_over(tmp_path: 
             for job in (wait_for_end(jobs, job_id), wait_for_end(jobs, other)):
                 assert job.state == "succeeded"
                 assert "training begins anew" in " ".join(job.progress.log)
-                assert weights_of(store, job) == undisturbed(tmp_path / job.id, job.request.settings)
+                assert weights_of(store, job) == undisturbed(job.request.settings["seed"])
 
 
 def test_a_job_is_queued_again_only_while_it_is_its_workers(tmp_path: Path) -> None:
