@@ -36,6 +36,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run(
         "fit", "--data", str(folder / "some.npz"), "--resume", "--progress", "none", "--out", str(folder / "run"),
         "--set", "epochs=30", "--set", "layers=784,32,10", "--set", "augment=handwriting",
+        "--set", "teachers=fast", "--set", "teacher_share=0.25",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder / "run"
@@ -57,6 +58,8 @@ def test_a_run_becomes_a_calibrated_model_with_a_card_that_evaluate_repeats(fitt
     assert text.startswith("# odd, version 1\n")
     assert "2 seeds were trained" in text
     assert "| 1 | 12.50% |" in text
+    assert f"taught by {manifest['data']['teachers'][0]['name']}, whose answers" in text
+    assert "had a share of 0.25 in the loss" in text
     for picture in ("accuracy", "confusion", "first_layer", "loss", "misread", "robustness"):
         assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
         assert f"]({picture}.png)" in text

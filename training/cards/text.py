@@ -79,8 +79,19 @@ def _making(manifest: dict[str, Any]) -> str:
         f"`python -m training release`. {settings['epochs']} epochs over {data['train_examples']:,} of MNIST's "
         f"training images, each {learned}; batches of {settings['batch_size']}, {settings['optimizer']}, rate "
         f"{settings['learning_rate']:g} ({settings['schedule']}), weight decay {settings['weight_decay']:g}, dropout "
-        f"{settings['dropout']:g}, label smoothing {settings['label_smoothing']:g}. It took {minutes:.0f} minutes on "
-        "less than one core of a busy virtual machine."
+        f"{settings['dropout']:g}, label smoothing {settings['label_smoothing']:g}."
+        f"{_teaching(manifest)} It took {minutes:.0f} minutes on less than one core of a busy virtual machine."
+    )
+
+
+def _teaching(manifest: dict[str, Any]) -> str:
+    names = " and ".join(teacher["name"] for teacher in manifest["data"].get("teachers", ()))
+    if not names:
+        return ""
+    settings = manifest["settings"]
+    return (
+        f" It was taught by {names}, whose answers to the same deformed images, at the temperature "
+        f"{settings['teacher_temperature']:g}, had a share of {settings['teacher_share']:g} in the loss (distillation)."
     )
 
 
