@@ -70,7 +70,7 @@ def test_a_job_goes_on_where_it_was_after_kills_on_two_hosts(shared: dict[str, A
         with running_worker(tmp_path / "second", worker_name="second", **shared):
             done = wait_for_end(jobs, job_id)
     assert (done.state, done.strikes) == ("succeeded", 2)
-    assert weights_of(store, done) == undisturbed(tmp_path / "undisturbed", LONG)
+    assert weights_of(store, done) == undisturbed()
 
 
 def test_many_at_once_do_not_overfill_the_queue_and_a_key_is_good_for_one(
@@ -107,7 +107,7 @@ def submit_and_wait(jobs: Jobs) -> str:
 
 
 def test_restarts_of_the_database_lose_no_job_and_no_prediction(
-    server: Server, postgres: Postgres, digits: Dataset, tmp_path: Path
+    server: Server, postgres: Postgres, digits: Dataset
 ) -> None:
     body = {"pixels": digits.images[0].tolist()}
     job = server.submit(settings=LONG, promote="never")
@@ -124,7 +124,7 @@ def test_restarts_of_the_database_lose_no_job_and_no_prediction(
     done = server.wait_for(job["id"], "succeeded")
     store = open_store(Settings(home=server.home).store_location)
     with queue_of(server.home) as jobs:
-        assert weights_of(store, jobs.get(done["id"])) == undisturbed(tmp_path / "undisturbed", LONG)
+        assert weights_of(store, jobs.get(done["id"])) == undisturbed()
         assert jobs.get(done["id"]).strikes == 0
 
 
