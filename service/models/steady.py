@@ -1,11 +1,13 @@
 """A network's answers for serving: to one picture the same bits, whatever other pictures it is batched with.
 
 BLAS adds up in another order for another number of rows, and some of its kernels even by a row's place, so that a
-picture answered alone and in company would differ in the last bits. Four rows at a time, padded with zeros, do not:
-that is tried out for every network that is loaded, and where it does not hold, rows go through one by one.
+picture answered alone and in company would differ in the last bits. Eight rows at a time, and the last by fours, padded
+with zeros, do not: that is tried out for every network that is loaded, and where it does not hold, all go by fours, or
+one by one.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -17,27 +19,32 @@ from training.layers import Dense, Layer, Residual
 Outputs = Callable[[Floats], Floats]
 """Rows (n, inputs) → (n, outputs)."""
 
-ROWS = 4
-_TRIED = (1, 2, 3, 4, 5, 7, 8, 16, 31, 64)
+_ROWS, _MORE_ROWS = 4, 8
+_TRIED = (1, 2, 3, 4, 5, 7, 8, 12, 16, 31, 64)
 
 
 def steady_outputs(network: MLP) -> Outputs:
     """Give the function of a network's outputs in which no row depends on the others, to the last bit."""
     output = ACTIVATIONS[network.config.output]
 
-    def logits(x: Floats) -> Floats:
-        rows = np.zeros((len(x) + -len(x) % ROWS, x.shape[1]), x.dtype)
-        rows[: len(x)] = x
-        return _through(network.layers, rows)[: len(x)]
+    def logits(x: Floats, most_rows: int) -> Floats:
+        rows = x
+        if len(x) % _ROWS:
+            rows = np.zeros((len(x) + -len(x) % _ROWS, x.shape[1]), x.dtype)
+            rows[: len(x)] = x
+        return _through(network.layers, rows, most_rows)[: len(x)]
 
-    def by_fours(x: Floats) -> Floats:
-        return output(logits(x))[0]
+    def together(x: Floats, most_rows: int) -> Floats:
+        return output(logits(x, most_rows))[0]
 
     def one_by_one(x: Floats) -> Floats:
         return np.concatenate([network.outputs(row[None]) for row in x]) if len(x) else network.outputs(x)
 
-    # The logits, too: where a network is sure, its outputs would hide what differs.
-    return by_fours if is_steady(logits, network) and is_steady(by_fours, network) else one_by_one
+    for most_rows in (_MORE_ROWS, _ROWS):
+        # The logits, too: where a network is sure, its outputs would hide what differs.
+        if all(is_steady(partial(rows, most_rows=most_rows), network) for rows in (logits, together)):
+            return partial(together, most_rows=most_rows)
+    return one_by_one
 
 
 def is_steady(outputs: Outputs, network: MLP) -> bool:
@@ -52,22 +59,25 @@ def is_steady(outputs: Outputs, network: MLP) -> bool:
     return True
 
 
-def _through(layers: Sequence[Layer], x: Floats) -> Floats:
-    """Pass rows through layers as they answer in service, and through the matrices four at a time."""
+def _through(layers: Sequence[Layer], x: Floats, most_rows: int) -> Floats:
+    """Pass rows through layers as they answer in service, and through the matrices so many at a time."""
     for layer in layers:
         if isinstance(layer, Dense):
-            x = _product(x, layer.weight)
+            x = _product(x, layer.weight, most_rows)
             if layer.bias is not None:
                 x += layer.bias
         elif isinstance(layer, Residual):
-            x = x + _through(layer.layers, x)
+            x = x + _through(layer.layers, x, most_rows)
         else:
             x, _ = layer.forward(x)
     return x
 
 
-def _product(x: Floats, weight: Floats) -> Floats:
+def _product(x: Floats, weight: Floats, most_rows: int) -> Floats:
     y = np.empty((len(x), weight.shape[1]), x.dtype)
-    for start in range(0, len(x), ROWS):
-        np.dot(x[start : start + ROWS], weight, out=y[start : start + ROWS])
+    start = 0
+    while start < len(x):
+        end = start + (most_rows if start + most_rows <= len(x) else _ROWS)
+        np.dot(x[start:end], weight, out=y[start:end])
+        start = end
     return y

@@ -57,14 +57,15 @@ class Metrics:
         self.trouble: Callable[[], bool] = lambda: False
         """Asked whether the alias's version cannot be loaded."""
 
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count one request, and the time until its answer began."""
+    def answered(self, route: str, method: str, status: int, *seconds: float) -> None:
+        """Count requests, each by the time until its answer began."""
         key = (route, method, status)
         cells = self._answered.get(key)
         if cells is None:
             cells = self._answered[key] = [0.0] * (len(SECONDS) + 2)
-        cells[bisect_left(SECONDS, seconds)] += 1
-        cells[-1] += seconds
+        for each in seconds:
+            cells[bisect_left(SECONDS, each)] += 1
+            cells[-1] += each
 
     def predicted(
         self, snapshot: Snapshot, glyphs: Pixels, labels: Sequence[str], confidences: Sequence[float], seconds: float

@@ -26,8 +26,10 @@ from service.observability.telemetry import begun
 from service.parts import Parts
 from service.transport.answers import predictions
 from service.transport.edge import SECURITY, request_id_of
+from service.transport.gray import Gray, array_of, pixels_of
+from service.transport.plain_glyph import centred, fits_the_box
 from service.transport.plain_jpeg import read_plain_jpeg
-from service.transport.plain_png import is_plain_glyph, read_plain_png
+from service.transport.plain_png import read_plain_png
 from training.arrays import Pixels
 from training.errors import DataError
 from training.preprocess import SIDE, to_glyph
@@ -40,10 +42,10 @@ _MOST_IMAGES = 64
 _ROUTE = "/predict"
 _FORM = b"multipart/form-data; boundary="
 _FILE = re.compile(
-    rb'[Cc]ontent-[Dd]isposition: form-data; name="file"; filename="[^"\\\r\n]+"(?:\r\n[Cc]ontent-[Tt]ype: [^\r\n]*)?'
+    rb'--([A-Za-z0-9_-]+)\r\n[Cc]ontent-[Dd]isposition: form-data; name="file"; filename="[^"\\\r\n]+"'
+    rb"(?:\r\n[Cc]ontent-[Tt]ype: [^\r\n]*)?\r\n\r\n"
 )
 _HEAD = b"content-type: application/json\r\n" + b"".join(b"%b: %b\r\n" % header for header in SECURITY)
-_BOUNDARY = re.compile(rb"[A-Za-z0-9_-]+")
 _UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"content-encoding", b"origin", b"traceparent"))
 
 
@@ -127,8 +129,7 @@ class FastPath:
             asyncio.get_running_loop().call_soon(self.answer)
         self._parts.metrics.waited(time.perf_counter() - self._since)
         by_version: dict[int, tuple[Snapshot, list[FastRequest], list[bytes]]] = {}
-        for request in waiting:
-            glyph = self._glyph(request)
+        for request, glyph in zip(waiting, self._glyphs(waiting), strict=True):
             if glyph is None:
                 request.caller.hand_over(request)
                 continue
@@ -156,67 +157,79 @@ class FastPath:
             request.caller.reply(head + request.request_id.encode(), orjson.dumps(answer))
         # Answers leave at the end of this turn. What is noted of them can wait until they have, and comes before
         # anything that is asked next.
-        asyncio.get_running_loop().call_soon(self._note, snapshot, requests, batch, answers, started, seconds)
+        asyncio.get_running_loop().call_soon(self._note, snapshot, requests, glyphs, batch, answers, started, seconds)
 
     def _note(
         self,
         snapshot: Snapshot,
         requests: Sequence[FastRequest],
+        glyphs: Sequence[bytes],
         batch: Pixels,
         answers: Sequence[dict[str, Any]],
         started: float,
         seconds: float,
     ) -> None:
         """Remember, count and compare what one batch was answered."""
-        parts = self._parts
-        for request, answer, glyph in zip(requests, answers, batch, strict=True):
-            request_id, label, confidence = request.request_id, answer["label"], answer["confidence"]
-            parts.recent.remember(request_id, snapshot.model, snapshot.version, [glyph], [(label, confidence)])
-            elapsed = started + seconds - request.started
-            parts.metrics.answered(_ROUTE, "POST", 200, elapsed)
-            if parts.telemetry:
-                parts.telemetry.request(begun(), "POST", _ROUTE, 200, elapsed, request_id)
-            if self._logs_all:
-                log_access("POST", _ROUTE, 200, elapsed, request_id)
-            if parts.predictor.trial:
-                parts.predictor.compare(request_id, snapshot, glyph[None], [label])
+        parts, metrics, trial = self._parts, self._parts.metrics, self._parts.predictor.trial
         labels, confidences = zip(*((answer["label"], answer["confidence"]) for answer in answers), strict=True)
-        parts.metrics.predicted(snapshot, batch, labels, confidences, seconds)
+        elapsed = [started + seconds - request.started for request in requests]
+        metrics.answered(_ROUTE, "POST", 200, *elapsed)
+        metrics.predicted(snapshot, batch, labels, confidences, seconds)
         if parts.telemetry:
             parts.telemetry.computed(snapshot.model, snapshot.version, len(labels), seconds)
+        for place, request in enumerate(requests):
+            request_id, seen = request.request_id, (labels[place], confidences[place])
+            parts.recent.remember(request_id, snapshot.model, snapshot.version, [glyphs[place]], [seen])
+            if parts.telemetry:
+                parts.telemetry.request(begun(), "POST", _ROUTE, 200, elapsed[place], request_id)
+            if self._logs_all:
+                log_access("POST", _ROUTE, 200, elapsed[place], request_id)
+            if trial:
+                parts.predictor.compare(request_id, snapshot, batch[place : place + 1], [labels[place]])
 
-    def _glyph(self, request: FastRequest) -> bytes | None:
-        """Read the image to a glyph's 784 bytes; None when it is not a plain case."""
-        content = image_of(request.fields[b"content-type"], request.body)
-        if not content or len(content) > self._limits.max_bytes:
-            return None
+    def _glyphs(self, requests: Sequence[FastRequest]) -> list[bytes | None]:
+        """Read images to 784 bytes each, which are a glyph; None for those that are no plain case."""
+        glyphs: list[bytes | None] = [None] * len(requests)
+        fitting: dict[int, bytes] = {}
+        for place, request in enumerate(requests):
+            content = image_of(request.fields[b"content-type"], request.body)
+            if not content or len(content) > self._limits.max_bytes:
+                continue
+            gray = read_plain_png(content, self._most_pixels) or read_plain_jpeg(content, self._most_pixels)
+            if gray and fits_the_box(gray):
+                fitting[place] = pixels_of(gray)
+            else:
+                glyphs[place] = self._brought_into_form(content, gray)
+        passing = centred(fitting)
+        for place, pixels in fitting.items():
+            glyphs[place] = passing.get(place) or _glyph_of(np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE))
+        return glyphs
+
+    def _brought_into_form(self, content: bytes, gray: Gray | None) -> bytes | None:
+        """Read a picture of another form; `gray` has its gray values if it is of one of the two plain kinds."""
+        if gray and max(gray.size) <= self._limits.max_side:
+            return _glyph_of(array_of(gray))
         try:
-            gray = read_plain_png(content, self._most_pixels)
-            if gray is None:
-                gray = read_plain_jpeg(content, self._most_pixels)
-            if gray is not None and max(gray.shape) <= self._limits.max_side:
-                pixels = gray.tobytes()
-                plain = gray.shape == (SIDE, SIDE) and is_plain_glyph(pixels)  # then `to_glyph` would pass it as it is
-                return pixels if plain else to_glyph(gray).tobytes()
             picture = open_picture(content, self._limits)
             return picture.glyph().tobytes() if picture.pixels <= self._most_pixels else None
-        except (ServiceError, DataError):
+        except ServiceError:
             return None
+
+
+def _glyph_of(gray: Pixels) -> bytes | None:
+    try:
+        return to_glyph(gray).tobytes()
+    except DataError:
+        return None
 
 
 def image_of(content_type: bytes, body: bytes) -> bytes | None:
     """Find the image: the body itself, or the only file of a form as every client writes it; None for other forms."""
     if not content_type.startswith(_FORM):
         return body
-    boundary = content_type[len(_FORM) :]
-    start, end = body.find(b"\r\n\r\n"), body.rfind(b"\r\n--" + boundary)
-    opening = b"--" + boundary + b"\r\n"
-    if (
-        not _BOUNDARY.fullmatch(boundary)
-        or not body.startswith(opening)
-        or not _FILE.fullmatch(body, len(opening), start)
-        or body[end + 4 + len(boundary) :] not in (b"--\r\n", b"--")
-        or body.find(b"\r\n--" + boundary) != end
-    ):
+    opening = _FILE.match(body)
+    if opening is None or content_type[len(_FORM) :] != opening[1]:
         return None
-    return body[start + 4 : end]
+    start, delimiter = opening.end(), b"\r\n--" + opening[1]
+    end = body.find(delimiter, start)
+    return body[start:end] if body[end + len(delimiter) :] in (b"--\r\n", b"--") else None

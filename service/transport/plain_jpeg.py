@@ -6,8 +6,7 @@ change its colors, and phones put several pictures into one: whatever has more t
 
 from PIL import _imaging as codecs
 
-from service.transport.plain_png import decoded
-from training.arrays import Pixels
+from service.transport.gray import Gray, decoded
 
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
@@ -15,14 +14,14 @@ _PASSED_OVER = frozenset((0xDB, 0xC4, 0xDD, 0xFE))  # tables, restart intervals,
 _JFIF, _SCAN = 0xE0, 0xDA
 
 
-def read_plain_jpeg(content: bytes, most_pixels: int) -> Pixels | None:
-    """Decode such a picture to its gray values, uint8 (height, width); None for any other, and for a damaged one."""
+def read_plain_jpeg(content: bytes, most_pixels: int) -> Gray | None:
+    """Decode such a picture to its gray values; None for any other, and for a damaged one."""
     if not content.startswith(_START) or not content.endswith(_END):
         return None
     size = _size_of(content)
     if size is None or not 0 < size[0] * size[1] <= most_pixels:
         return None
-    return decoded(codecs.jpeg_decoder("L", "L", "", 1, 0), content, *size)
+    return decoded(codecs.jpeg_decoder("L", "L", "", 1, 0), content, size)
 
 
 def _size_of(content: bytes) -> tuple[int, int] | None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from service.images import ImageLimits, open_picture
 from service.transport.fast_path import FastPath, FastRequest, image_of
+from service.transport.gray import array_of
 from service.transport.plain_jpeg import read_plain_jpeg
 from service.transport.plain_png import read_plain_png
 from tests.service.conftest import png
@@ -155,13 +156,13 @@ def test_a_plain_picture_is_decoded_as_images_are_or_not_at_all(data: st.DataObj
         picture = Image.merge("RGB", (picture, picture.rotate(90).resize(size), picture))
     options = data.draw(st.sampled_from([{}, {"progressive": True}, {"optimize": True}])) if kind == "JPEG" else {}
     content = bytearray(saved(picture, kind, **options))
-    np.testing.assert_array_equal(read(bytes(content), 10_000), decoded(content))
+    np.testing.assert_array_equal(array_of(read(bytes(content), 10_000)), decoded(content))
     assert read(bytes(content), size[0] * size[1] - 1) is None
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=3)):
         content[place] = data.draw(st.integers(0, 255))
     gray = read(bytes(content), 10_000)
     if gray is not None:
-        np.testing.assert_array_equal(gray, decoded(content))
+        np.testing.assert_array_equal(array_of(gray), decoded(content))
 
 
 def decoded(content: bytes | bytearray) -> Any:

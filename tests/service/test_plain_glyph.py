@@ -1,13 +1,16 @@
 import numpy as np
+from PIL import Image
 
-from service.transport.plain_png import is_plain_glyph
+from service.transport.gray import pixels_of
+from service.transport.plain_glyph import centred, fits_the_box
 from training import Dataset
 from training.arrays import Pixels
 from training.preprocess import is_glyph, to_glyph
 
 
 def passes(picture: Pixels) -> bool:
-    return is_plain_glyph(picture.tobytes())
+    gray = Image.fromarray(picture).im
+    return fits_the_box(gray) and bool(centred({7: pixels_of(gray)}))
 
 
 def test_digits_in_mnist_form_take_the_shortcut_and_what_takes_it_passes_bit_for_bit(digits: Dataset) -> None:
@@ -40,3 +43,10 @@ def test_what_is_blank_small_or_off_its_place_does_not_take_it(digits: Dataset) 
         np.pad(digits.images[0][::2, ::2], 7),
     ):
         assert not passes(picture)
+
+
+def test_each_of_many_is_looked_at_by_itself(digits: Dataset) -> None:
+    many = {number: digit.tobytes() for number, digit in enumerate(digits.images[:40])}
+    many[7] = np.roll(digits.images[7], 3, 0).tobytes()
+    assert centred(many) == {number: pixels for number, pixels in many.items() if number != 7}
+    assert centred({}) == {}
