@@ -19,6 +19,8 @@ from training.kernel import use_better_kernel
 from training.reports import REPORTS, download_bar
 from training.terminal import DataOption, RecipeOption, SeedOption, SetOption, console, errors
 
+_LAST_SECONDS = 30.0
+
 app = typer.Typer(
     help="Train small neural networks on 28×28 glyphs, and see how good they are.",
     no_args_is_help=True,
@@ -134,6 +136,8 @@ def _interrupt_at_end_of_input() -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_LAST_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)  # something holds the main thread, and nobody is left to see to it
 
 
 def main() -> None:

@@ -94,6 +94,16 @@ def test_a_run_ends_at_once_when_told_to_or_when_its_starter_is_gone(way: str, t
         assert process.wait(timeout=60) == 130
 
 
+def test_a_run_that_cannot_end_by_itself_does_not_outlive_its_starter(tmp_path: Path) -> None:
+    held = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])"
+    command = f"{held}; from training import __main__ as command; command._LAST_SECONDS = 0.1; command.main()"
+    arguments = ["fit", "--set", "epochs=100000", "--stop-when-stdin-closes", "--out", str(tmp_path)]
+    with subprocess.Popen([sys.executable, "-c", command, *arguments], stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=60) == -signal.SIGKILL
+
+
 def test_recipes_are_listed() -> None:
     assert "starter" in run("recipes").stdout
 
