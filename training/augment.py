@@ -8,6 +8,8 @@ All of them ask one question, "where does this pixel come from?", and read the a
 that place (see `warp`). Moves that are made together are therefore resampled, and blurred, only once.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any

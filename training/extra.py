@@ -9,6 +9,8 @@ A part is held out, to see whether what is alike is read right too. Which exampl
 the picture: as long as its class has enough examples, what is held out once is held out in every training to come.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,6 +4,8 @@
 want none of this. All that moves while training is in one `Run`, so that a checkpoint of it resumes bit for bit.
 """
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +24,7 @@ from training.network import CHUNK, MLP
 from training.optimizers import Optimizer, descend
 from training.schedules import Schedule
 
-Augment = Callable[[Floats, np.random.Generator], Floats]
+Augment = Callable[[Floats, "np.random.Generator"], Floats]
 """A batch of inputs (n, features) → the same deformed; the labels stay."""
 
 OnStep = Callable[[int, int, Score], None]
@@ -47,7 +49,7 @@ class Run:
     """The network's arrays after its best epoch, when they are to be kept."""
 
     @classmethod
-    def start(cls, network: MLP, config: FitConfig) -> "Run":
+    def start(cls, network: MLP, config: FitConfig) -> Run:
         """Begin a run at step 0."""
         optimizer = config.make_optimizer(network.parameters)
         return cls(network, network, optimizer, np.random.default_rng(config.seed))

@@ -6,6 +6,8 @@ small network could learn instead. So each picture is deformed twice: first roug
 then well, from where it must lie.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

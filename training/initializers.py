@@ -3,13 +3,15 @@
 Biases start at zero, unless the table of `BIASES` names something else for an initializer.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np
 
 from training.arrays import Floats
 
-Initializer = Callable[[np.random.Generator, int, int], Floats]
+Initializer = Callable[["np.random.Generator", int, int], Floats]
 
 
 def zeros(rng: np.random.Generator, fan_in: int, fan_out: int) -> Floats:  # noqa: ARG001 -- one type for the room

@@ -8,6 +8,8 @@ so that one network answers many callers at once. Rows are examples, shape (n, f
 Parameters are views into one flat vector of the network, which `Allocate` hands out with the views of their gradients.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Protocol
 

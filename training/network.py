@@ -4,6 +4,8 @@ The flat vector lets an optimizer move everything in a few passes, and a checkpo
 front, biases and the like at its back, so that weight decay is a slice.
 """
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -68,7 +70,7 @@ class MLPConfig:
         """Give the config as JSON values; see `InputForm.described`."""
         return asdict(self) | {"input": self.input.described()}
 
-    def replace(self, **changes: Any) -> "MLPConfig":
+    def replace(self, **changes: Any) -> MLPConfig:
         """Copy with changes, checked like a new one."""
         return replace(self, **changes)
 
@@ -108,9 +110,10 @@ class MLP:
         self.config = config
         self.weight_count = weight_count(config)
         self.parameters: Floats = np.zeros(parameter_count(config), dtype)
-        self.gradients: Floats = np.zeros_like(self.parameters)
+        self.gradients: Floats = np.zeros(parameter_count(config), dtype)  # takes memory once they are written
         self.layers = self._build()
-        self._initialize(np.random.default_rng(rng))
+        if config.initializer != "zeros":
+            self._initialize(np.random.default_rng(rng))
         self._output = ACTIVATIONS[config.output]
 
     def _build(self) -> list[Layer]:

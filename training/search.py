@@ -5,6 +5,8 @@ is a list of choices each, `{"learning_rate": {"low": 1e-4, "high": 0.01, "log":
 results stand in a file, one JSON object a line; what it has is not run again, so a search resumes where it stopped.
 """
 
+from __future__ import annotations
+
 import hashlib
 import itertools
 import json

@@ -4,6 +4,8 @@ A field says how far each pixel's origin lies from it; fields that are added are
 a picture is resampled, and blurred, only once.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np
@@ -11,10 +13,10 @@ from numpy.typing import NDArray
 
 from training.arrays import Floats
 
-Augment = Callable[[Floats, np.random.Generator], Floats]
+Augment = Callable[[Floats, "np.random.Generator"], Floats]
 """A batch of inputs (n, features) → the same deformed."""
 
-Field = Callable[[int, np.random.Generator], NDArray[np.float32]]
+Field = Callable[[int, "np.random.Generator"], NDArray[np.float32]]
 """How far each pixel's origin lies from it: (n, rng) → rows and columns, float32 (n, 2, side²)."""
 
 BLOCK = 128

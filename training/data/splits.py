@@ -1,5 +1,7 @@
 """Splits of examples into parts that look alike."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from training.arrays import Labels
