@@ -44,8 +44,8 @@ class Fleet(Composed):
         }
         super().__init__("glyphserve-scale", FILES, variables)
         self.port = proxy
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{proxy}", timeout=20)
-        self.prometheus = httpx.Client(base_url=f"http://127.0.0.1:{prometheus}", timeout=20)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{proxy}", timeout=60)
+        self.prometheus = httpx.Client(base_url=f"http://127.0.0.1:{prometheus}", timeout=60)
         self.replicas = [httpx.Client(base_url=f"http://{SUBNET}.{n}:8000", timeout=2) for n in (11, 12, 13)]
 
     def version_of(self, replica: httpx.Client) -> int | None:
@@ -108,7 +108,7 @@ class Load:
             thread.join()
 
     def _ask(self, turn: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         headers = {"Content-Type": "image/png"}
         while not self._stop.is_set():
             turn += 1

@@ -29,7 +29,7 @@ def composed() -> Iterator[httpx.Client]:
     one.run("down", "--volumes")
     one.run("up", "--build", "--detach")
     try:
-        with httpx.Client(base_url=URL, timeout=20) as client:
+        with httpx.Client(base_url=URL, timeout=60) as client:
             wait_until(lambda: is_ready(client), "the container to be ready")
             yield client
     finally:
@@ -89,7 +89,7 @@ def test_it_predicts_and_trains_as_any_user_without_the_systems_programs(compose
     name = docker("run", *options, IMAGE).stdout.decode().strip()
     try:
         address = docker("port", name, "8000").stdout.decode().split()[0]
-        with httpx.Client(base_url=f"http://{address}", timeout=20) as client:
+        with httpx.Client(base_url=f"http://{address}", timeout=60) as client:
             wait_until(lambda: is_ready(client), "the container of another user")
             body = {"settings": {"epochs": 1}, "promote": "never"}
             job = submitted(client, body)

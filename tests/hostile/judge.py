@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.hostile.request import CLOSED, Hostile
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 _SLOW_AT_ONCE = 16
 _DOCUMENTED = (503, 507)
 _MEMBERS = {"type": str, "title": str, "status": int, "detail": str, "code": str, "error": str, "request_id": str}

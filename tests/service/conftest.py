@@ -119,7 +119,7 @@ class Server:
                 break
         assert "ready at" in self.output, self.output
         self.url = self.output.rpartition("ready at ")[2].split()[0]
-        self.http = httpx.Client(base_url=self.url, timeout=20)
+        self.http = httpx.Client(base_url=self.url, timeout=60)
 
     def submit(self, **body: Any) -> dict[str, Any]:
         """Queue a job."""
@@ -138,7 +138,7 @@ class Server:
         self.http.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        rest, _ = self.process.communicate(timeout=30)
+        rest, _ = self.process.communicate(timeout=180)
         self.output += rest or ""
         return self.process.returncode
 

@@ -23,7 +23,7 @@ def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
     environment_home = (
         ["--home", str(home)] if arguments and arguments[0] not in ("--help", "--version", "worker") else []
     )
-    return subprocess.run([*command, *environment_home], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([*command, *environment_home], capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_predict_reads_images_and_says_how_sure_it_is(tmp_path: Path, digits: Dataset) -> None:

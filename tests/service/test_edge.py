@@ -64,7 +64,7 @@ async def test_a_method_that_is_not_there_is_answered_with_those_that_are(
 
 def test_head_keeps_the_connection_in_order(server: Server) -> None:
     url = httpx.URL(server.url)
-    connection = http.client.HTTPConnection(url.host, url.port or 80, timeout=20)
+    connection = http.client.HTTPConnection(url.host, url.port or 80, timeout=60)
     for address in ("/health/live", "/docs/static/swagger-ui-bundle.js", "/nothing"):
         connection.request("HEAD", address)
         head = connection.getresponse()

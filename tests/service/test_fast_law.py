@@ -127,7 +127,7 @@ def requests(draw: st.DrawFn, digits: Dataset) -> Request:
 def said(server: Server, pieces: list[bytes]) -> list[tuple[bytes, ...]]:
     """Send pieces and take the answers apart, without what differs from one answer to the next."""
     url, received = httpx.URL(server.url), b""
-    with socket.create_connection((url.host, url.port or 80), timeout=20) as connected:
+    with socket.create_connection((url.host, url.port or 80), timeout=60) as connected:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in pieces:
             try:

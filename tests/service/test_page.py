@@ -85,7 +85,7 @@ def test_the_curves_move_while_it_trains_until_it_is_cancelled(page: Page) -> No
     before = len((curve.get_attribute("points") or "").split())
     expect(curve).to_have_attribute("points", re.compile(rf"^(\S+ ){{{before}}}"))
     page.click("#cancel")
-    expect(page.locator("#job-state")).to_contain_text("cancelled", timeout=30_000)
+    expect(page.locator("#job-state")).to_contain_text("cancelled", timeout=60_000)
     expect(page.locator("#cancel")).to_be_hidden()
     expect(page.locator("#jobs tr").first).to_contain_text("cancelled")
 
@@ -247,7 +247,7 @@ def test_what_a_training_has_learned_waits_no_longer(page: Page, server: Server)
         draw(page, DIGITS[digit])
         expect(page.locator("#label")).to_have_text(digit)
         page.locator("#bars button").nth(taken).click()
-        expect(page.locator("#corrected")).to_contain_text(f"it is a {taken}", timeout=10_000)
+        expect(page.locator("#corrected")).to_contain_text(f"it is a {taken}", timeout=60_000)
         assert httpx.get(f"{server.url}/samples").json()["count"] > number
     expect(page.locator("#waiting")).to_contain_text("corrections wait")
     job = server.submit(recipe="starter", settings={"epochs": 1}, include_samples=True, promote="never")

@@ -24,7 +24,7 @@ def publish(server: Server, model: str = "mnist", **kind: int) -> int:
 
 
 def evaluation(server: Server, version: int, **query: int) -> Any:
-    return httpx.get(f"{server.url}/models/mnist/versions/{version}/evaluation", params=query, timeout=20).json()
+    return httpx.get(f"{server.url}/models/mnist/versions/{version}/evaluation", params=query, timeout=60).json()
 
 
 def production(server: Server) -> Any:

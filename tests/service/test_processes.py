@@ -31,11 +31,11 @@ def children(server: Server) -> list[int]:
 
 def ask(server: Server, path: str) -> Any:
     """Ask on a connection of its own, which may reach any process."""
-    return httpx.get(f"{server.url}{path}", timeout=20)
+    return httpx.get(f"{server.url}{path}", timeout=60)
 
 
 def predict(server: Server, digit: bytes) -> httpx.Response:
-    return httpx.post(f"{server.url}/predict", content=digit, headers={"Content-Type": "image/png"}, timeout=20)
+    return httpx.post(f"{server.url}/predict", content=digit, headers={"Content-Type": "image/png"}, timeout=60)
 
 
 def count(server: Server) -> float:
@@ -50,7 +50,7 @@ def test_two_processes_answer_and_any_of_them_tells_the_sum(server: Server, digi
     assert {reached(server) for _ in range(40)} == {0, 1}
     for digit in digits.images[:40]:
         assert predict(server, png(digit)).status_code == 200
-    wait_until(lambda: count(server) == 40, "the sum", 10)
+    wait_until(lambda: count(server) == 40, "the sum")
     for _ in range(20):
         found = samples(ask(server, "/metrics").text)
         assert found[PREDICTED] == 40
@@ -63,7 +63,7 @@ def test_a_process_that_is_killed_comes_back_counts_on_and_nobody_is_refused(ser
     digit = png(digits.images[0])
     for _ in range(40):
         predict(server, digit)
-    wait_until(lambda: count(server) == 40, "all to be published", 10)
+    wait_until(lambda: count(server) == 40, "all to be published")
     before = children(server)
     os.kill(before[0], signal.SIGKILL)
     for _ in range(40):  # who meets the process that is gone waits for the next one
@@ -73,8 +73,8 @@ def test_a_process_that_is_killed_comes_back_counts_on_and_nobody_is_refused(ser
     def all_ready() -> bool:
         return [one["ready"] for one in ask(server, "/health/ready").json()["processes"]] == [True, True]
 
-    wait_until(all_ready, "two ready processes", 20)
-    wait_until(lambda: count(server) == 80, "the sum over the dead and the living", 10)
+    wait_until(all_ready, "two ready processes")
+    wait_until(lambda: count(server) == 80, "the sum over the dead and the living")
     after = children(server)
     assert len(after) == 2
     assert len({*before, *after}) == 3
@@ -82,7 +82,7 @@ def test_a_process_that_is_killed_comes_back_counts_on_and_nobody_is_refused(ser
 
 def test_a_correction_may_reach_another_process_than_the_prediction(server: Server, digits: Dataset) -> None:
     image, kind = png(digits.images[0]), {"Content-Type": "image/png"}
-    connections = [httpx.Client(base_url=server.url, timeout=20) for _ in range(20)]
+    connections = [httpx.Client(base_url=server.url, timeout=60) for _ in range(20)]
     try:
         by_process = {client.get("/health/ready").json()["processes"][0]["process"]: client for client in connections}
         request_id = by_process[0].post("/predict", content=image, headers=kind).json()["request_id"]
@@ -108,7 +108,7 @@ def test_without_their_parent_they_drain_and_end(server: Server) -> None:
     pids = children(server)
     server.process.kill()
     server.process.wait()
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the end of both", 20)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the end of both")
 
 
 def test_a_port_that_is_taken_is_not_shared(server: Server) -> None:

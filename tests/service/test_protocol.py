@@ -199,9 +199,9 @@ def test_a_connection_is_never_closed_without_a_word_while_the_server_ends(tmp_p
     begun = request(png(digits.images[0]), target="/predict?top_k=10")
     with running_server(tmp_path / "home", "--no-worker") as server, connection(server) as kept:
         kept.sendall(begun[:-1])
-        wait_until(lambda: "in_flight 2.0" in httpx.get(f"{server.url}/metrics").text, "both requests", 10)
+        wait_until(lambda: "in_flight 2.0" in httpx.get(f"{server.url}/metrics").text, "both requests")
         server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: httpx.get(f"{server.url}/health/ready").status_code == 503, "503", 10)
+        wait_until(lambda: httpx.get(f"{server.url}/health/ready").status_code == 503, "503")
         kept.sendall(begun[-1:] + begun)
         first, last = answers(rest(kept))
     assert (first[0], last[0]) == (200, 200)

@@ -51,7 +51,7 @@ def test_a_service_on_s3_serves_promotes_and_follows(on_s3: Server, location: st
     assert promoted.status_code == 200, promoted.text
     assert on_s3.http.post("/predict", json=body).json()["version"] == second
     registry.promote("mnist", "production", 1, reason="elsewhere")
-    wait_until(lambda: on_s3.http.post("/predict", json=body).json()["version"] == 1, "the version of elsewhere", 10)
+    wait_until(lambda: on_s3.http.post("/predict", json=body).json()["version"] == 1, "the version of elsewhere")
     assert not (on_s3.home / "store").exists()
 
 

@@ -249,7 +249,7 @@ async def test_samples_outlive_the_service(settings: Settings, digits: Dataset) 
 
 def send_until_cut(url: str, digits: Dataset, rows: range, acknowledged: "queue.Queue[tuple[str, str]]") -> None:
     """Send samples one after the other, and note those that were answered, until the service is gone."""
-    with httpx.Client(base_url=url, timeout=20) as http:
+    with httpx.Client(base_url=url, timeout=60) as http:
         for row in rows:
             label = str(digits.labels[row])
             try:
@@ -272,7 +272,7 @@ def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path: Path, dig
             ]
             for sender in senders:
                 sender.start()
-            sent |= dict(acknowledged.get(timeout=30) for _ in range(25))
+            sent |= dict(acknowledged.get(timeout=180) for _ in range(25))
             server.process.kill()
             for sender in senders:
                 sender.join()

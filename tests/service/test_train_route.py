@@ -109,7 +109,7 @@ def test_who_follows_a_job_does_not_keep_the_server_from_ending(tmp_path: Path) 
         following, seen = threading.Event(), []
 
         def follow() -> None:
-            with httpx.stream("GET", f"{server.url}/train/{job['id']}/events", timeout=30) as answer:
+            with httpx.stream("GET", f"{server.url}/train/{job['id']}/events", timeout=180) as answer:
                 for line in answer.iter_lines():
                     seen.append(line)
                     following.set()
