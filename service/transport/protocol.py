@@ -8,7 +8,6 @@ A request whose headers suit the fast path is made no ASGI scope, task and cycle
 the fast path finds that it is no case for it.
 """
 
-import asyncio
 import functools
 import math
 from collections.abc import Callable
@@ -25,12 +24,11 @@ from service.transport import refusals
 from service.transport.admission import Admission
 from service.transport.deadlines import SWEEP_SECONDS
 from service.transport.fast_path import FastPath, FastRequest
-from service.transport.scope import http_scope
+from service.transport.plain_request import Headers, read_plain_request
+from service.transport.scope import cycle_of, http_scope
 
 _LINGER_SECONDS = 1.0
 _LAST_SECONDS = 3.0
-
-Headers = list[tuple[bytes, bytes]]
 
 
 class Connection(HttpToolsProtocol):
@@ -53,7 +51,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, as far as it goes."""
-        if self._stage == "refused":
+        if self._stage == "refused" or (self._stage == "waiting" and self._take_whole(data)):
             return
         self._newest_bytes = len(data)
         try:
@@ -67,6 +65,17 @@ class Connection(HttpToolsProtocol):
             self._header_bytes += len(data)
             if self._header_bytes > refusals.MOST_HEADER_BYTES:
                 self._refuse(refusals.too_large())
+
+    def _take_whole(self, data: bytes) -> bool:
+        """Take a request for the fast path past the parser, which stands between two requests; or take nothing."""
+        found = None if self._draining.is_set() else read_plain_request(data)
+        request = self._fast_path.admit(self, found[0]) if found else None
+        if found is None or request is None:
+            return False
+        self._fast, self._begun, self.expect_100_continue = request, self.loop.time(), False
+        request.body = found[1]
+        self.on_message_complete()
+        return True
 
     def on_message_begin(self) -> None:
         """Begin a request; what waits for the fast path is answered first, so that answers keep their order."""
@@ -199,19 +208,7 @@ class Connection(HttpToolsProtocol):
         """Bring a request to the application, or in line behind the one that it is answering."""
         self.scope = http_scope(self, method, url, headers, version)
         waits = self._busy()
-        self.cycle = RequestResponseCycle(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=keep_alive,
-            on_response=self.on_response_complete,
-        )
+        self.cycle = cycle_of(self, keep_alive=keep_alive)
         if waits:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))

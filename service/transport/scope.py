@@ -1,10 +1,11 @@
 """What ASGI applications are told of a request."""
 
+import asyncio
 from typing import Any
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 
 def http_scope(
@@ -27,3 +28,20 @@ def http_scope(
         "headers": headers,
         "state": connection.app_state.copy(),
     }
+
+
+def cycle_of(connection: HttpToolsProtocol, *, keep_alive: bool) -> RequestResponseCycle:
+    """Make what carries a connection's newest request to the application and its answer back."""
+    return RequestResponseCycle(
+        scope=connection.scope,
+        transport=connection.transport,
+        flow=connection.flow,
+        logger=connection.logger,
+        access_logger=connection.access_logger,
+        access_log=connection.access_log,
+        default_headers=connection.server_state.default_headers,
+        message_event=asyncio.Event(),
+        expect_100_continue=connection.expect_100_continue,
+        keep_alive=keep_alive,
+        on_response=connection.on_response_complete,
+    )
