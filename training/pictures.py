@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
 _LONGEST = 640
 """Pictures with a side at least twice as long are reduced: no digit needs more, and less is much faster."""
+_HALVED = 280
+"""JPEGs with no shorter side are decoded at half their size or less: the digit's 20 pixels are in the rest, too."""
+
+
+def jpeg_reduction(width: int, height: int) -> int:
+    """Tell how many times smaller than it is a JPEG is decoded: 1, 2, 4 or 8."""
+    shorter = min(width, height)
+    if shorter < 2 * _LONGEST:
+        return 2 if shorter >= _HALVED else 1
+    return min(8, 1 << (shorter // _LONGEST).bit_length() - 1)
 
 
 def to_gray(image: "Image.Image") -> NDArray[np.uint8]:
@@ -24,7 +34,8 @@ def to_gray(image: "Image.Image") -> NDArray[np.uint8]:
     """
     from PIL import ImageOps
 
-    image.draft("L", (_LONGEST, _LONGEST))  # a JPEG can be decoded to gray, at an eighth to a half of its size
+    times = jpeg_reduction(*image.size)
+    image.draft("L", (image.width // times, image.height // times))  # of a JPEG: gray, and smaller
     image.load()
     if image.getexif():
         image = ImageOps.exif_transpose(image)

@@ -7,6 +7,7 @@ change its colors, and phones put several pictures into one: whatever has more t
 from PIL import _imaging as codecs
 
 from service.transport.gray import Gray, decoded
+from training.pictures import jpeg_reduction
 
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
@@ -21,7 +22,9 @@ def read_plain_jpeg(content: bytes, most_pixels: int) -> Gray | None:
     size = _size_of(content)
     if size is None or not 0 < size[0] * size[1] <= most_pixels:
         return None
-    return decoded(codecs.jpeg_decoder("L", "L", "", 1, 0), content, size)
+    times = jpeg_reduction(*size)
+    smaller = -(-size[0] // times), -(-size[1] // times)
+    return decoded(codecs.jpeg_decoder("L", "L", "", times, 0), content, smaller)
 
 
 def _size_of(content: bytes) -> tuple[int, int] | None:
