@@ -26,7 +26,7 @@ _WORKING_SIDE = 192
 def find_ink(gray: Pixels) -> Floats:
     """Find the ink of a picture (height, width). Raises DataError when there is none."""
     light = gray if gray[0, 0] < 128 else 255 - gray
-    by_row, by_column = light.max(axis=1), light.max(axis=0)
+    by_row, by_column = np.maximum.reduce(light, axis=1), np.maximum.reduce(light, axis=0)
     if not (by_row[0] or by_row[-1] or by_column[0] or by_column[-1]):  # as most are drawn: black or white all around
         if by_row.max() < _LEAST_CONTRAST:
             raise blank()

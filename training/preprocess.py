@@ -148,8 +148,8 @@ def _fitted(ink: Floats) -> Floats:
 def _centred(ink: Floats) -> Pixels:
     """Place the box in 28×28 so that its centre of mass is as near as can be to pixel (14, 14), as all of MNIST is."""
     height, width = ink.shape
-    total, row = (ink.sum(axis=1) @ _MOMENTS[:height]).tolist()
-    column = float(ink.sum(axis=0) @ _MOMENTS[:width, 1])
+    total, row = (np.add.reduce(ink, axis=1) @ _MOMENTS[:height]).tolist()
+    column = float(np.add.reduce(ink, axis=0) @ _MOMENTS[:width, 1])
     top = min(max(round(SIDE / 2 - row / total), 0), SIDE - height)
     left = min(max(round(SIDE / 2 - column / total), 0), SIDE - width)
     glyph = np.zeros((SIDE, SIDE), dtype=np.uint8)

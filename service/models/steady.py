@@ -1,9 +1,9 @@
 """A network's answers for serving: to one picture the same bits, whatever other pictures it is batched with.
 
 BLAS adds up in another order for another number of rows, and some of its kernels even by a row's place, so that a
-picture answered alone and in company would differ in the last bits. Eight rows at a time, and the last by fours, padded
-with zeros, do not: that is tried out for every network that is loaded, and where it does not hold, all go by fours, or
-one by one.
+picture answered alone and in company would differ in the last bits. Eight rows at a time, and the last by four and by
+two, padded with zeros, do not on most processors: that is tried out for every network that is loaded, and where it does
+not hold, none go by two, or all by four, or one by one.
 """
 
 import math
@@ -20,7 +20,8 @@ from training.layers import Dense, Layer, Residual
 Outputs = Callable[[Floats], Floats]
 """Rows (n, inputs) → (n, outputs)."""
 
-_ROWS, _MORE_ROWS = 4, 8
+_SIZES = ((8, 4, 2), (8, 4), (4,))
+"""Of the blocks that rows go through in; the first that are steady are taken."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _TRIED = (1, 2, 3, 4, 5, 7, 8, 12, 16, 31, 64)
 
@@ -29,23 +30,23 @@ def steady_outputs(network: MLP) -> Outputs:
     """Give the function of a network's outputs in which no row depends on the others, to the last bit."""
     output = ACTIVATIONS[network.config.output]
 
-    def logits(x: Floats, most_rows: int) -> Floats:
+    def logits(x: Floats, sizes: Sequence[int]) -> Floats:
         rows = x
-        if len(x) % _ROWS:
-            rows = np.zeros((len(x) + -len(x) % _ROWS, x.shape[1]), x.dtype)
+        if len(x) % sizes[-1]:
+            rows = np.zeros((len(x) + -len(x) % sizes[-1], x.shape[1]), x.dtype)
             rows[: len(x)] = x
-        return _through(network.layers, rows, most_rows)[: len(x)]
+        return _through(network.layers, rows, sizes)[: len(x)]
 
-    def together(x: Floats, most_rows: int) -> Floats:
-        return output(logits(x, most_rows))[0]
+    def in_blocks(x: Floats, sizes: Sequence[int]) -> Floats:
+        return output(logits(x, sizes))[0]
 
     def one_by_one(x: Floats) -> Floats:
         return np.concatenate([network.outputs(row[None]) for row in x]) if len(x) else network.outputs(x)
 
-    for most_rows in (_MORE_ROWS, _ROWS):
+    for sizes in _SIZES:
         # The logits, too: where a network is sure, its outputs would hide what differs.
-        if all(is_steady(partial(rows, most_rows=most_rows), network) for rows in (logits, together)):
-            return partial(together, most_rows=most_rows)
+        if all(is_steady(partial(rows, sizes=sizes), network) for rows in (logits, in_blocks)):
+            return partial(in_blocks, sizes=sizes)
     return one_by_one
 
 
@@ -63,25 +64,25 @@ def is_steady(outputs: Outputs, network: MLP) -> bool:
     return True
 
 
-def _through(layers: Sequence[Layer], x: Floats, most_rows: int) -> Floats:
-    """Pass rows through layers as they answer in service, and through the matrices so many at a time."""
+def _through(layers: Sequence[Layer], x: Floats, sizes: Sequence[int]) -> Floats:
+    """Pass rows through layers as they answer in service, and through the matrices in blocks."""
     for layer in layers:
         if isinstance(layer, Dense):
-            x = _product(x, layer.weight, most_rows)
+            x = _product(x, layer.weight, sizes)
             if layer.bias is not None:
                 x += layer.bias
         elif isinstance(layer, Residual):
-            x = x + _through(layer.layers, x, most_rows)
+            x = x + _through(layer.layers, x, sizes)
         else:
             x, _ = layer.forward(x)
     return x
 
 
-def _product(x: Floats, weight: Floats, most_rows: int) -> Floats:
+def _product(x: Floats, weight: Floats, sizes: Sequence[int]) -> Floats:
     y = np.empty((len(x), weight.shape[1]), x.dtype)
     start = 0
-    while start < len(x):
-        end = start + (most_rows if start + most_rows <= len(x) else _ROWS)
-        np.dot(x[start:end], weight, out=y[start:end])
-        start = end
+    for size in sizes:
+        while start + size <= len(x):
+            np.dot(x[start : start + size], weight, out=y[start : start + size])
+            start += size
     return y
