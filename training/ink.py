@@ -28,10 +28,11 @@ def find_ink(gray: Pixels) -> Floats:
     light = gray if gray[0, 0] < 128 else 255 - gray
     by_row, by_column = np.maximum.reduce(light, axis=1), np.maximum.reduce(light, axis=0)
     if not (by_row[0] or by_row[-1] or by_column[0] or by_column[-1]):  # as most are drawn: black or white all around
-        if by_row.max() < _LEAST_CONTRAST:
+        most = int(np.maximum.reduce(by_row))
+        if most < _LEAST_CONTRAST:
             raise blank()
         if np.count_nonzero(light) <= 0.6 * light.size:
-            return _glyph_of(light, by_row, by_column)
+            return _glyph_of(light, by_row, by_column, most)
     edge = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
     counts = np.bincount(edge, minlength=256)
     shade = int(counts.argmax())
@@ -60,27 +61,26 @@ def _drawn(gray: Pixels, shade: int) -> Floats:
     ink = gray - np.uint8(shade) if lighter >= darker else np.uint8(shade) - gray
     if lighter and darker:
         ink[(gray < shade) if lighter >= darker else (gray > shade)] = 0
-    return _glyph_of(ink, ink.max(axis=1), ink.max(axis=0))
+    return _glyph_of(ink, ink.max(axis=1), ink.max(axis=0), int(ink.max()))
 
 
-def _glyph_of(ink: Pixels, by_row: Pixels, by_column: Pixels) -> Floats:
-    """Cut ink on paper of 0 to the glyph; `by_row` and `by_column` tell the most ink of each."""
-    ink = _boxed(ink, by_row, by_column)
+def _glyph_of(ink: Pixels, by_row: Pixels, by_column: Pixels, most: int) -> Floats:
+    """Cut ink on paper of 0 to the glyph; `by_row`, `by_column` and `most` tell the most ink of each, and of all."""
+    ink = _boxed(ink, by_row, by_column, most)
     glyph = ink.astype(np.float32)
     if _is_scattered(glyph) and not _is_enlarged(ink):
         found = components(glyph, ink > 0)
         kept = glyph_parts(found)
         if not kept.all():
             ink = np.where(np.append(kept, False)[found.labels], ink, 0)
-            by_row = ink.max(axis=1)
-            glyph = _boxed(ink, by_row, ink.max(axis=0)).astype(np.float32)
-    most = int(by_row.max())
+            most = int(ink.max())
+            glyph = _boxed(ink, ink.max(axis=1), ink.max(axis=0), most).astype(np.float32)
     if most < 250:
         glyph *= np.float32(255 / most)
     return glyph
 
 
-def _boxed(ink: Pixels, by_row: Pixels, by_column: Pixels) -> Pixels:
+def _boxed(ink: Pixels, by_row: Pixels, by_column: Pixels, most: int) -> Pixels:
     """Cut to the box around the ink.
 
     The faintest ink counts where that makes a multiple of MNIST's box: it may be a digit in MNIST's form, enlarged.
@@ -89,7 +89,7 @@ def _boxed(ink: Pixels, by_row: Pixels, by_column: Pixels) -> Pixels:
     down, across = by_row.tobytes(), by_column.tobytes()  # to strip bytes is faster than to look for them in arrays
     rows, columns = _stripped(down, _SHADES[:1]), _stripped(across, _SHADES[:1])
     if max(rows.stop - rows.start, columns.stop - columns.start) % 20 not in (0, 19):
-        faint = _SHADES[: int(_FAINT * int(by_row.max())) + 1]
+        faint = _SHADES[: int(_FAINT * most) + 1]
         rows, columns = _stripped(down, faint), _stripped(across, faint)
     return ink[rows, columns]
 
@@ -128,7 +128,8 @@ def _is_scattered(ink: Floats) -> bool:
     sides = (ink[0], ink[-1], ink[:, 0], ink[:, -1])
     if all(np.count_nonzero(side) / len(side) > 0.7 for side in sides):
         return True
-    return not ((ink @ np.ones(width, np.float32)).all() and (np.ones(height, np.float32) @ ink).all())
+    across, down = ink @ np.ones(width, np.float32), np.ones(height, np.float32) @ ink
+    return bool(np.count_nonzero(across) < height or np.count_nonzero(down) < width)
 
 
 def _photographed(gray: Pixels) -> Floats:
