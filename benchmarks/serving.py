@@ -60,6 +60,7 @@ def main() -> None:
             for server in servers:
                 first = next(load for load in loads if load.server is server)
                 server.start(first)
+                server.settle()
                 server.stop()
                 server.start(first)
             for number in range(given.rounds):

@@ -80,6 +80,12 @@ class Server:
             time.sleep(0.005)
         sys.exit(f"{self.name} did not answer within {START_SECONDS:.0f} s")
 
+    def settle(self) -> None:
+        """Wait for an answer to another request: by then it has imported all that it ever does."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
+        connection.request("GET", "/")
+        connection.getresponse().read()
+
     def stop(self) -> None:
         """End it with all its processes."""
         if hasattr(self, "_process"):
