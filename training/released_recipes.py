@@ -29,7 +29,7 @@ HANDS_AND_PENS = {
 RELEASED = (
     Recipe(
         "mnist",
-        "The default that is served: 784-256-128-10, used to other hands, pens and cameras; a quarter of an hour.",
+        "The default: 784-256-128-10, used to other hands, pens and cameras; a quarter of an hour of a core, 0.31 GB.",
         network=MLPConfig(layers=(784, 256, 128, 10)),
         fit=FitConfig(
             epochs=150,
@@ -48,13 +48,13 @@ RELEASED = (
     ),
     Recipe(
         "fast",
-        "784-128-64-10, as small as the tutorials' networks: some minutes.",
+        "784-128-64-10, as small as the tutorials' networks: a quarter of an hour of a whole core, 0.31 GB.",
         fit=FitConfig(
-            epochs=60,
+            epochs=180,
             batch_size=128,
             learning_rate=0.002,
-            schedule="cosine",
-            schedule_options=_WARM_UP,
+            schedule="cosine_restarts",
+            schedule_options=_WARM_UP | {"cycles": 2, "growth": 2.0, "peak": 0.7},
             validation_share=HELD_OUT,
         ),
         data=DataConfig(
