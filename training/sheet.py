@@ -33,7 +33,7 @@ def find_sheet(gray: Pixels) -> tuple[slice, slice] | None:
     if min(tall / height, broad / width) < 0.4 or found.weights[largest] < 0.7 * tall * broad:
         return None
     marks = ~sheet[inside]
-    if not 0.005 < marks.mean() < 0.4:
+    if not marks.size or not 0.005 < marks.mean() < 0.4:  # without any, it is so narrow that nothing lies inside it
         return None
     down, across = gray.shape[0] / height, gray.shape[1] / width
     return (
