@@ -44,7 +44,7 @@ class DataConfig:
     start_from: str | None = None
     """A `weights.npz` to start from instead of drawn weights; the network is then the one that it holds."""
     teachers: tuple[str, ...] = ()
-    """Networks whose answers are learned beside the labels: released models such as `accurate/4`, or `weights.npz`."""
+    """Networks whose answers are learned beside the labels: released models such as `accurate/5`, or `weights.npz`."""
     teacher_share: float = 0.5
     """The teachers' share of the loss."""
     teacher_temperature: float = 1.0

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 RELEASE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}(/[0-9]+)?")
-"""A model's name, `accurate`, for its newest release, or one release of it, `accurate/4`."""
+"""A model's name, `accurate`, for its newest release, or one release of it, `accurate/5`."""
 
 
 def released_models() -> Path:

@@ -17,7 +17,7 @@ class Teacher:
     """A network that teaches, and where it came from."""
 
     name: str
-    """The release, such as `accurate/4`, or the path."""
+    """The release, such as `accurate/5`, or the path."""
     network: MLP
     weights_sha256: str
     learned: str | None
