@@ -23,9 +23,7 @@ from training.narrow import narrowed, reach, speaking_columns, widen
 from training.network import CHUNK, MLP
 from training.optimizers import Optimizer, descend
 from training.schedules import Schedule
-
-Augment = Callable[[Floats, "np.random.Generator"], Floats]
-"""A batch of inputs (n, features) → the same deformed; the labels stay."""
+from training.warp import Augment
 
 OnStep = Callable[[int, int, Score], None]
 """Called with (step, steps, the epoch's mean loss and accuracy so far) within an epoch."""

@@ -153,5 +153,5 @@ def _centred(ink: Floats) -> Pixels:
     top = min(max(round(SIDE / 2 - row / total), 0), SIDE - height)
     left = min(max(round(SIDE / 2 - column / total), 0), SIDE - width)
     glyph = np.zeros((SIDE, SIDE), dtype=np.uint8)
-    glyph[top : top + height, left : left + width] = np.rint(ink)
+    glyph[top : top + height, left : left + width] = np.rint(ink)  # from 0 to 255, as ink is found and averaged
     return glyph

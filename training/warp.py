@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from training.arrays import Floats
 
 Augment = Callable[[Floats, "np.random.Generator"], Floats]
-"""A batch of inputs (n, features) → the same deformed."""
+"""A batch of inputs (n, features) → the same deformed; the labels stay."""
 
 Field = Callable[[int, "np.random.Generator"], NDArray[np.float32]]
 """How far each pixel's origin lies from it: (n, rng) → rows and columns, float32 (n, 2, side²)."""
