@@ -30,6 +30,8 @@ from training.recipe import Recipe
 from training.teachers import open_teacher
 
 MANIFEST_FORMAT = 1
+_MOST_NAMED = 20
+"""Files that were left out which a manifest names; it counts all."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def split(recipe: Recipe, progress: Progress | None = None) -> Splits:
     splits, wanted = _split_own(recipe, progress), recipe.data
     if wanted.extra_data is None:
         return splits
-    source, own = open_source(wanted.extra_data, progress), splits.train
+    source = open_source(wanted.extra_data, progress, skip_unreadable=wanted.skip_unreadable)
+    own = splits.train
     extra = divide(source, own.classes, drop_others=wanted.classes is not None)
     deform = recipe.make_augment() is None  # else every picture is deformed anyway
     added = repeated(extra.learned, len(own), wanted.extra_share, wanted.split_seed, deform=deform)
@@ -66,7 +69,7 @@ def split(recipe: Recipe, progress: Progress | None = None) -> Splits:
 
 
 def _split_own(recipe: Recipe, progress: Progress | None) -> Splits:
-    source = open_source(recipe.data.data, progress)
+    source = open_source(recipe.data.data, progress, skip_unreadable=recipe.data.skip_unreadable)
     learned, test = source.train, source.test
     if recipe.data.classes:
         learned, test = learned.only(recipe.data.classes), test and test.only(recipe.data.classes)
@@ -179,6 +182,8 @@ class Experiment:
                 "validation_examples": len(splits.validation or ()),
                 "test_examples": len(splits.test or ()),
                 "extra": _told(splits.extra),
+                "skipped_files": len(splits.train.skipped) + len(splits.test.skipped if splits.test else ()),
+                "skipped": [*splits.train.skipped, *(splits.test.skipped if splits.test else ())][:_MOST_NAMED],
                 "teachers": [teacher.told() for teacher in self.teachers],
             },
             "baseline": baseline(splits.train),

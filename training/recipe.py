@@ -23,6 +23,8 @@ class DataConfig:
 
     data: str = "starter"
     """A source: starter, mnist, fashion, a folder or an `.npz`."""
+    skip_unreadable: bool = False
+    """Whether to leave out files of a folder of images that cannot be read; the manifest counts and names them."""
     pool: bool = False
     """Whether the source's own test examples are mixed into the training examples first."""
     test_share: float = 0.0

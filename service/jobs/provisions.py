@@ -24,7 +24,7 @@ from service.samples.export import to_npz
 from service.samples.samples import Samples
 from training import DataError, Dataset, recipes
 from training.data import Source
-from training.data.sources import parse_npz
+from training.data.npz import parse_npz
 from training.extra import divide
 
 _SAMPLES = "samples.npz"

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from training import Experiment, recipes
 from training.data import Dataset, open_source, write_images
 from training.errors import DataError
 from training.pictures import to_gray
@@ -95,6 +96,79 @@ def test_a_truncated_image_a_blank_one_and_a_folder_are_named(folder: Path) -> N
     bad.mkdir()
     with pytest.raises(DataError, match=r"bad\.png"):
         open_source(str(folder))
+
+
+@pytest.mark.parametrize(
+    "name", ["Thumbs.db", "desktop.ini", ".DS_Store", "._0.png", ".ipynb_checkpoints/0.png", "__pycache__/x.pyc"]
+)
+def test_what_systems_leave_in_a_class_is_passed_over(name: str, folder: Path) -> None:
+    (folder / "a" / name).parent.mkdir(exist_ok=True)
+    (folder / "a" / name).write_bytes(b"\xd0\xcf\x11\xe0 no picture")
+    assert len(open_source(str(folder)).train) == 6
+
+
+@pytest.mark.parametrize("name", ["__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found", ".git"])
+def test_what_systems_leave_beside_the_classes_is_no_class(name: str, folder: Path) -> None:
+    (folder / name / "a").mkdir(parents=True)
+    (folder / name / "a" / "x.png").write_bytes(b"x")
+    assert open_source(str(folder)).train.classes == ("10", "a", "b")
+
+
+def test_a_folder_in_a_class_is_called_a_folder(folder: Path) -> None:
+    (folder / "a" / "more").mkdir()
+    with pytest.raises(DataError, match=r"a/more is a folder; expected only images in the folder of the class 'a'"):
+        open_source(str(folder))
+
+
+@pytest.mark.parametrize("parts", [("train", "val"), ("train", "test", "validation"), ("train",), ("Train", "Test")])
+def test_other_names_of_parts_are_answered_with_those_expected(parts: tuple[str, ...], tmp_path: Path) -> None:
+    for part in parts:
+        write_images(DIGITS, tmp_path / part)
+    with pytest.raises(DataError, match="expected a folder for each class, or the two folders train and test"):
+        open_source(str(tmp_path))
+
+
+def test_classes_may_have_the_names_of_parts(tmp_path: Path) -> None:
+    write_images(Dataset("x", DIGITS.images[:4], np.array([0, 1, 0, 1]), ("train", "val")), tmp_path / "vehicles")
+    assert open_source(str(tmp_path / "vehicles")).train.classes == ("train", "val")
+
+
+def test_all_files_that_cannot_be_read_are_named_at_once(folder: Path) -> None:
+    whole = (folder / "a" / "0.png").read_bytes()
+    (folder / "a" / "cut.png").write_bytes(whole[:-60])
+    (folder / "b" / "text.png").write_bytes(b"hello")
+    Image.new("L", (50, 50), 255).save(folder / "10" / "white.png")
+    with pytest.raises(DataError) as caught:
+        open_source(str(folder))
+    assert all(name in str(caught.value) for name in ("a/cut.png", "b/text.png", "10/white.png"))
+    assert "skip_unreadable=true" in str(caught.value)
+
+
+def test_of_many_files_that_cannot_be_read_the_others_are_counted(folder: Path) -> None:
+    for number in range(45):
+        (folder / "a" / f"bad-{number:02}.png").write_bytes(b"hello")
+    with pytest.raises(DataError, match=r"bad-19\.png is not an image.*; and 25 more files; mend") as caught:
+        open_source(str(folder))
+    assert len(str(caught.value)) < 5000
+
+
+def test_files_that_cannot_be_read_are_left_out_and_counted_when_that_is_wanted(folder: Path) -> None:
+    (folder / "a" / "bad.png").write_bytes(b"hello")
+    (folder / "b" / "cut.png").write_bytes((folder / "a" / "0.png").read_bytes()[:-60])
+    read = open_source(str(folder), skip_unreadable=True).train
+    assert (len(read), read.skipped) == (6, ("a/bad.png", "b/cut.png"))
+    recipe = recipes.get("starter").replace(
+        data=str(folder), skip_unreadable=True, layers=(784, 4, 3), epochs=1, validation_share=0.3
+    )
+    told = Experiment(recipe)._manifest()["data"]
+    assert (told["skipped_files"], told["skipped"]) == (2, ["a/bad.png", "b/cut.png"])
+
+
+def test_a_folder_of_no_picture_at_all_is_refused_also_when_files_may_be_left_out(folder: Path) -> None:
+    for path in folder.glob("*/*"):
+        path.write_bytes(b"hello")
+    with pytest.raises(DataError, match="no image that can be read"):
+        open_source(str(folder), skip_unreadable=True)
 
 
 def test_an_empty_class_is_refused(folder: Path) -> None:

@@ -25,6 +25,8 @@ class Dataset:
     labels: Labels
     classes: tuple[str, ...] = DIGITS
     """What each class number stands for."""
+    skipped: tuple[str, ...] = ()
+    """The files that were left out because they could not be read, relative to the source's folder."""
 
     def __post_init__(self) -> None:
         """Check shapes and labels."""
@@ -33,8 +35,18 @@ class Dataset:
             raise DataError(f"{self.name}: expected images of uint8 (n, {SIDE}, {SIDE}), got {found}")
         if self.labels.shape != (len(self.images),):
             raise DataError(f"{self.name}: {len(self.images)} images but labels of shape {self.labels.shape}")
-        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
-            raise DataError(f"{self.name}: labels must be 0 to {len(self.classes) - 1}, found {int(self.labels.max())}")
+        wrong = (self.labels < 0) | (self.labels >= len(self.classes))
+        if wrong.any():
+            row, most = int(wrong.argmax()), len(self.classes) - 1
+            raise DataError(f"{self.name}: labels must be 0 to {most}, found {int(self.labels[row])} at position {row}")
+        if len(set(self.classes)) != len(self.classes):
+            raise DataError(f"{self.name}: two classes have the same name in {', '.join(self.classes)}")
+
+    @classmethod
+    def of_labels(cls, name: str, labels: Labels, classes: tuple[str, ...]) -> "Dataset":
+        """Make a set of blank pictures that take no memory, to find out what its labels alone decide."""
+        blank = np.broadcast_to(np.zeros((), np.uint8), (len(labels), SIDE, SIDE))
+        return cls(name, blank, labels, classes)
 
     def __len__(self) -> int:
         """Count the examples."""

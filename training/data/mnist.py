@@ -15,6 +15,7 @@ import numpy as np
 
 from training.data import idx
 from training.data.dataset import DIGITS, Dataset, Progress, Source
+from training.data.labels import class_numbers
 from training.errors import DataError
 
 FILES = (
@@ -36,6 +37,7 @@ class Published:
     packed_sha256: tuple[str, ...] = ()
     """Of the four files as the mirrors have them, checked when they are downloaded."""
     classes: tuple[str, ...] = field(default=DIGITS)
+    """Empty where the labels tell."""
 
 
 MNIST = Published(
@@ -87,7 +89,7 @@ def open_address(address: str, progress: Progress | None = None) -> Source:
     """Download the four files from an http(s) address, of which only the form can be checked, and read them."""
     parts = urlsplit(address)
     name = parts.path.strip("/").rpartition("/")[2] or parts.hostname or "downloaded"
-    published = Published(name, mirrors=(address,))
+    published = Published(name, mirrors=(address,), classes=())
     folder = cache_directory() / "addresses" / hashlib.sha256(address.encode()).hexdigest()[:16]
     _download(published, folder, progress)
     return read_folder(folder, published)
@@ -111,23 +113,33 @@ def has_files(folder: Path) -> bool:
     return any(_find(folder, name) for name in FILES)
 
 
-def read_folder(folder: Path, published: Published | None = None) -> Source:
-    """Read the four files of a folder, plain or `.gz`, checked against the published checksums if any."""
-    published = published or Published(folder.name, mirrors=())
-    arrays = []
+def read_folder(folder: Path, published: Published | None = None, *, labels_only: bool = False) -> Source:
+    """Read the four files of a folder, plain or `.gz`, checked against the published checksums if any.
+
+    With `labels_only` each picture is blank.
+    """
+    published = published or Published(folder.name, mirrors=(), classes=())
+    paths, arrays = dict[str, Path](), dict[str, np.ndarray]()
     for place, name in enumerate(FILES):
         path = _find(folder, name)
         if not path:
             raise DataError(f"{folder} has no {name} (nor {name}.gz)")
-        arrays.append(_read(path, published, place))
+        paths[name] = path
+        if "labels" in name or not labels_only:
+            arrays[name] = _read(path, published, place)
+    labels = {paths[name].name: array for name, array in arrays.items() if "labels" in name}
+    numbers, classes = class_numbers(labels, published.classes or None, published.name)
+    if labels_only:
+        return Source(*(Dataset.of_labels(published.name, each, classes) for each in numbers))
+    images = (arrays[name] for name in FILES if "images" in name)
     return Source(
-        train=Dataset(published.name, arrays[0], arrays[1].astype(np.int64), published.classes),
-        test=Dataset(published.name, arrays[2], arrays[3].astype(np.int64), published.classes),
+        *(Dataset(published.name, pictures, each, classes) for pictures, each in zip(images, numbers, strict=True))
     )
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+    names = (name, name.replace("-idx", ".idx"))  # the second as some unpackers write it
+    return next((folder / f"{n}{end}" for n in names for end in ("", ".gz") if (folder / f"{n}{end}").is_file()), None)
 
 
 def _read(path: Path, published: Published, place: int) -> np.ndarray:
