@@ -52,6 +52,7 @@ def application(parts: Parts, admission: Admission) -> FastAPI:
         version=_version(),
         description="Recognises handwritten digits, and keeps learning while it serves.",
         lifespan=lifespan,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         responses=docs.ERRORS,

@@ -5,8 +5,9 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.ma
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError, WebPImagePlugin
+from PIL import Image, ImageOps, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from service.errors import BlankImage, InvalidImage, PayloadTooLarge, UnsupportedMediaType
 from training.arrays import Pixels
@@ -16,7 +17,11 @@ from training.preprocess import to_glyph
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 
-assert WebPImagePlugin  # noqa: S101 -- imported here; else Pillow imports forty plugins when it first looks for WEBP
+# Imported here, since Pillow would import its plugins, and NumPy its masked arrays (for a median), when the first image
+# of a kind is read: on the event loop. The TIFF plugin reads EXIF data.
+Image.preinit()
+_IMPORTED = (numpy.ma, ImageOps, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin)
+
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF")
 
 Image.MAX_IMAGE_PIXELS = None  # our own caps are lower, and raise our own error

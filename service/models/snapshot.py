@@ -1,7 +1,6 @@
 """One model version in memory, ready to answer."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,14 +22,16 @@ class Snapshot:
     labels: tuple[str, ...]
     network: MLP
     temperature: float
+    outputs: Outputs = field(repr=False)
+    """The network's outputs for rows of features, as `steady_outputs` gives them.
+
+    A field and no cached property: `dataclasses.replace` keeps it, so a copy with another generation costs nothing and
+    the event loop never computes it.
+    """
     generation: int = 0
     """Of the alias that led here; 0 when the version was asked for by number."""
     baseline: Baseline | None = None
     """What its training examples looked like, if the manifest tells."""
-
-    @cached_property
-    def _outputs(self) -> Outputs:
-        return steady_outputs(self.network)
 
     def probabilities(self, glyphs: Pixels) -> Floats:
         """Read glyphs, uint8 (n, 28, 28): one row of probabilities each, in the order of the labels."""
@@ -41,7 +42,7 @@ class Snapshot:
 
         To the last bit they are the same for a row whatever it is read with.
         """
-        probabilities = self._outputs(features)
+        probabilities = self.outputs(features)
         if probabilities.shape[1] == 1:  # a single sigmoid, for the second of two classes
             probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
         if self.temperature == 1:
@@ -61,6 +62,7 @@ def warm_snapshot(loaded: LoadedModel, generation: int) -> Snapshot:
         manifest.labels,
         loaded.network,
         manifest.temperature,
+        steady_outputs(loaded.network),
         generation,
         Baseline.read(manifest.details.get("baseline")),
     )

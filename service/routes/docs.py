@@ -4,10 +4,12 @@ The files of Swagger UI are those of the package fastapi-offline; its own page w
 which a strict Content-Security-Policy forbids.
 """
 
+import threading
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import orjson
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from starlette.staticfiles import StaticFiles
@@ -70,10 +72,18 @@ def serve(app: FastAPI) -> None:
     async def start() -> Response:
         return Response(_START, media_type="text/javascript")
 
+    describing = threading.Lock()
+
     def describe() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _description(app)
-        return app.openapi_schema
+        with describing:
+            if app.openapi_schema is None:
+                app.openapi_schema = _description(app)
+            return app.openapi_schema
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def description() -> Response:
+        """Runs in a thread: the description takes a second to make the first time."""
+        return Response(orjson.dumps(describe()), media_type="application/json")
 
     app.openapi = describe  # type: ignore[method-assign]  # the way that FastAPI's documentation gives
 

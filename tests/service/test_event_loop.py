@@ -1,0 +1,139 @@
+"""The event loop computes nothing that a thread can compute before, and imports nothing."""
+
+import ast
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.models import snapshot
+from service.models.steady import Outputs, steady_outputs
+from service.parts import Parts
+from service.routes import docs
+from tests.service.conftest import half_trained
+from training import MLP, Dataset
+
+ROOT = Path(__file__).parents[2]
+ALIAS = "/models/mnist/aliases/production"
+
+TRIALS: list[dict[str, Any]] = [
+    {"version": 1, "candidate": 2, "mode": "canary", "share": 1.0},
+    {"version": 1},
+    {"version": 1, "candidate": 2, "mode": "shadow"},
+    {"version": 2},
+    {"version": 2, "candidate": 1, "mode": "canary", "share": 0.5},
+    {"version": 1},
+]
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The threads in which a network's outputs were tried out, one entry each time."""
+    seen: list[int] = []
+
+    def noted(network: MLP) -> Outputs:
+        seen.append(threading.get_ident())
+        return steady_outputs(network)
+
+    monkeypatch.setattr(snapshot, "steady_outputs", noted)
+    return seen
+
+
+async def test_a_promotion_and_a_trial_leave_nothing_for_the_first_request_to_compute(
+    threads: list[int], app: FastAPI, client: httpx.AsyncClient, digits: Dataset
+) -> None:
+    parts: Parts = app.state.parts
+    assert parts.registry.publish("mnist", *half_trained()).version == 2
+    body = {"pixels": digits.images[0].tolist()}
+    for meaning in TRIALS:
+        answer = await client.put(ALIAS, json=meaning)
+        assert answer.status_code == 200, answer.text
+        for query in ("", "?explain=true", "?version=1", "?version=2"):
+            assert (await client.post(f"/predict{query}", json=body)).status_code == 200
+    assert (await client.post(f"{ALIAS}/rollback")).status_code == 200
+    assert (await client.post("/predict", json=body)).status_code == 200
+    assert threading.get_ident() not in threads
+
+
+async def test_a_copy_of_a_snapshot_keeps_its_outputs(app: FastAPI) -> None:
+    parts: Parts = app.state.parts
+    serving = parts.predictor.serving
+    assert replace(serving, generation=7).outputs is serving.outputs
+
+
+@pytest.mark.parametrize("package", ["models", "transport", "inference", "samples", "observability"])
+def test_nothing_that_serves_has_properties_that_are_computed_late(package: str) -> None:
+    for path in (ROOT / "service" / package).glob("*.py"):
+        names = {node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "") for node in _nodes(path)}
+        assert "cached_property" not in names, path
+
+
+def _nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
+PICTURES = """
+import io, subprocess, sys, json, base64
+import service.server
+from service.images import ImageLimits, read_glyph
+made = subprocess.run([sys.executable, "-c", sys.argv[1]], capture_output=True, check=True).stdout
+pictures = json.loads(made)
+known = set(sys.modules)
+for kind, picture in pictures.items():
+    read_glyph(base64.b64decode(picture), ImageLimits(2**20, 10**6, 1000))
+    assert set(sys.modules) == known, (kind, sorted(set(sys.modules) - known))
+print(*pictures)
+"""
+MADE = """
+import base64, io, json
+from PIL import Image
+gray = Image.new("L", (40, 40), 0)
+gray.paste(255, (18, 8, 22, 30))
+exif = Image.Exif()
+exif[0x0112] = 6
+made = {}
+def save(name, image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    made[name] = base64.b64encode(file.getvalue()).decode()
+for kind in ("PNG", "JPEG", "BMP", "GIF", "WEBP"):
+    save(kind, gray, kind)
+for kind in ("PNG", "JPEG", "WEBP"):
+    save(kind + " with EXIF", gray, kind, exif=exif)
+for mode in ("1", "P", "RGB", "RGBA", "LA"):
+    save("PNG " + mode, gray.convert(mode), "PNG")
+save("PNG I;16", gray.convert("I").point(lambda value: value * 257).convert("I;16"), "PNG")
+save("CMYK", gray.convert("CMYK"), "JPEG")
+save("MPO", gray, "MPO", save_all=True, append_images=[gray])
+print(json.dumps(made))
+"""
+
+
+def test_the_first_picture_of_each_kind_imports_nothing() -> None:
+    run = subprocess.run([sys.executable, "-c", PICTURES, MADE], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    assert "MPO" in run.stdout
+
+
+async def test_the_description_of_the_interface_is_made_in_a_thread(
+    app: FastAPI, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    make = docs._description
+
+    def noted(described: FastAPI) -> dict[str, Any]:
+        seen.append(threading.get_ident())
+        return make(described)
+
+    monkeypatch.setattr(docs, "_description", noted)
+    first = await client.get("/openapi.json")
+    again = await client.get("/openapi.json")
+    assert first.json() == again.json() == app.openapi()
+    assert len(seen) == 1
+    assert threading.get_ident() not in seen
