@@ -17,9 +17,9 @@ from training.baseline import baseline
 from training.callbacks import Epoch, best_epoch
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.data import Dataset, open_source, stratified_split
-from training.data.dataset import Progress
+from training.data.dataset import Progress, Source
 from training.distillation import teaching
-from training.errors import ConfigError
+from training.errors import ConfigError, DataError
 from training.evaluation import Evaluation, evaluate
 from training.export import load, to_bytes, write_atomically
 from training.extra import Extra, divide, repeated
@@ -69,14 +69,29 @@ def split(recipe: Recipe, progress: Progress | None = None) -> Splits:
 
 
 def _split_own(recipe: Recipe, progress: Progress | None) -> Splits:
-    source = open_source(recipe.data.data, progress, skip_unreadable=recipe.data.skip_unreadable)
+    return divided(open_source(recipe.data.data, progress, skip_unreadable=recipe.data.skip_unreadable), recipe)
+
+
+def divided(source: Source, recipe: Recipe) -> Splits:
+    """Divide the examples of a source as a recipe says.
+
+    Raises DataError for fewer than two classes or too few examples to hold any out, ConfigError when the classes do
+    not fit the network.
+    """
     learned, test = source.train, source.test
     if recipe.data.classes:
         learned, test = learned.only(recipe.data.classes), test and test.only(recipe.data.classes)
+    present = np.unique(learned.labels)
+    if len(present) < 2:
+        found = ", ".join(learned.classes[label] for label in present) or "none"
+        raise DataError(f"{learned.name} has examples of {len(present)} class ({found}); at least two are needed")
+    recipe = recipe.fitted(len(learned.classes))
     outputs = recipe.network.layers[-1]
-    if len(learned.classes) != outputs and (len(learned.classes), outputs) != (2, 1):
+    if len(learned.classes) != max(outputs, 2):
         raise ConfigError(
-            f"{learned.name} has {len(learned.classes)} classes, but the last of layers is {outputs}", field="layers"
+            f"{learned.name} has {len(learned.classes)} classes, but the last of layers is {outputs}; "
+            f"set it to {len(learned.classes)}, or leave layers out",
+            field="layers",
         )
     rng = np.random.default_rng(recipe.data.split_seed)
     if recipe.data.pool and test:
@@ -98,14 +113,15 @@ class Experiment:
         """Open the data, and draw or load the first weights. Raises what `split`, `load` and `open_teacher` raise."""
         if recipe.data.start_from:
             self.network = load(recipe.data.start_from)
-            recipe = replace(recipe, network=self.network.config)
+            recipe = recipe.continuing(self.network.config)
         elif recipe.continues:
             raise ConfigError(f"{recipe.name} goes on from weights: set start_from", field="start_from")
-        else:
-            self.network = MLP(recipe.network, np.random.default_rng(recipe.fit.seed))
-        self.recipe = recipe
         self.splits = split(recipe, progress)
         classes = self.splits.train.classes
+        if not recipe.data.start_from:
+            recipe = recipe.fitted(len(classes))
+            self.network = MLP(recipe.network, np.random.default_rng(recipe.fit.seed))
+        self.recipe = recipe
         self.teachers = [open_teacher(said, self.network.config, classes) for said in recipe.data.teachers]
         self.run = Run.start(self.network, recipe.fit)
         self._started = time.perf_counter()

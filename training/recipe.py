@@ -120,6 +120,8 @@ class Recipe:
     published: Published | None = None
     continues: bool = False
     """Whether it is made to go on from weights, and makes no sense without `start_from`."""
+    layers_are_set: bool = field(default=False, compare=False)
+    """Whether `layers` were set; else the last of them follows the number of classes."""
 
     def __post_init__(self) -> None:
         """Check that the three fit each other, as far as that can be told without data."""
@@ -162,7 +164,18 @@ class Recipe:
             except TypeError as error:
                 name = next(iter(changed), part)
                 raise ConfigError(f"a setting is of the wrong type: {error}", field=name) from error
-        return replace(self, **parts)
+        return replace(self, **parts, layers_are_set=self.layers_are_set or "layers" in settings)
+
+    def fitted(self, classes: int) -> "Recipe":
+        """Let the last of the layers follow the number of classes, unless layers were set."""
+        layers = self.network.layers
+        if self.layers_are_set or classes == max(layers[-1], 2):
+            return self
+        return replace(self, network=self.network.replace(layers=(*layers[:-1], classes)))
+
+    def continuing(self, network: MLPConfig) -> "Recipe":
+        """Copy for a network that has learned before. Raises ConfigError when it does not fit the recipe."""
+        return replace(self, network=network, layers_are_set=True)
 
     def settings(self) -> dict[str, Any]:
         """Give all settings as one flat dictionary of JSON values; `replace` takes it back."""

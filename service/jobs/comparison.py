@@ -72,6 +72,7 @@ def _held_out(
 ) -> Comparison:
     """Count what both read right. What reads more of the samples right may read a little less of the others."""
     recipe = located(recipes.get(request.recipe).replace(**request.settings), rules.datasets_dir)
+    recipe = recipe.continuing(new.network.config)  # whose classes count, not those of the recipe's layers
     manifests = [registry.manifest(request.model, snapshot.version) for snapshot in (old, new)]
     held_out, doubt = _fair(split(recipe).held_out, registry, manifests, rules.datasets_dir)
     mine, theirs = evaluate(new.network, held_out), evaluate(old.network, held_out)

@@ -93,6 +93,6 @@ def open_network(weights: bytes, manifest: Manifest) -> MLP:
     inputs, outputs = network.config.layers[0], network.config.layers[-1]
     if inputs != network.config.input.width**2:
         raise CorruptModel(f"{manifest.name} version {manifest.version} has {inputs} inputs for other pictures")
-    if len(manifest.labels) != outputs and (len(manifest.labels), outputs) != (2, 1):
+    if len(manifest.labels) != max(outputs, 2) or len(set(manifest.labels)) != len(manifest.labels):  # one is of two
         raise CorruptModel(f"{manifest.name} version {manifest.version} has {outputs} outputs for other labels")
     return network
