@@ -8,6 +8,7 @@ import hmac
 import logging
 from collections.abc import Mapping
 
+from service.cross_origin import check_origin
 from service.errors import Forbidden, Misdirected, ServiceError, Unauthorized, Unavailable
 from service.keys import Key, Keys, take_apart
 from service.settings import Settings
@@ -89,6 +90,14 @@ class Access:
         key = self._shown(authorization)
         if scope not in key.scopes and "admin" not in key.scopes:
             raise Forbidden(f"this key is not for {scope}")
+
+    def check_origin(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> None:
+        """Raise CrossOrigin for a state-changing request of another origin's page, unless `check` has asked for a key.
+
+        A page cannot send a key that it does not know, and no browser adds one by itself.
+        """
+        if not self._keyed or scope_of(method, path) in self._open:
+            check_origin(method, path, headers)
 
     def key_id(self, authorization: bytes | None) -> str | None:
         """Name the key that a request was let in by; None where keys are not asked for."""

@@ -5,12 +5,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from importlib.metadata import PackageNotFoundError, version
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from service.assembly import adopt, assemble, living
+from service.dependencies import require_json
 from service.errors import (
     InvalidInput,
     MalformedRequest,
@@ -76,7 +77,7 @@ def application(parts: Parts, admission: Admission) -> FastAPI:
         telemetry=parts.telemetry,
     )
     for router in _ROUTERS:
-        app.include_router(router)
+        app.include_router(router, dependencies=[] if router in _READ_BODIES else [Depends(require_json)])
     _answer_errors(app)
     docs.serve(app)
     page.serve(app)
@@ -93,6 +94,8 @@ _ROUTERS = (
     health.router,
     *inference.ROUTERS,
 )
+_READ_BODIES = (predict.router, samples.router, *inference.ROUTERS)
+"""Routers that read bodies of several kinds themselves; all others take JSON alone."""
 
 
 def _answer_errors(app: FastAPI) -> None:

@@ -43,6 +43,12 @@ class Forbidden(ServiceError):
     status, code, title = 403, "forbidden", "Forbidden"
 
 
+class CrossOrigin(Forbidden):
+    """A web page of another origin would change something."""
+
+    code, title = "cross_origin", "Cross-origin request refused"
+
+
 class NotFound(ServiceError):
     """No such model, version, alias, job or route."""
 

@@ -32,9 +32,9 @@ export async function ask(path, options = {}) {
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
-  if (response.status === 401 || response.status === 403) askForKey();
+  if (response.status === 401 || problem.code === "forbidden") askForKey();
   const detail = problem.detail ? `${problem.detail[0].toUpperCase()}${problem.detail.slice(1)}.` : "Something went wrong.";
-  throw new Failure(response.status, problem.code, ADVICE[response.status] ?? detail);
+  throw new Failure(response.status, problem.code, (problem.code !== "cross_origin" && ADVICE[response.status]) || detail);
 }
 
 export async function get(path) {
