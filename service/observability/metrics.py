@@ -96,12 +96,12 @@ class Metrics:
         """Count along how the trial of a candidate goes; `counts` answers None while there is none."""
         self._trial = counts
 
-    def shown(self) -> Tallies:
-        """Add up what all processes count, as it is now."""
+    def shown(self, page: dict[str, Any] | None = None) -> Tallies:
+        """Add up what all processes count; with this process's `page`, any thread may call it."""
         tallies, windows = Tallies(FAMILIES), list[dict[str, Any]]()
-        for page in self.pages():
-            tallies.absorb(page["tallies"])
-            windows += page["windows"]
+        for each in self.pages(page):
+            tallies.absorb(each["tallies"])
+            windows += each["windows"]
         _tell_drift(tallies, windows)
         return tallies
 
@@ -172,9 +172,9 @@ class Metrics:
         tallies = self.tallies().to_json()
         return {"tallies": tallies, "windows": [window.to_json() for window in self._windows.values()]}
 
-    def pages(self) -> Iterator[dict[str, Any]]:
-        """Give the pages of all processes."""
-        yield self.page()
+    def pages(self, mine: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        """Give the pages of all processes; this process's own may be given."""
+        yield mine or self.page()
         for page in self._siblings.others() if self._siblings else ():
             yield page if page["is_alive"] else {"tallies": _lasting(page), "windows": []}
 

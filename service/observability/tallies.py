@@ -60,9 +60,9 @@ class Tallies:
         self._cells[name] = {labels: [value] for labels, value in values.items()}
 
     def to_json(self, kinds: Sequence[str] = ("counter", "histogram", "gauge")) -> dict[str, Any]:
-        """Write down what is counted."""
+        """Write down what is counted, as a copy."""
         return {
-            name: [[list(labels), cells] for labels, cells in samples.items()]
+            name: [[list(labels), cells.copy()] for labels, cells in samples.items()]
             for name, samples in self._cells.items()
             if self._families[name].kind in kinds
         }

@@ -1,5 +1,6 @@
 """Liveness, readiness, metrics."""
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -32,7 +33,8 @@ async def ready(parts: PartsDep) -> dict[str, Any]:
         "version": serving.version,
         "generation": serving.generation,
         "trouble": parts.predictor.trouble,
-        "processes": states(parts),
+        # The pages of 64 processes take longer to parse than the event loop may be held up.
+        "processes": await asyncio.to_thread(states, parts) if parts.siblings else states(parts),
     }
 
 
@@ -40,4 +42,6 @@ async def ready(parts: PartsDep) -> dict[str, Any]:
 async def metrics(parts: PartsDep) -> Response:
     """Give everything that is counted, in Prometheus's text format."""
     publish(parts)  # what was shown once is never lost, so that no count goes down
-    return Response(exposition(parts.metrics.shown()), media_type=CONTENT_TYPE)
+    page = parts.metrics.page()
+    content = await asyncio.to_thread(lambda: exposition(parts.metrics.shown(page)))
+    return Response(content, media_type=CONTENT_TYPE)

@@ -1,6 +1,6 @@
 """The images of the last predictions, so that a correction may name a request instead of sending its image again.
 
-A ring of records of one size: each image overwrites the oldest. One process keeps it in its own memory. Where several
+A ring (`ring`): each image overwrites the oldest. One process keeps it in its own memory. Where several
 answer behind one address, each has its ring in a file that the others can read, since a correction may reach another
 process than the one that read the image; the files lie in memory too (`/dev/shm`), where there is such a place.
 """
@@ -9,9 +9,7 @@ import fcntl
 import logging
 import mmap
 import os
-import struct
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,27 +20,12 @@ from typing import Any
 import numpy as np
 
 from service.errors import InvalidInput, NotFound
+from service.samples.ring import Record, Ring, ring_bytes
 from training.arrays import Pixels
 from training.preprocess import SIDE
 
 log = logging.getLogger(__name__)
 
-_FIELDS = np.dtype(
-    [
-        ("check", "<u4"),
-        ("stamp", "<u8"),
-        ("place", "<u2"),
-        ("images", "<u2"),
-        ("version", "<u4"),
-        ("confidence", "<f4"),
-        ("request", "S64"),
-        ("model", "S64"),
-        ("label", "S64"),
-        ("glyph", "u1", SIDE * SIDE),
-    ]
-)
-_RECORD = struct.Struct(f"<QHHIf64s64s64s{SIDE * SIDE}s")
-_CHECK = struct.Struct("<I")
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of our own in it, which only we can read
 
 
@@ -62,9 +45,9 @@ class Recent:
 
     def __init__(self, most: int, folder: Path | None = None) -> None:
         """Remember at most so many images, 0 for none; with a folder, share them with its other processes."""
-        self._most, self._next, self._folder = most, 0, folder
+        self._most, self._folder = most, folder
         self._file: Any = None
-        self._ring = self._open(most * _FIELDS.itemsize) if most else bytearray()
+        self._ring = Ring.make(self._open(ring_bytes(most)), most) if most else None
 
     def _open(self, size: int) -> mmap.mmap:
         if self._folder is not None:
@@ -85,46 +68,41 @@ class Recent:
         answers: Sequence[tuple[str, float]],
     ) -> None:
         """Remember a request's images, None for those that could not be read, and the others' (label, confidence)."""
-        if not self._most:
+        if self._ring is None:
             return
-        each, stamp = iter(answers), time.time_ns()
-        request, name = request_id.encode(), model.encode()
-        for place, glyph in enumerate(glyphs):
+        each = iter(answers)
+        images = []
+        for glyph in glyphs:
             label, confidence = ("", 0.0) if glyph is None else next(each)
-            content = b"" if glyph is None else bytes(glyph)
-            record = _RECORD.pack(
-                stamp, place, len(glyphs), version, confidence, request, name, label.encode(), content
-            )
-            start = self._next * _FIELDS.itemsize
-            # In one piece, with its checksum: who reads it in this very moment sees that it is not whole.
-            self._ring[start : start + _FIELDS.itemsize] = _CHECK.pack(zlib.crc32(record)) + record
-            self._next = (self._next + 1) % self._most
+            images.append((b"" if glyph is None else bytes(glyph), label.encode(), confidence))
+        self._ring.append(request_id.encode(), model.encode(), version, images)
 
     def recall(self, request_id: str, place: int = 0) -> Seen:
-        """Find an image by its request, and by its place among several. Raises NotFound once it is forgotten."""
-        found = [record for ring in self._rings() for record in _of(ring, request_id)]
-        newest = max((record["stamp"] for record in found), default=None)  # an id that is used again means the newest
-        images = [record for record in found if record["stamp"] == newest]
-        if images and place >= images[0]["images"]:
-            raise InvalidInput(f"that request had {images[0]['images']} images; index counts from 0", field="index")
-        for record in images:
-            if record["place"] == place:
-                return _seen(record)
+        """Find an image by its request, and by its place among several. Raises NotFound once it is forgotten.
+
+        Takes microseconds, however many images are remembered.
+        """
+        found = [record for ring in self._rings() if (record := ring.find(request_id.encode(), place))]
+        newest = max(found, key=lambda record: record.stamp, default=None)  # an id that is used again means the newest
+        if newest and place >= newest.images:
+            raise InvalidInput(f"that request had {newest.images} images; index counts from 0", field="index")
+        if newest and newest.place == place:
+            return _seen(newest)
         raise NotFound(
             f"no image of that request is remembered (only the last {self._most:,} are); "
             "send the image itself with its label"
         )
 
-    def _rings(self) -> Iterator[bytes]:
-        """Give the rings of all processes, as they are now."""
-        if self._folder is None:
-            yield bytes(self._ring)
+    def _rings(self) -> Iterator[Ring]:
+        """Give the rings of all processes."""
+        if self._ring is not None:
+            yield self._ring
+        if self._folder is None or self._file is None:
             return
+        mine = Path(self._file.name).with_suffix(".ring")
         for path in self._folder.glob("*.ring"):
-            try:
-                yield path.read_bytes()
-            except FileNotFoundError:  # that process has just ended
-                continue
+            if path != mine and (ring := _attached(path)):
+                yield ring
 
     def close(self) -> None:
         """Forget everything."""
@@ -171,16 +149,18 @@ def _claim(folder: Path, size: int) -> Any:
     return file
 
 
-def _of(ring: bytes, request_id: str) -> list[Any]:
-    """Find the records of a request that are whole."""
-    records = np.frombuffer(ring, _FIELDS, count=len(ring) // _FIELDS.itemsize)
-    mine = records[records["request"] == request_id.encode()]
-    return [record for record in mine if zlib.crc32(record.tobytes()[_CHECK.size :]) == record["check"]]
+def _attached(path: Path) -> Ring | None:
+    """Map the ring of another process; None when that process has just ended, or is of another release."""
+    try:
+        with path.open("rb") as file:
+            return Ring.attach(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (FileNotFoundError, ValueError):  # gone, or empty
+        return None
 
 
-def _seen(record: Any) -> Seen:
-    if not record["label"]:
+def _seen(record: Record) -> Seen:
+    if not record.label:
         raise InvalidInput("that image of the request could not be read", field="index")
-    glyph = record["glyph"].reshape(SIDE, SIDE).copy()
-    label = record["label"].decode(errors="ignore")
-    return Seen(glyph, record["model"].decode(), int(record["version"]), label, float(record["confidence"]))
+    glyph = np.frombuffer(record.glyph, np.uint8).reshape(SIDE, SIDE).copy()
+    label = record.label.decode(errors="ignore")
+    return Seen(glyph, record.model.decode(), record.version, label, record.confidence)

@@ -155,6 +155,8 @@ class FastPath:
         for request, answer in zip(requests, answers, strict=True):
             answer |= {"model": snapshot.model, "version": snapshot.version, "request_id": request.request_id}
             request.caller.reply(head + request.request_id.encode(), orjson.dumps(answer))
+        if self._parts.siblings:  # before the answers leave: the next request may reach another process
+            self._remember(snapshot, requests, glyphs, answers)
         # Answers leave at the end of this turn. What is noted of them can wait until they have, and comes before
         # anything that is asked next.
         asyncio.get_running_loop().call_soon(self._note, snapshot, requests, glyphs, batch, answers, started, seconds)
@@ -177,15 +179,28 @@ class FastPath:
         metrics.predicted(snapshot, batch, labels, confidences, seconds)
         if parts.telemetry:
             parts.telemetry.computed(snapshot.model, snapshot.version, len(labels), seconds)
+        if not parts.siblings:
+            self._remember(snapshot, requests, glyphs, answers)
         for place, request in enumerate(requests):
-            request_id, seen = request.request_id, (labels[place], confidences[place])
-            parts.recent.remember(request_id, snapshot.model, snapshot.version, [glyphs[place]], [seen])
+            request_id = request.request_id
             if parts.telemetry:
                 parts.telemetry.request(begun(), "POST", _ROUTE, 200, elapsed[place], request_id)
             if self._logs_all:
                 log_access("POST", _ROUTE, 200, elapsed[place], request_id)
             if trial:
                 parts.predictor.compare(request_id, snapshot, batch[place : place + 1], [labels[place]])
+
+    def _remember(
+        self,
+        snapshot: Snapshot,
+        requests: Sequence[FastRequest],
+        glyphs: Sequence[bytes],
+        answers: Sequence[dict[str, Any]],
+    ) -> None:
+        """Keep the images, so that a correction may name their requests."""
+        for request, glyph, answer in zip(requests, glyphs, answers, strict=True):
+            seen = [(answer["label"], answer["confidence"])]
+            self._parts.recent.remember(request.request_id, snapshot.model, snapshot.version, [glyph], seen)
 
     def _glyphs(self, requests: Sequence[FastRequest]) -> list[bytes | None]:
         """Read images to 784 bytes each, which are a glyph; None for those that are no plain case."""

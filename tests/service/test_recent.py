@@ -1,12 +1,15 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from service.errors import InvalidInput, NotFound
 from service.samples.recent import Recent, shared_folder
+from service.samples.ring import Ring, ring_bytes
+from training import Dataset
 
 GLYPHS = [np.full((28, 28), shade, np.uint8) for shade in range(4)]
 
@@ -111,3 +114,72 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
 def test_homes_do_not_share(tmp_path: Path) -> None:
     assert shared_folder(tmp_path / "one") != shared_folder(tmp_path / "two")
     assert shared_folder(tmp_path / "one") == shared_folder(tmp_path / "one")
+
+
+class Counting(bytearray):
+    """Memory that counts the bytes that are read from it as slices."""
+
+    read = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        content = super().__getitem__(key)
+        self.read += len(content) if isinstance(key, slice) else 1
+        return content
+
+
+@pytest.mark.parametrize("most", [1000, 64_000])
+def test_finding_an_image_reads_a_few_records_however_many_are_remembered(most: int) -> None:
+    memory = Counting(ring_bytes(most))
+    ring = Ring.make(memory, most)
+    for number in range(3000):
+        ring.append(b"%d" % number, b"mnist", 1, [(b"", b"7", 0.5)])
+    for name in (b"2999", b"2500", b"2001", b"0", b"unknown"):
+        memory.read = 0
+        found = ring.find(name, 0)
+        assert (found is None) == (name == b"unknown" or (most == 1000 and name == b"0"))
+        assert memory.read < 20_000  # twenty records
+
+
+def test_every_remembered_request_is_found_and_no_other(digits: Dataset) -> None:
+    rng = np.random.default_rng(5)
+    recent, most = Recent(200), 200
+    written: list[tuple[str, int, int]] = []
+    for number in range(1500):
+        name, count = f"id-{rng.integers(60)}", int(rng.integers(1, 5))
+        glyphs = [digits.images[(number + place) % len(digits)] for place in range(count)]
+        recent.remember(name, "mnist", number + 1, glyphs, [(str(place), 0.5) for place in range(count)])
+        written += [(name, number + 1, place) for place in range(count)]
+        kept = written[-most:]
+        asked = f"id-{rng.integers(60)}"
+        newest = max((version for of, version, _ in kept if of == asked), default=None)
+        if newest is None:
+            with pytest.raises(NotFound):
+                recent.recall(asked)
+            continue
+        for place in [place for of, version, place in kept if (of, version) == (asked, newest)]:
+            seen = recent.recall(asked, place)
+            assert (seen.version, seen.label) == (newest, str(place))
+            np.testing.assert_array_equal(seen.glyph, digits.images[(newest - 1 + place) % len(digits)])
+
+
+def test_a_request_used_without_end_does_not_make_others_slow_to_find() -> None:
+    memory = Counting(ring_bytes(4096))
+    ring = Ring.make(memory, 4096)
+    ring.append(b"first", b"mnist", 1, [(b"", b"7", 0.5)])
+    for _ in range(4000):
+        ring.append(b"again", b"mnist", 1, [(b"", b"7", 0.5)])
+    for name in (b"first", b"again", b"unknown"):
+        memory.read = 0
+        assert (ring.find(name, 0) is None) == (name == b"unknown")
+        assert memory.read < 10_000
+
+
+def test_a_ring_of_another_release_is_passed_over(tmp_path: Path) -> None:
+    recent = Recent(10, tmp_path)
+    (tmp_path / "1-1.ring").write_bytes(b"\1" * 9960)
+    (tmp_path / "1-2.ring").write_bytes(b"")
+    remember(recent, "a", "1")
+    assert recent.recall("a").label == "1"
+    with pytest.raises(NotFound):
+        recent.recall("b")
+    recent.close()
