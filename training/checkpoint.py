@@ -19,7 +19,9 @@ from training.fit import Run, restore
 from training.fit_config import FitConfig
 from training.network import MLP
 
-FORMAT = "glyphserve-checkpoint-1"
+FORMAT = "glyphserve-checkpoint-2"
+FORMAT_1 = "glyphserve-checkpoint-1"
+"""Of releases that trained without the weights of silent inputs; such runs go on as they began."""
 
 
 def save_checkpoint(path: Path, run: Run, config: FitConfig) -> None:
@@ -30,17 +32,16 @@ def save_checkpoint(path: Path, run: Run, config: FitConfig) -> None:
         "fit": _comparable(config),
         "step": run.step,
         "rng": run.rng.bit_generator.state,
+        "shares_streams": run.shares_streams,
         "history": [asdict(epoch) for epoch in run.history],
     }
     members: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
     for kind, arrays in (
-        ("learner", run.learner.arrays()),
+        ("learner", run.network.arrays()),
         ("optimizer", run.optimizer.state),
         ("best", run.best or {}),
     ):
         members |= {f"{kind}/{name}": array for name, array in arrays.items()}
-    if run.columns is not None:
-        members["columns"] = run.columns
     with replacing(path) as file:
         write_npz(file, members)
 
@@ -56,7 +57,7 @@ def load_checkpoint(path: Path, network: MLP, config: FitConfig) -> Run:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as members:
             arrays = {name: members[name] for name in members.files}
         header = json.loads(arrays.pop("header").tobytes())
-        if header["format"] != FORMAT:
+        if header["format"] not in (FORMAT, FORMAT_1):
             raise ValueError(f"unknown format {header['format']}")
     except Exception as error:  # NumPy, zipfile and json each raise their own for a broken file
         raise WeightsError(f"{path} is not a checkpoint: {error}") from error
@@ -68,17 +69,29 @@ def load_checkpoint(path: Path, network: MLP, config: FitConfig) -> Run:
                 f"the checkpoint was made with other settings: {', '.join(different)}", field=different[0]
             )
     run = Run.start(network, config)
-    if "columns" in arrays:
-        run.narrow(arrays["columns"], config)
-    restore(run.learner, _of("learner", arrays))
-    run.settle()
+    columns = arrays.get("columns")
+    restore(network, {name: _whole(array, columns, network, name) for name, array in _of("learner", arrays).items()})
     for name, array in _of("optimizer", arrays).items():
-        run.optimizer.state[name][:] = array
+        run.optimizer.state[name][:] = _whole(array, columns, network)
     run.best = _of("best", arrays) or None
     run.step = header["step"]
+    run.shares_streams = header.get("shares_streams", header["format"] == FORMAT_1)
     run.rng.bit_generator.state = header["rng"]
     run.history = [replace(_epoch(figures), epochs=config.epochs) for figures in header["history"]]
     return run
+
+
+def _whole(array: Any, columns: Any, network: MLP, name: str = "0.weight") -> Any:
+    """Give an array of format 1 the rows of the inputs that it left out, which were zero; others stay as they are.
+
+    A flat vector, as optimizers keep them, has these rows at its front.
+    """
+    fan_in, fan_out = network.config.layers[:2]
+    if columns is None or name != "0.weight" or (array.ndim == 1 and len(array) < len(columns) * fan_out):
+        return array
+    rows = np.zeros((fan_in, fan_out), array.dtype)
+    rows[columns] = array.reshape(-1)[: len(columns) * fan_out].reshape(len(columns), fan_out)
+    return rows if array.ndim == 2 else np.concatenate([rows.ravel(), array[len(columns) * fan_out :]])
 
 
 _MAY_DIFFER = ("epochs", "patience", "stop_at_error", "stop_at_update", "max_seconds")

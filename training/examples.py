@@ -1,5 +1,7 @@
 """Examples in the form in which a network learns from them, checked before the first step."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -64,11 +66,13 @@ def prepare(
     return Examples(x, targets, weights, loss, right)
 
 
-def hold_out(given: Given, sample_weights: Floats | None, config: FitConfig) -> tuple[Given, Floats | None, Given]:
+def hold_out(
+    given: Given, sample_weights: Floats | None, config: FitConfig, rng: np.random.Generator
+) -> tuple[Given, Floats | None, Given]:
     """Split off the validation share, stratified when y is class numbers; answer (kept, their weights, held out)."""
     x, y = np.asarray(given[0]), np.asarray(given[1])
     strata = y if y.ndim == 1 and y.dtype.kind in "iub" else np.zeros(len(y), np.int64)
-    kept, held = stratified_split(strata, config.validation_share, np.random.default_rng(config.seed))
+    kept, held = stratified_split(strata, config.validation_share, rng)
     weights = None if sample_weights is None else np.asarray(sample_weights)[kept]
     return (x[kept], y[kept]), weights, (x[held], y[held])
 

@@ -23,10 +23,11 @@ from training.errors import ConfigError, DataError
 from training.evaluation import Evaluation, evaluate
 from training.export import load, to_bytes, write_atomically
 from training.extra import Extra, divide, repeated
-from training.fit import OnStep, Run, restore, train
+from training.fit import Run, restore, train
 from training.network import MLP
 from training.preprocess import fingerprint
 from training.recipe import Recipe
+from training.steps import OnStep
 from training.teachers import open_teacher
 
 MANIFEST_FORMAT = 1
@@ -120,7 +121,7 @@ class Experiment:
         classes = self.splits.train.classes
         if not recipe.data.start_from:
             recipe = recipe.fitted(len(classes))
-            self.network = MLP(recipe.network, np.random.default_rng(recipe.fit.seed))
+            self.network = MLP(recipe.network, recipe.fit.seed)
         self.recipe = recipe
         self.teachers = [open_teacher(said, self.network.config, classes) for said in recipe.data.teachers]
         self.run = Run.start(self.network, recipe.fit)
@@ -139,7 +140,6 @@ class Experiment:
             augment=self.recipe.make_augment(),
             teach=teaching(networks, data.teacher_share, data.teacher_temperature) if networks else None,
             on_step=on_step,
-            fresh=self.recipe.data.start_from is None,
         )
 
     def evaluation(self, on: str | None = None) -> Evaluation:

@@ -1,62 +1,76 @@
-"""Learning on the inputs that ever say something.
+"""Products without the inputs that are zero in every training example.
 
-A tenth of MNIST's pixels is paper in every training image. Their weights get no gradient, yet take part in every
-product: so training works on a narrower copy of the network, without them, and writes it back after each epoch.
-The result is the same to the rounding of a sum. What the left-out weights held was the noise they started with;
-it is set to zero, so that ink where training never saw any says nothing instead of something at random.
-
-What is left is put in order, the input that speaks most often first: so the seldom heard stand together at the end,
-and a batch in which they all are silent is cut off before them (see `reach`), which spares MNIST another tenth.
+A tenth of MNIST's pixels is 0 in each training image: their weights take part in every product and get no gradient.
+So an epoch is trained on a copy of the network whose inputs are sorted, the most often non-zero first. A batch is then
+cut after its last non-zero input (`reach`), and `Dense` takes such short rows. All parameters stay, and the optimizer
+updates them all: momentum, L2 and weight decay act on the weights of silent inputs as they do without the copy. The
+result is that of plain training but for the order in which a product sums, about 1e-7 of each sum in float32.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
 from training.arrays import Floats, Labels
 from training.layers import Dense
 from training.network import MLP
+from training.optimizers import Optimizer
 
 WORTHWHILE = 0.95
-"""Share of speaking inputs above which leaving the others out is not worth the copy."""
+"""Share of non-zero inputs above which cutting the others off is not worth the copy."""
 
 
-def speaking_columns(network: MLP, x: Floats) -> Labels | None:
-    """Find the columns of x (n, features) that are not 0 in every row, those that speak most often first.
+def input_order(network: MLP, x: Floats) -> Labels | None:
+    """Sort the columns of x (n, features) by how many rows are not 0 there, most first; ties keep their order.
 
-    None when they are nearly all.
+    None when nearly all columns have a row that is not 0, or none has, or when the first layer needs whole rows.
     """
     if not isinstance(network.layers[0], Dense):
         return None
-    heard = np.count_nonzero(x, axis=0)
-    columns: Labels = np.argsort(-heard, kind="stable")[: np.count_nonzero(heard)]
-    return columns if 0 < len(columns) <= WORTHWHILE * x.shape[1] else None
+    counts = np.count_nonzero(x, axis=0)
+    order: Labels = np.argsort(-counts, kind="stable")
+    return order if 0 < np.count_nonzero(counts) <= WORTHWHILE * x.shape[1] else None
+
+
+def sorted_inputs(x: Floats, order: Labels) -> Floats:
+    """Copy x (n, features) with its columns in this order, without those at the end that are 0 in every row."""
+    used = np.count_nonzero(np.count_nonzero(x, axis=0))
+    return np.take(x, order[:used], axis=1)
 
 
 def reach(x: Floats) -> Labels:
-    """Tell for each row of x (n, features) how many columns hold all that it says; a row of silence takes them all."""
+    """Count for each row of x (n, features) the columns up to its last that is not 0; all for a row of zeros."""
     reaches: Labels = x.shape[1] - (x[:, ::-1] != 0).argmax(axis=1)
     return reaches
 
 
-def narrowed(network: MLP, columns: Labels) -> MLP:
-    """Copy a network, its first layer seeing these inputs alone; the weights of the others become zero in both."""
-    config = network.config
-    narrow_config = config.replace(layers=(len(columns), *config.layers[1:]), initializer="zeros")
-    narrow = MLP(narrow_config, dtype=network.parameters.dtype.type)
-    for name, array in narrow.arrays().items():
-        wide = network.arrays()[name]
-        array[:] = wide[columns] if name == _FIRST else wide
-    return narrow
+@contextmanager
+def reordered(network: MLP, optimizer: Optimizer, order: Labels) -> Iterator[MLP]:
+    """Give a copy of the network that takes its inputs in this order, and write it back at the end, after errors too.
+
+    The optimizer's state is in the copy's order within the block, and in the network's outside of it.
+    """
+    learner = MLP(network.config.replace(initializer="zeros"), dtype=network.parameters.dtype.type)
+    for name, array in learner.arrays().items():
+        given = network.arrays()[name]
+        array[:] = given[order] if name == _FIRST else given
+    _sort_state(network, optimizer, order)
+    try:
+        yield learner
+    finally:
+        for name, array in network.arrays().items():
+            array[order if name == _FIRST else ...] = learner.arrays()[name]
+        _sort_state(network, optimizer, np.argsort(order))
 
 
-def widen(network: MLP, narrow: MLP, columns: Labels) -> None:
-    """Write a narrow network's arrays back into the network that it came from."""
-    for name, array in network.arrays().items():
-        learned = narrow.arrays()[name]
-        if name == _FIRST:
-            array[:] = 0
-            array[columns] = learned
-        else:
-            array[:] = learned
+def _sort_state(network: MLP, optimizer: Optimizer, order: Labels) -> None:
+    """Sort the rows of the first weight in each array of the state that has an entry for each parameter."""
+    fan_in, fan_out = network.config.layers[:2]
+    for array in optimizer.state.values():
+        if array.shape == network.parameters.shape:  # the first weight is at the front of the flat vector
+            rows = array[: fan_in * fan_out].reshape(fan_in, fan_out)
+            rows[:] = rows[order]
 
 
 _FIRST = "0.weight"

@@ -18,6 +18,7 @@ from training.initializers import BIASES, INITIALIZERS
 from training.layers import Activate, BatchNorm, Dense, Dropout, Layer, Residual, chain, numbered
 from training.losses import Loss
 from training.preprocess import SIDE, InputForm
+from training.random_streams import weights_rng
 
 CHUNK = 512
 """Rows that `predict` takes at a time: a chunk's activations stay in the CPU's cache."""
@@ -113,7 +114,7 @@ class MLP:
         self.gradients: Floats = np.zeros(parameter_count(config), dtype)  # takes memory once they are written
         self.layers = self._build()
         if config.initializer != "zeros":
-            self._initialize(np.random.default_rng(rng))
+            self._initialize(rng if isinstance(rng, np.random.Generator) else weights_rng(rng))
         self._output = ACTIVATIONS[config.output]
 
     def _build(self) -> list[Layer]:

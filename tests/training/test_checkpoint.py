@@ -8,10 +8,13 @@ import pytest
 from training.arrays import Floats, Labels
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.errors import ConfigError, WeightsError
+from training.export import load
 from training.fit import Run, train
 from training.fit_config import FitConfig
+from training.narrow import input_order
 from training.network import MLP, MLPConfig
 
+STORED = Path(__file__).parent / "stored"
 NETWORK = MLPConfig((6, 10, 3), batch_norm=True, dropout=0.2)
 
 
@@ -99,8 +102,38 @@ def test_a_run_that_had_finished_goes_on_to_its_best_weights(tmp_path: Path, rng
     whole = Run.start(MLP(network, 0), settings)
     list(train(whole, examples, settings))
     save_checkpoint(tmp_path / "run.npz", whole, settings)
-    assert whole.columns is not None
+    assert input_order(whole.network, x) is not None
     resumed = load_checkpoint(tmp_path / "run.npz", MLP(network, 0), settings)
     assert list(train(resumed, examples, settings)) == []
     for name, array in whole.network.arrays().items():
         assert array.tobytes() == resumed.network.arrays()[name].tobytes(), name
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_checkpoint_of_format_1_goes_on_as_it_would_have_there(optimizer: str) -> None:
+    """What the stored runs did without a break was stored beside them by the release that made them."""
+    rng = np.random.default_rng(7)
+    x = np.zeros((60, 64), np.float32)
+    x[:, 20:30] = rng.integers(0, 8, (60, 10)) / 8
+    settings = config(
+        epochs=4,
+        keep_best=False,
+        l2=0.001,
+        optimizer=optimizer,
+        optimizer_options={"momentum": 0.9} if optimizer == "sgd" else {},
+    )
+    path = STORED / f"checkpoint-1-{optimizer}.npz"
+    run = load_checkpoint(path, MLP(MLPConfig((64, 6, 3)), 99), settings)
+    assert [epoch.number for epoch in train(run, (x, x[:, 20:23].argmax(axis=1)), settings)] == [3, 4]
+    ended = load(STORED / f"checkpoint-1-{optimizer}-ended.npz")
+    np.testing.assert_allclose(run.network.parameters, ended.parameters, rtol=1e-4, atol=1e-6)
+
+
+def test_a_checkpoint_of_format_1_keeps_its_split_when_it_is_saved_again(tmp_path: Path) -> None:
+    settings = config(epochs=4, keep_best=False, l2=0.001)
+    network = MLP(MLPConfig((64, 6, 3)), 0)
+    run = load_checkpoint(STORED / "checkpoint-1-adam.npz", network, settings)
+    save_checkpoint(tmp_path / "run.npz", run, settings)
+    assert load_checkpoint(tmp_path / "run.npz", network, settings).shares_streams
+    save_checkpoint(tmp_path / "run.npz", Run.start(network, settings), settings)
+    assert not load_checkpoint(tmp_path / "run.npz", network, settings).shares_streams

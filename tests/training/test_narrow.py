@@ -1,15 +1,19 @@
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from training import Experiment, recipes
 from training.arrays import Floats, Labels
+from training.checkpoint import load_checkpoint, save_checkpoint
 from training.examples import prepare
-from training.fit import fit
+from training.fit import Run, fit, train
 from training.fit_config import FitConfig
 from training.losses import LOSSES
-from training.narrow import narrowed, reach, speaking_columns, widen
+from training.narrow import input_order, reach, reordered, sorted_inputs
 from training.network import MLP, MLPConfig
 
 
@@ -21,31 +25,37 @@ def half_silent(rng: np.random.Generator) -> tuple[Floats, Labels]:
     return x, x[:, 1:6:2].argmax(axis=1)
 
 
-def test_the_narrow_copy_answers_as_the_network_does_and_writes_itself_back(half_silent: tuple[Floats, Labels]) -> None:
+def test_the_reordered_copy_answers_as_the_network_does_and_is_written_back(half_silent: tuple[Floats, Labels]) -> None:
     x, _ = half_silent
     network = MLP(MLPConfig((20, 8, 3), batch_norm=True), 0, np.float64)
-    columns = speaking_columns(network, x)
-    assert columns is not None
-    assert sorted(columns.tolist()) == list(range(1, 20, 2))
-    before = network.predict(x)
-    narrow = narrowed(network, columns)
-    np.testing.assert_allclose(narrow.predict(x[:, columns]), before)
-    narrow.parameters += 0.1
-    widen(network, narrow, columns)
-    np.testing.assert_allclose(network.predict(x), narrow.predict(x[:, columns]))
-    assert not network.arrays()["0.weight"][::2].any()
+    optimizer = FitConfig().make_optimizer(network.parameters)
+    optimizer.state["first"][:] = network.parameters
+    order = input_order(network, x)
+    assert order is not None
+    assert sorted(order.tolist()) == list(range(20))
+    assert sorted(order[:10].tolist()) == list(range(1, 20, 2))
+    before, silent = network.predict(x), network.arrays()["0.weight"][::2].copy()
+    with reordered(network, optimizer, order) as learner:
+        np.testing.assert_allclose(learner.outputs(sorted_inputs(x, order)), before)
+        np.testing.assert_array_equal(optimizer.state["first"], learner.parameters)
+        learner.parameters += 0.1
+    np.testing.assert_array_equal(network.arrays()["0.weight"][::2], silent + 0.1)
+    network.parameters -= 0.1
+    np.testing.assert_allclose(network.predict(x), before)
+    np.testing.assert_allclose(optimizer.state["first"], network.parameters)
 
 
-def test_what_speaks_most_often_comes_first_and_a_batch_ends_where_its_rows_fall_silent() -> None:
+def test_what_is_non_zero_most_often_comes_first_and_a_batch_ends_where_its_rows_do() -> None:
     x = np.array([[0, 0, 7, 0, 1], [0, 2, 3, 0, 0], [0, 0, 4, 0, 0], [0, 5, 6, 0, 0], [0, 0, 0, 0, 0]], "f")
     network = MLP(MLPConfig((5, 3)), 0)
-    columns = speaking_columns(network, x)
-    assert columns is not None
-    assert columns.tolist() == [2, 1, 4]
-    ordered = x[:, columns]
-    assert reach(ordered).tolist() == [3, 2, 1, 2, 3]
-    narrow = narrowed(network, columns)
-    examples = replace(prepare(narrow, (ordered, np.arange(5) % 3), FitConfig()), reach=reach(ordered))
+    order = input_order(network, x)
+    assert order is not None
+    assert order.tolist() == [2, 1, 4, 0, 3]
+    inputs = sorted_inputs(x, order)
+    assert inputs.tolist() == x[:, [2, 1, 4]].tolist()
+    assert reach(inputs).tolist() == [3, 2, 1, 2, 3]
+    examples = prepare(network, (x, np.arange(5) % 3), FitConfig())
+    examples = replace(examples, x=inputs, reach=reach(inputs))
     assert examples.batch(np.array([1, 2]))[0].tolist() == [[3, 2], [4, 0]]
 
 
@@ -60,19 +70,113 @@ def test_a_batch_that_was_cut_off_has_the_gradients_of_the_whole_one(rng: np.ran
     np.testing.assert_allclose(network.gradients, whole, atol=1e-15)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad", "rmsprop"])
-def test_training_is_what_it_would_be_with_the_silent_inputs(
-    optimizer: str, half_silent: tuple[Floats, Labels]
+def plainly(x: Floats, rng: np.random.Generator) -> Floats:  # noqa: ARG001 -- an augmentation
+    """Change nothing: with an augmentation training works on whole rows."""
+    return x
+
+
+OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
+    ("sgd", {}),
+    ("sgd", {"momentum": 0.9}),
+    ("sgd", {"momentum": 0.9, "nesterov": True}),
+    ("adagrad", {}),
+    ("rmsprop", {}),
+    ("adam", {}),
+]
+SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "plain": ({}, {}),
+    "l2": ({"l2": 0.01}, {}),
+    "weight decay": ({"weight_decay": 0.1}, {}),
+    "l2 and weight decay, scheduled": ({"l2": 0.01, "weight_decay": 0.1, "schedule": "one_cycle"}, {}),
+    "batch norm": ({"l2": 0.01}, {"batch_norm": True}),
+    "dropout": ({"weight_decay": 0.1}, {"dropout": 0.3}),
+    "residual": ({"l2": 0.01}, {"layers": (20, 8, 8, 3), "residual": True, "batch_norm": True}),
+    "best kept": ({"keep_best": True, "validation_share": 0.2, "l2": 0.01}, {}),
+    "class weights": ({"class_weights": {0: 3.0, 2: 0.1}, "l2": 0.01}, {}),
+    "training measured again": ({"evaluate_training": True, "weight_decay": 0.1}, {}),
+}
+
+
+def assert_alike(one: Run, other: Run) -> None:
+    """Compare weights, running statistics, the optimizer's state and the history, to the rounding of sums."""
+    for name, array in one.network.arrays().items():
+        np.testing.assert_allclose(array, other.network.arrays()[name], rtol=1e-7, atol=1e-11, err_msg=name)
+    for name, array in one.optimizer.state.items():
+        np.testing.assert_allclose(array, other.optimizer.state[name], rtol=1e-7, atol=1e-11, err_msg=name)
+    for mine, theirs in zip(one.history, other.history, strict=True):
+        assert (mine.step, mine.learning_rate) == (theirs.step, theirs.learning_rate)
+        assert mine.train.loss == pytest.approx(theirs.train.loss)
+        assert mine.train.accuracy == theirs.train.accuracy
+        assert mine.update == pytest.approx(theirs.update)
+
+
+@pytest.mark.parametrize(("optimizer", "options"), OPTIMIZERS)
+@pytest.mark.parametrize("name", SETTINGS)
+def test_training_without_the_silent_inputs_is_plain_training(
+    name: str, optimizer: str, options: dict[str, Any], half_silent: tuple[Floats, Labels]
 ) -> None:
+    settings, body = SETTINGS[name]
+    fit_settings = {"epochs": 3, "batch_size": 32, "learning_rate": 0.01} | settings
+    config = FitConfig(**fit_settings, optimizer=optimizer, optimizer_options=options)
+    network = MLPConfig(**{"layers": (20, 8, 3)} | body)
+    cut, plain = (Run.start(MLP(network, 0, np.float64), config) for _ in range(2))
+    assert input_order(cut.network, half_silent[0]) is not None
+    silent = cut.network.arrays()["0.weight"][::2].copy()
+    list(train(cut, half_silent, config))
+    list(train(plain, half_silent, config, augment=plainly))
+    assert_alike(cut, plain)
+    if not (config.l2 or config.weight_decay):
+        assert cut.network.arrays()["0.weight"][::2].tobytes() == silent.tobytes()
+    else:
+        assert np.abs(cut.network.arrays()["0.weight"][::2]).sum() != np.abs(silent).sum()
+
+
+@pytest.mark.parametrize(("optimizer", "options"), OPTIMIZERS)
+def test_so_it_is_over_a_checkpoint_and_further_examples_with_the_same_optimizer(
+    optimizer: str, options: dict[str, Any], half_silent: tuple[Floats, Labels], tmp_path: Path
+) -> None:
+    config = FitConfig(epochs=2, batch_size=32, optimizer=optimizer, optimizer_options=options, l2=0.01)
+    runs = [Run.start(MLP(MLPConfig((20, 8, 3)), 0, np.float64), config) for _ in range(2)]
     x, y = half_silent
-    narrow, wide = (MLP(MLPConfig((20, 8, 3)), 0, np.float64) for _ in range(2))
-    config = FitConfig(epochs=3, batch_size=32, optimizer=optimizer, learning_rate=0.01)
-    history = fit(narrow, x, y, config)
-    noisy = x.copy()
-    noisy[0, ::2] = 1e-300  # now every input speaks, too softly to change a sum
-    fit(wide, noisy, y, config)
-    assert history[-1].train.accuracy is not None
-    np.testing.assert_allclose(narrow.predict(x), wide.predict(x), rtol=1e-9)
+    moved = np.roll(x, 1, axis=1)  # now the other half is silent
+    for run, augment in zip(runs, (None, plainly), strict=True):
+        next(train(run, (x, y), config, augment=augment))
+        save_checkpoint(tmp_path / "run.npz", run, config)
+        resumed = load_checkpoint(tmp_path / "run.npz", run.network, config)
+        list(train(resumed, (x, y), config, augment=augment))
+        second = Run(resumed.network, resumed.optimizer, resumed.rng)
+        list(train(second, (moved, y), config, augment=augment))
+        run.history, run.optimizer = second.history, second.optimizer
+    assert_alike(*runs)
+
+
+def test_what_a_callback_does_to_the_network_stays_done(half_silent: tuple[Floats, Labels]) -> None:
+    networks = [MLP(MLPConfig((20, 8, 3)), 0, np.float64) for _ in range(2)]
+
+    def clip(run: Run, epoch: object) -> None:  # noqa: ARG001 -- a callback
+        np.clip(run.network.parameters, -0.2, 0.2, out=run.network.parameters)
+
+    for network, augment in zip(networks, (None, plainly), strict=True):
+        fit(network, *half_silent, FitConfig(epochs=3, batch_size=32), augment=augment, callbacks=[clip])
+        assert np.abs(network.parameters).max() <= 0.2
+    np.testing.assert_allclose(networks[0].parameters, networks[1].parameters, rtol=1e-7)
+
+
+def test_an_epoch_that_was_broken_off_leaves_the_weights_that_plain_training_leaves(
+    half_silent: tuple[Floats, Labels],
+) -> None:
+    networks = [MLP(MLPConfig((20, 8, 3)), 0, np.float64) for _ in range(2)]
+
+    def stop(step: int, steps: int, score: object) -> None:  # noqa: ARG001 -- called within an epoch
+        if step == 3:
+            raise KeyboardInterrupt
+
+    config = FitConfig(epochs=1, batch_size=32)
+    for network, augment in zip(networks, (None, plainly), strict=True):
+        epochs: Iterator[object] = train(Run.start(network, config), half_silent, config, augment=augment, on_step=stop)
+        with pytest.raises(KeyboardInterrupt):
+            next(epochs)
+    np.testing.assert_allclose(networks[0].parameters, networks[1].parameters, rtol=1e-7)
 
 
 def test_training_examples_can_be_measured_again_and_validated(half_silent: tuple[Floats, Labels]) -> None:
@@ -84,16 +188,14 @@ def test_training_examples_can_be_measured_again_and_validated(half_silent: tupl
     assert epoch.train.loss == pytest.approx(epoch.validation.loss)
 
 
-def test_inputs_that_nearly_all_speak_are_left_alone(rng: np.random.Generator) -> None:
+def test_inputs_that_are_nearly_all_used_are_left_alone(rng: np.random.Generator) -> None:
     network = MLP(MLPConfig((20, 8, 3)), 0)
-    assert speaking_columns(network, rng.normal(size=(50, 20))) is None
-    assert speaking_columns(network, np.zeros((50, 20))) is None
-    assert speaking_columns(MLP(MLPConfig((20, 20, 3), residual=True), 0), np.eye(20)[:5]) is None
+    assert input_order(network, rng.normal(size=(50, 20))) is None
+    assert input_order(network, np.zeros((50, 20))) is None
+    assert input_order(MLP(MLPConfig((20, 20, 3), residual=True), 0), np.eye(20)[:5]) is None
 
 
-def test_a_deformation_sees_whole_pictures_and_may_make_silent_inputs_speak(
-    half_silent: tuple[Floats, Labels],
-) -> None:
+def test_a_deformation_sees_whole_pictures_and_may_fill_silent_inputs(half_silent: tuple[Floats, Labels]) -> None:
     x, y = half_silent
     widths: set[int] = set()
 
@@ -102,9 +204,10 @@ def test_a_deformation_sees_whole_pictures_and_may_make_silent_inputs_speak(
         return batch + rng.normal(size=batch.shape)
 
     network = MLP(MLPConfig((20, 8, 3)), 0, np.float64)
+    before = network.arrays()["0.weight"][::2].copy()
     fit(network, x, y, FitConfig(epochs=1), augment=fill)
     assert widths == {20}
-    assert network.arrays()["0.weight"][::2].any()
+    assert (network.arrays()["0.weight"][::2] != before).all()
 
 
 def test_a_recipe_can_deform_real_digits() -> None:
