@@ -27,6 +27,7 @@ Space = Mapping[str, Any]
 Settings = dict[str, Any]
 
 MAX_TRIALS = 10_000
+_MOST_CORNERS = 1024
 _RANGE = {"low", "high", "log", "int"}
 _BEGINNING = b'{"key": '  # of every line
 
@@ -76,6 +77,7 @@ def draw(recipe: Recipe, space: Space, trials: int, seed: int = 0) -> list[Setti
     if isinstance(trials, bool) or not isinstance(trials, int) or not 1 <= trials <= MAX_TRIALS:
         raise ConfigError(f"trials must be a whole number from 1 to {MAX_TRIALS:,}, not {trials!r}", field="trials")
     rng, space = np.random.default_rng(seed), _checked(space)
+    _check_ends(recipe, space)
     drawn: dict[str, Settings] = {}
     for _ in range(100 * trials):
         settings = {name: _draw(choices, rng) for name, choices in space.items()}
@@ -156,6 +158,15 @@ def _draw(choices: Any, rng: np.random.Generator) -> Any:
     else:
         drawn = float(rng.uniform(bottom, top))
     return min(max(round(drawn), low), high) if whole else min(max(drawn, low), high)
+
+
+def _check_ends(recipe: Recipe, space: Space) -> None:
+    """Refuse a range of which an end is impossible, also where no trial happens to come near it."""
+    names = [name for name, choices in space.items() if isinstance(choices, Mapping)]
+    base = {name: choices[0] for name, choices in space.items() if name not in names}
+    corners = itertools.product(*((space[name]["low"], space[name]["high"]) for name in names))
+    for corner in itertools.islice(corners, _MOST_CORNERS):
+        recipe.replace(**base | dict(zip(names, corner, strict=True)))
 
 
 def _possible(recipe: Recipe, trials: list[Settings]) -> list[Settings]:

@@ -35,7 +35,9 @@ def train(
     """Train a new version; it takes over when it is at least as good as the serving one."""
     from service.cli.local import open_registry, settings_for
     from service.cli.progress import training_progress
+    from service.errors import InvalidInput
     from service.jobs.checkpoints import Checkpoints
+    from service.jobs.checks import checked_request
     from service.jobs.comparison import Rules
     from service.jobs.gate import judge
     from service.jobs.job import JobRequest
@@ -59,10 +61,16 @@ def train(
         raise typer.Exit(2) from None
     if chosen.continues and chosen.data.start_from is None:
         start_from = start_from or settings.alias
-    request = JobRequest(recipe, wanted, model or settings.model, promote, include_samples, start_from)
+    samples = open_samples(store, settings)
+    asked = JobRequest(recipe, wanted, model or settings.model, promote, include_samples, start_from)
+    try:
+        request = checked_request(asked, registry, samples, settings)
+    except InvalidInput as error:
+        sys.stderr.write(f"error: {error.field}: {error}\n" if error.field else f"error: {error}\n")
+        raise typer.Exit(2) from None
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the child and the scratch folder go, as with Ctrl-C
     job_id = f"local-{uuid.uuid4().hex[:12]}"
-    provisions = Provisions(store, open_samples(store, settings), registry, settings.datasets_dir)
+    provisions = Provisions(store, samples, registry, settings.datasets_dir)
     place = Workplace(registry, Checkpoints(store), provisions, settings.home / "scratch", settings.train_threads)
     try:
         with training_progress() as tell:
@@ -74,8 +82,8 @@ def train(
         sys.stderr.write("interrupted; nothing was published\n")
         raise typer.Exit(130) from None
     else:
-        samples = partial(provisions.judged_by, request, job_id, version)
-        rules = Rules(samples, settings.max_predict_ms, settings.datasets_dir)
+        judged = partial(provisions.judged_by, request, job_id, version)
+        rules = Rules(judged, settings.max_predict_ms, settings.datasets_dir)
         verdict = judge(registry, settings.alias, request, version, rules)
     finally:
         place.checkpoints.forget(job_id)

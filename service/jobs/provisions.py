@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.errors import Unavailable
+from service.errors import InvalidInput, Unavailable
 from service.jobs.datasets import located
 from service.jobs.job import JobRequest
 from service.models.registry import Registry
@@ -49,7 +49,7 @@ class Provisions:
         settings: dict[str, Any] = {"data": located(recipe, self.datasets_dir).data.data}
         if request.include_samples:
             path = folder / _SAMPLES
-            _write(path, self._decided(job_id, _SAMPLES, lambda: to_npz(self.samples.read_all(request.model))))
+            _write(path, self._decided(job_id, _SAMPLES, lambda: self._samples(request.model)))
             settings["extra_data"] = str(path)
         if request.start_from is not None:
             version = self._decided_start(request, job_id)
@@ -57,6 +57,12 @@ class Provisions:
             _write(path, self.registry.weights(self.registry.manifest(request.model, version)))
             settings["start_from"] = str(path)
         return settings
+
+    def _samples(self, model: str) -> bytes:
+        known = [*self.samples.read_all(model)]
+        if not known:  # deleted since the job was queued, or all of them damaged
+            raise InvalidInput(f"there are no samples of {model} any more; send some, and train again")
+        return to_npz(known)
 
     def tell(self, request: JobRequest, job_id: str, details: dict[str, Any]) -> dict[str, Any]:
         """Let a manifest say what the provisions were, instead of where they lay."""

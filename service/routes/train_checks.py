@@ -5,9 +5,9 @@ from dataclasses import fields
 from typing import Any
 
 from service.errors import InvalidInput
+from service.jobs.checks import checked_request
 from service.jobs.datasets import locate
 from service.jobs.job import JobRequest
-from service.jobs.provisions import start_version
 from service.jobs.schemas import SearchBody, TrainBody
 from service.models.aliases import NAME
 from service.parts import Parts
@@ -20,13 +20,10 @@ _PATHS = ("data", "extra_data", "start_from", "teachers")
 
 
 def checked(body: TrainBody, parts: Parts) -> JobRequest:
-    """Make a job of a body. Raises InvalidInput that names the field, or NotFound."""
+    """Make a job of a body. Raises InvalidInput that names the field, Unavailable."""
+    field = "data" if body.dataset is None and "data" in body.settings else "dataset"
     request = _request(body, parts.settings)
-    if request.start_from is not None:
-        start_version(parts.registry, request)
-    if request.include_samples and not parts.samples.list(request.model):
-        raise InvalidInput("there are no samples of that model yet", field="include_samples")
-    return request
+    return checked_request(request, parts.registry, parts.samples, parts.settings, field=field)
 
 
 def _request(body: TrainBody, settings: Settings) -> JobRequest:

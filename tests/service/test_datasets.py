@@ -22,7 +22,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Path:
     np.savez(folder / "some.npz", images=some.images, labels=some.labels)
     write_images(digits.take(np.arange(100)), folder / "pictures")
     write_images(digits.take(np.arange(100)), folder / "broken")
-    next((folder / "broken" / "3").glob("*.png")).write_bytes(b"no picture")
+    torn = next((folder / "broken" / "3").glob("*.png"))
+    torn.write_bytes(torn.read_bytes()[:-60])
     (folder / "notes.txt").write_text("no data set")
     (folder / ".hidden").mkdir()
     return folder
@@ -70,7 +71,7 @@ def test_a_job_learns_from_a_named_data_set_and_tells_its_name_alone(mounted: Se
 def test_a_broken_data_set_fails_the_job_with_the_file_and_the_reason(mounted: Server, folder: Path) -> None:
     failed = mounted.wait_for(mounted.submit(settings=QUICK, dataset="broken")["id"], "failed")
     assert failed["detail"].startswith("broken/3/")
-    assert "is not an image" in failed["detail"]
+    assert "is damaged" in failed["detail"]
     assert str(folder) not in failed["detail"]
 
 

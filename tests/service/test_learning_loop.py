@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from service.errors import InvalidInput
 from service.jobs.checkpoints import Checkpoints
 from service.jobs.comparison import Rules
 from service.jobs.gate import judge
@@ -72,8 +73,8 @@ def test_the_loop_on_all_of_mnist_keeps_what_was_known(tmp_path: Path, mnist_sou
     ("body", "status", "field"),
     [
         ({"recipe": "corrections", "include_samples": True}, 422, "include_samples"),
-        ({"recipe": "corrections", "start_from": "99"}, 404, None),
-        ({"recipe": "corrections", "start_from": "nobody"}, 404, None),
+        ({"recipe": "corrections", "start_from": "99"}, 422, "start_from"),
+        ({"recipe": "corrections", "start_from": "nobody"}, 422, "start_from"),
         ({"recipe": "starter", "start_from": "../x"}, 422, "start_from"),
         ({"recipe": "corrections", "settings": {"layers": [784, 10]}}, 422, "layers"),
         ({"settings": {"extra_data": "/etc"}}, 422, "extra_data"),
@@ -172,6 +173,17 @@ def test_a_version_whose_samples_are_damaged_is_not_promoted(provisions: Provisi
     verdict = judge(provisions.registry, "production", request, 2, Rules(samples))
     assert not verdict.promoted
     assert "damaged" in str(verdict.reason)
+
+
+def test_the_command_refuses_to_learn_from_no_samples_as_the_api_does(tmp_path: Path) -> None:
+    shown = run("train", "--recipe", "corrections", "--include-samples", home=tmp_path / "home")
+    assert shown.returncode == 2
+    assert "error: include_samples: there are no samples of mnist yet; send some to POST /samples" in shown.stderr
+
+
+def test_samples_that_are_gone_when_the_job_begins_fail_it(provisions: Provisions, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="no samples of mnist any more"):
+        provisions.bring(replace(REQUEST, start_from="1"), "job-1", tmp_path)
 
 
 def test_the_command_learns_from_samples_too(tmp_path: Path, digits: Dataset) -> None:

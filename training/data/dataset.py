@@ -54,7 +54,7 @@ class Dataset:
 
     def take(self, rows: Labels) -> "Dataset":
         """Keep only these rows, in this order."""
-        return replace(self, images=self.images[rows], labels=self.labels[rows])
+        return replace(self, images=self._pictures(rows), labels=self.labels[rows])
 
     def only(self, classes: Sequence[int]) -> "Dataset":
         """Keep only the examples of these classes, numbered anew in the order given."""
@@ -64,7 +64,12 @@ class Dataset:
         number[list(classes)] = np.arange(len(classes))
         rows = np.flatnonzero(number[self.labels] >= 0)
         names = tuple(self.classes[label] for label in classes)
-        return Dataset(self.name, self.images[rows], number[self.labels[rows]], names)
+        return Dataset(self.name, self._pictures(rows), number[self.labels[rows]], names, self.skipped)
+
+    def _pictures(self, rows: Labels) -> Pixels:
+        if len(self) and not self.images.strides[0]:  # blank ones, of `of_labels`, go on taking no memory
+            return np.broadcast_to(self.images[0, 0, 0], (len(self.labels[rows]), SIDE, SIDE))
+        return self.images[rows]
 
     def joined(self, other: "Dataset") -> "Dataset":
         """Put another set of the same classes behind this one."""

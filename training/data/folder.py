@@ -48,7 +48,7 @@ def list_images(folder: Path) -> dict[str, tuple[tuple[str, ...], Files]]:
             raise DataError(f"{folder}: train has the classes {train}, but test has {test}")
         return parts
     parted = [name for name in named if name.lower() in {*PARTS, *_OTHER_PARTS}]
-    if parted and all(_folders(named[name]) for name in parted):
+    if any(_folders(named[name]) for name in parted):
         raise DataError(
             f"{folder} has the folders {', '.join(named)}; expected a folder for each class, or the two folders train "
             "and test with the classes in them: rename or move the others"

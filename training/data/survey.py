@@ -1,0 +1,71 @@
+"""What a source holds, found out in a moment: its classes and labels, without decoding its pictures."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from training.data import emnist
+from training.data.dataset import DIGITS, Dataset, Source
+from training.data.folder import list_images
+from training.data.mnist import PUBLISHED, find_folder, has_files, read_folder
+from training.data.npz import survey_npz
+from training.data.sources import starter
+from training.errors import DataError
+
+_MOST_OPENED = 1000
+"""Files of a folder whose beginnings are looked at."""
+
+
+def survey(name: str, *, skip_unreadable: bool = False) -> Source | None:
+    """Read the labels of a source as `open_source` takes it; its pictures are blank. None for an address.
+
+    Of a published set that is not here, ten examples of each class stand for all. Raises DataError for a source that
+    is missing, or is seen to be damaged by its names, its labels and the beginnings of its first 1,000 files.
+    """
+    if name.startswith(("http://", "https://")):
+        return None
+    if name == "starter":
+        return _starter()
+    if published := PUBLISHED.get(name):
+        if folder := find_folder(published):
+            return read_folder(folder, published, labels_only=True)
+        return Source(Dataset.of_labels(name, np.arange(100) % 10, published.classes))
+    path = Path(name)
+    if path.suffix == ".npz" and path.is_file():
+        return survey_npz(path)
+    if emnist.has_files(path):
+        return emnist.read_folder(path, labels_only=True)
+    if has_files(path):
+        return read_folder(path, labels_only=True)
+    if not path.is_dir():
+        raise DataError(f"{name} is no folder and no .npz file")
+    return _survey_images(path, skip_unreadable=skip_unreadable)
+
+
+@cache
+def _starter() -> Source:
+    return Source(Dataset.of_labels("starter", starter().labels, DIGITS))
+
+
+def _survey_images(folder: Path, *, skip_unreadable: bool) -> Source:
+    from PIL import Image, UnidentifiedImageError
+
+    parts, faults, opened = list[Dataset](), list[str](), 0
+    for classes, files in list_images(folder).values():
+        labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in files])
+        parts.append(Dataset.of_labels(folder.name, labels, classes))
+        for path in (path for paths in files for path in paths):
+            if skip_unreadable or opened == _MOST_OPENED:
+                break
+            opened += 1
+            try:
+                with Image.open(path):  # reads the beginning alone
+                    pass
+            except Exception as error:  # a dozen types
+                reason = "is not an image" if isinstance(error, UnidentifiedImageError) else f"is damaged: {error}"
+                faults.append(f"{path} {reason}")
+    if faults:
+        more = f" (and {len(faults) - 1:,} more files)" if len(faults) > 1 else ""
+        raise DataError(f"{faults[0]}{more}; mend or delete them, or leave them out with skip_unreadable=true")
+    return Source(*parts)
