@@ -24,7 +24,19 @@ from service.errors import (
 from service.observability.board import Siblings
 from service.parts import Parts
 from service.problems import error_headers, problem, problem_type
-from service.routes import docs, downloads, evaluation, health, inference, models, page, predict, samples, train
+from service.routes import (
+    docs,
+    downloads,
+    evaluation,
+    health,
+    inference,
+    models,
+    page,
+    predict,
+    samples,
+    train,
+    train_events,
+)
 from service.settings import Settings
 from service.transport.admission import Admission
 from service.transport.edge import Edge
@@ -88,6 +100,7 @@ _ROUTERS = (
     predict.router,
     samples.router,
     train.router,
+    train_events.router,
     models.router,
     evaluation.router,  # before the files of a version, which would take its address for a file's name
     downloads.router,

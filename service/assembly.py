@@ -6,6 +6,7 @@ What serves predictions is there early: the rest of the application is imported 
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
@@ -13,6 +14,7 @@ from service.access import Access
 from service.errors import ServiceError
 from service.jobs.evaluations import Evaluations
 from service.jobs.queue import Jobs
+from service.jobs.watcher import JobWatcher
 from service.keys import Keys
 from service.models.predictor import Predictor
 from service.models.registry import Registry
@@ -41,16 +43,21 @@ def assemble(settings: Settings, siblings: Siblings | None = None) -> Parts:
     metrics.trouble = lambda: predictor.trouble is not None
     metrics.watch_trial(lambda: (trial.labels, asdict(trial.figures())) if (trial := predictor.trial) else None)
     recent = Recent(settings.remembered_images, shared_folder(settings.home) if siblings else None)
+    jobs, draining = Jobs(settings), threading.Event()
+    job_watcher = JobWatcher(jobs, settings.max_event_streams, draining)
+    metrics.event_streams = lambda: job_watcher.streams
     return Parts(
         settings,
         registry,
         predictor,
-        Jobs(settings),
+        jobs,
+        job_watcher,
         metrics,
         open_samples(store, settings),
         recent,
         Access(Keys(store), settings),
         Evaluations(registry, settings.datasets_dir),
+        draining,
         siblings=siblings,
         telemetry=open_telemetry(),
     )

@@ -9,6 +9,7 @@ from service.images import ImageLimits
 from service.inference.statistics import Statistics
 from service.jobs.evaluations import Evaluations
 from service.jobs.queue import Jobs
+from service.jobs.watcher import JobWatcher
 from service.models.predictor import Predictor
 from service.models.registry import Registry
 from service.models.snapshot import Snapshot
@@ -28,18 +29,19 @@ class Parts:
     registry: Registry
     predictor: Predictor
     jobs: Jobs
+    job_watcher: JobWatcher
     metrics: Metrics
     samples: Samples
     recent: Recent
     access: Access
     evaluations: Evaluations
+    draining: threading.Event
+    """Set when the server is to end: what would go on for long ends now."""
     statistics: Statistics = field(default_factory=Statistics)
     telemetry: Telemetry | None = None
     """Where spans go, if anybody wants them."""
     siblings: Siblings | None = None
     """The other API processes of this host, if there are any."""
-    draining: threading.Event = field(default_factory=threading.Event)
-    """Set when the server is to end: what would go on for long ends now."""
 
     def answering(self) -> Snapshot:
         """Give the snapshot that answers predictions.

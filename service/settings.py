@@ -92,6 +92,8 @@ class Settings(BaseModel):
     """Requests answered at once, beside those of the fast path, which take no time; more must wait."""
     max_waiting_requests: int = Field(default=128, ge=0)
     """Requests that may wait; more are answered with 503."""
+    max_event_streams: int = Field(default=512, ge=1)
+    """Event streams of jobs that may be open at once in each process; more are answered with 503."""
     header_seconds: float = Field(default=5.0, ge=0.5, le=3600)
     """Time for a request's headers, and for a new connection to begin one."""
     body_seconds: float = Field(default=10.0, ge=0.5, le=3600)

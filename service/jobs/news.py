@@ -18,7 +18,9 @@ class Piece:
 
 
 class News:
-    """Knows what a follower has heard."""
+    """Knows what a follower has heard. Two are equal when they have heard the same."""
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
 
     def __init__(self, place: str | None = None) -> None:
         """Go on after a place; from the beginning when it is none of ours."""
@@ -27,6 +29,10 @@ class News:
         self._epoch, self._line = (int(epoch), int(line)) if is_ours else (0, 0)
         self._state: dict[str, Any] | None = None
         self._current: dict[str, Any] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """Compare all that was heard."""
+        return vars(self) == vars(other) if isinstance(other, News) else NotImplemented
 
     def of(self, job: Job) -> Iterator[Piece]:
         """Tell what is new. Epochs that a job repeats after it was cut off are the same again: they are told once."""

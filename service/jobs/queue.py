@@ -10,7 +10,7 @@ import logging
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -90,9 +90,15 @@ class Jobs:
     def trials(self, search: Job) -> "list[Job]":
         """Give the trials of a search, in order; none for another job."""
         ids = [trial_id(search.id, number) for number in range(len(search.request.trials))]
-        with self._client() as client:
-            found = {s.workflow_id: read_job(s) for s in client.list_workflows(workflow_ids=ids)} if ids else {}
+        found = self.find(ids)
         return [found[name] for name in ids if name in found]
+
+    def find(self, ids: Sequence[str]) -> dict[str, Job]:
+        """Find jobs by their ids, by one query; those that are not there are left out."""
+        if not ids:
+            return {}
+        with self._client() as client:
+            return {s.workflow_id: read_job(s) for s in client.list_workflows(workflow_ids=[*ids])}
 
     def get(self, job_id: str) -> Job:
         """Find a job. Raises NotFound."""

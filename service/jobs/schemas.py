@@ -78,7 +78,7 @@ class CurrentFigures(Answer):
     """Until the job's last epoch ends, unless something stops it before."""
 
 
-class TrialInfo(Answer):
+class SearchTrialInfo(Answer):
     """A trial of a search; the ended ones first, by rank."""
 
     id: str
@@ -113,7 +113,7 @@ class JobInfo(Answer):
     """How the epoch at work goes."""
     history: list[EpochFigures]
     """Figures by epoch; of more than 500 epochs the older ones more coarsely. In lists, the last alone."""
-    trials: list[TrialInfo] | None
+    trials: list[SearchTrialInfo] | None
     """Of a search, its table; not told in lists."""
     log: list[str]
     """The last 50 lines that the training wrote, and its worker about it. In lists, the last alone."""

@@ -21,6 +21,7 @@ FAMILIES = (
     Family("glyphserve_requests", "counter", "Requests answered.", ("route", "method", "code")),
     Family("glyphserve_request_seconds", "histogram", "Time until an answer began, by its route.", ("route",), SECONDS),
     Family("glyphserve_requests_in_flight", "gauge", "Requests being answered, beside those of the fast path."),
+    Family("glyphserve_event_streams", "gauge", "Open event streams of jobs."),
     Family(
         "glyphserve_queue_seconds",
         "histogram",

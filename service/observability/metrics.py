@@ -54,6 +54,8 @@ class Metrics:
         self._trial_seen: TrialCounts = ({}, {})
         self.in_flight = 0
         """Requests being answered, beside those of the fast path."""
+        self.event_streams: Callable[[], int] = lambda: 0
+        """Asked how many event streams are open."""
         self.trouble: Callable[[], bool] = lambda: False
         """Asked whether the alias's version cannot be loaded."""
 
@@ -112,6 +114,7 @@ class Metrics:
         self._fold_trial()
         tallies = self._tallies
         tallies.of("glyphserve_requests_in_flight")[0] = self.in_flight
+        tallies.of("glyphserve_event_streams")[0] = self.event_streams()
         tallies.of("glyphserve_model_trouble")[0] = float(self.trouble())
         tallies.of("glyphserve_model_swaps")[0] = self._swaps
         serving = self._serving

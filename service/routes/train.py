@@ -9,13 +9,12 @@ from service.dependencies import PartsDep
 from service.jobs.datasets import names
 from service.jobs.job import Job, chosen, rank
 from service.jobs.queue import Jobs as Queue
-from service.jobs.schemas import Datasets, JobInfo, Jobs, TrainBody, TrialInfo
+from service.jobs.schemas import Datasets, JobInfo, Jobs, SearchTrialInfo, TrainBody
 from service.routes import train_events
 from service.routes.train_checks import checked
 from training import recipes
 
 router = APIRouter(prefix="/train", tags=["training"])
-router.include_router(train_events.router)
 
 
 @router.post("", status_code=202)
@@ -67,12 +66,12 @@ def cancel_job(job_id: str, parts: PartsDep) -> JobInfo:
     return _info(parts.jobs.cancel(job_id))
 
 
-def _table(search: Job, jobs: Queue) -> list[TrialInfo] | None:
+def _table(search: Job, jobs: Queue) -> list[SearchTrialInfo] | None:
     """List the trials of a search, the best first."""
     if not search.request.trials:
         return None
     return [
-        TrialInfo(
+        SearchTrialInfo(
             id=trial.id,
             state=trial.state,
             settings=chosen(search, trial),
@@ -83,7 +82,7 @@ def _table(search: Job, jobs: Queue) -> list[TrialInfo] | None:
     ]
 
 
-def _info(job: Job, most: int = 0, trials: list[TrialInfo] | None = None) -> JobInfo:
+def _info(job: Job, most: int = 0, trials: list[SearchTrialInfo] | None = None) -> JobInfo:
     progress = job.progress
     history = [train_events.figures(epoch) for epoch in progress.history[-most:]]
     return JobInfo(

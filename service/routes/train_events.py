@@ -1,21 +1,33 @@
-"""A training job as server-sent events: its epochs, how the one at work goes, its log, its states, and then the end."""
+"""A training job as server-sent events: its epochs, how the one at work goes, its log, its states, and then the end.
 
-import asyncio
-from collections.abc import AsyncIterator
+The format is that of the HTML standard, section 9.2 (server-sent events).
+"""
+
+from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+import orjson
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import StreamingResponse
 
 from service.dependencies import PartsDep
-from service.errors import Unavailable
-from service.jobs.job import Job, Progress
-from service.jobs.news import News, Piece
+from service.jobs.job import Progress
+from service.jobs.news import Piece
 from service.jobs.schemas import CurrentFigures, EpochFigures
 
-router = APIRouter()
+router = APIRouter(prefix="/train", tags=["training"])
 
-_ASK_SECONDS = 0.3
+_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nginx would collect events before it sends them
+_EVENT_SCHEMA = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("event", "id", "data")},
+}
+
+
+class EventStream(StreamingResponse):
+    """An answer of server-sent events that are encoded already: FastAPI's own encodes them for each client anew."""
+
+    media_type = "text/event-stream"
 
 
 def figures(epoch: dict[str, Any]) -> EpochFigures:
@@ -28,41 +40,38 @@ def current(progress: Progress) -> CurrentFigures | None:
     return CurrentFigures(**progress.current) if progress.current else None
 
 
-def _job(job_id: str, parts: PartsDep) -> Job:
-    return parts.jobs.get(job_id)
-
-
-@router.get("/{job_id}/events", response_class=EventSourceResponse)
+@router.get(
+    "/{job_id}/events",
+    response_class=EventStream,
+    responses={200: {"content": {"text/event-stream": {"itemSchema": _EVENT_SCHEMA}}}},
+)
 async def follow_job(
+    job_id: str,
     parts: PartsDep,
-    job: Annotated[Job, Depends(_job)],
     last_event_id: Annotated[
         str | None, Header(max_length=40, description="Go on after this event, which browsers send by themselves.")
     ] = None,
-) -> AsyncIterator[ServerSentEvent]:
+) -> Response:
     """Follow a job. After a final state the stream ends; close it then, since browsers would open it again.
 
     `epoch` and `log` come once each, also after a reconnection; `progress` is how the epoch at work goes, `state` where
-    the job stands, with its attempts.
+    the job stands, with its attempts. A reader that is slow gets fewer `progress` events. Only so many streams may be
+    open at once (503).
     """
-    news = News(last_event_id)
-    while True:
-        for piece in news.of(job):
-            yield _event(piece)
-        if job.is_final or parts.draining.is_set():
-            return
-        await asyncio.sleep(_ASK_SECONDS)
-        try:
-            job = await asyncio.to_thread(parts.jobs.get, job.id)
-        except Unavailable:
-            continue
+    job = await parts.job_watcher.get(job_id)
+    return EventStream(parts.job_watcher.follow(job, last_event_id, _encoded), headers=_HEADERS)
 
 
-def _event(piece: Piece) -> ServerSentEvent:
+def _encoded(pieces: Iterable[Piece]) -> bytes:
+    return b"".join(map(_event, pieces))
+
+
+def _event(piece: Piece) -> bytes:
     data: Any = piece.data
     match piece.kind:
         case "epoch":
-            data = figures(piece.data)
+            data = figures(piece.data).model_dump()
         case "progress":
-            data = CurrentFigures(**piece.data)
-    return ServerSentEvent(event=piece.kind, id=piece.place, data=data)
+            data = CurrentFigures(**piece.data).model_dump()
+    place = b"id: %b\n" % piece.place.encode() if piece.place else b""
+    return b"event: %b\ndata: %b\n%b\n" % (piece.kind.encode(), orjson.dumps(data), place)

@@ -97,7 +97,7 @@ class Edge:
         finally:
             body.forget()
             self._metrics.in_flight -= 1
-            self._count(scope["method"], getattr(asked.get("route"), "path", "unknown"), answer, started)
+            self._count(scope["method"], _route_of(asked), answer, started)
 
     def _count(self, method: str, route: str, answer: _Answer, started: float) -> None:
         method = method if method in _METHODS else "other"
@@ -139,6 +139,14 @@ class Edge:
             raise Unavailable(
                 f"there was no answer within {self._request_seconds:g} seconds", retry_after_seconds=1
             ) from None
+
+
+def _route_of(scope: Scope) -> str:
+    """Give the path template of the route that answered, or of the mount whose file was asked for."""
+    if (route := scope.get("route")) is not None:
+        return str(route.path_format)  # as the API description names it, without converters
+    mount = scope.get("root_path", "").removeprefix(scope.get("app_root_path", ""))
+    return f"{mount}/{{path}}" if mount else "unknown"
 
 
 class _Answer:

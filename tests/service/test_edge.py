@@ -1,6 +1,7 @@
 """What holds for every route: HEAD, methods that are not there, hosts; over a real server where framing counts."""
 
 import http.client
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -98,3 +99,23 @@ def test_the_head_of_events_does_not_wait_for_them(server: Server) -> None:
     assert server.http.head(f"/train/{job['id']}/events").status_code == 200  # whose stream ends by itself
     server.stop()
     assert "Traceback" not in server.output
+
+
+def routes_counted(text: str) -> set[str]:
+    return set(re.findall(r'glyphserve_requests_total\{[^}]*route="([^"]*)"', text))
+
+
+async def test_every_route_is_counted_by_its_whole_path(app: FastAPI, client: httpx.AsyncClient) -> None:
+    paths = {path for path, operations in app.openapi()["paths"].items() if "get" in operations}
+    for path in paths:
+        await client.get(re.sub(r"\{[^}]*\}", "1", path))
+    for file in ("/page/start.js", "/page/nothing.js", "/docs/static/swagger-ui.css", "/nothing/at/all"):
+        await client.get(file)
+    counted = routes_counted((await client.get("/metrics")).text)
+    assert counted >= paths | {"/page/{path}", "/docs/static/{path}", "unknown"}
+    assert {path for path in counted if not path.startswith("/")} == {"unknown"}
+    assert "/{job_id}/events" not in counted
+
+
+def test_schemas_have_names_of_their_own(app: FastAPI) -> None:
+    assert [name for name in app.openapi()["components"]["schemas"] if "__" in name] == []
