@@ -98,6 +98,7 @@ class FitConfig:
         options = getattr(self, f"{name}_options")
         if not isinstance(options, Mapping):
             raise ConfigError(f"{name}_options must map names to values", field=f"{name}_options")
+        object.__setattr__(self, f"{name}_options", dict(options))  # so that the caller's may change
         known = [p.name for p in inspect.signature(builder).parameters.values() if p.kind is p.KEYWORD_ONLY]
         for option, value in options.items():
             if option not in known:
@@ -107,6 +108,10 @@ class FitConfig:
                 raise ConfigError(
                     f"option {option} must be a number from 0 to 1000, not {value!r}", field=f"{name}_options"
                 )
+
+    def __hash__(self) -> int:
+        """Hash by value, so that configs can be keys; their options are mappings."""
+        return hash_of(self)
 
     def replace(self, **changes: Any) -> "FitConfig":
         """Copy with changes, checked like a new one."""
@@ -119,6 +124,12 @@ class FitConfig:
     def make_schedule(self, steps: int) -> Schedule:
         """Build the schedule for a run of so many steps."""
         return SCHEDULES[self.schedule](self.learning_rate, steps, **self.schedule_options)
+
+
+def hash_of(config: Any) -> int:
+    """Hash a frozen dataclass by value, mappings as the set of their items."""
+    values = (getattr(config, f.name) for f in fields(config))
+    return hash(tuple(frozenset(value.items()) if isinstance(value, Mapping) else value for value in values))
 
 
 def _class_weights(weights: Any) -> dict[int, float]:

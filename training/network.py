@@ -117,6 +117,21 @@ class MLP:
             self._initialize(rng if isinstance(rng, np.random.Generator) else weights_rng(rng))
         self._output = ACTIVATIONS[config.output]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what a copy or a pickle needs: views of the flat vectors would come back as arrays of their own."""
+        built = ("weight_count", "parameters", "gradients", "layers", "_output")
+        own = {name: value for name, value in vars(self).items() if name not in built}
+        return own | {"dtype": self.parameters.dtype.type, "arrays": self.arrays()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Build the layers anew, over flat vectors of this network's own, and fill in their arrays."""
+        own = dict(state)
+        arrays, dtype = own.pop("arrays"), own.pop("dtype")
+        MLP.__init__(self, state["config"].replace(initializer="zeros"), dtype=dtype)
+        vars(self).update(own)
+        for name, array in self.arrays().items():
+            array[:] = arrays[name]
+
     def _build(self) -> list[Layer]:
         ends = [0, len(self.parameters)]  # weights are taken from the front, everything else from the back
 

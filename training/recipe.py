@@ -11,7 +11,7 @@ from typing import Any
 
 from training.augment import make_augment
 from training.errors import ConfigError
-from training.fit_config import FitConfig
+from training.fit_config import FitConfig, hash_of
 from training.network import MLPConfig
 from training.preprocess import InputForm
 from training.warp import Augment
@@ -70,11 +70,16 @@ class DataConfig:
             raise ConfigError(f"watch must be validation or test, not {self.watch!r}", field="watch")
         if not isinstance(self.augment, str) or not isinstance(self.augment_options, Mapping):
             raise ConfigError("augment must be a name, augment_options a mapping", field="augment")
+        object.__setattr__(self, "augment_options", dict(self.augment_options))
         if self.classes is not None:
             if not isinstance(self.classes, list | tuple) or not all(isinstance(c, int) for c in self.classes):
                 raise ConfigError(f"classes must be a list of class numbers, not {self.classes!r}", field="classes")
             object.__setattr__(self, "classes", tuple(self.classes))
         self._check_teachers()
+
+    def __hash__(self) -> int:
+        """See `FitConfig.__hash__`."""
+        return hash_of(self)
 
     def _check_teachers(self) -> None:
         if isinstance(self.teachers, str):
