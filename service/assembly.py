@@ -41,6 +41,7 @@ def assemble(settings: Settings, siblings: Siblings | None = None) -> Parts:
         registry, settings.model, settings.alias, on_swap=lambda fresh: metrics.serve(fresh.model, fresh.version)
     )
     metrics.trouble = lambda: predictor.trouble is not None
+    metrics.damaged = lambda: len(store.damaged.keys())
     metrics.watch_trial(lambda: (trial.labels, asdict(trial.figures())) if (trial := predictor.trial) else None)
     recent = Recent(settings.remembered_images, shared_folder(settings.home) if siblings else None)
     jobs, draining = Jobs(settings), threading.Event()

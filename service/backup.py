@@ -27,6 +27,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from service.errors import Conflict, InvalidInput
+from service.json_objects import read_object
 from service.models.format import check_format
 from service.models.store import Store, open_store
 from service.settings import Settings
@@ -164,20 +165,33 @@ def _checked(file: Path) -> tuple[Contents, list[str]]:
             members = archive.getmembers()
             found = {member.name: sha256(_member(archive, member.name)).hexdigest() for member in members}
             sums = json.loads(_member(archive, _CHECKSUMS))
-            about = json.loads(_member(archive, _ABOUT))
+            about = read_object(_member(archive, _ABOUT))
+            contents = Contents(**about)
+            if not isinstance(contents.format, int):
+                raise TypeError
     except FileNotFoundError:
         raise InvalidInput("there is no such file") from None
     # Damage comes up as any of these, by where in the compressed stream it sits.
-    except (OSError, EOFError, ValueError, KeyError, tarfile.TarError, zlib.error, AttributeError):
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        tarfile.TarError,
+        zlib.error,
+        AttributeError,
+        RecursionError,
+        TypeError,
+    ):
         raise damaged from None
     found.pop(_CHECKSUMS)
     if found != sums or len(found) + 1 != len(members):
         raise damaged
-    if about.get("format", 0) > FORMAT:
-        raise InvalidInput(f"the backup has format {about['format']}, of a later release; this one knows {FORMAT}")
+    if contents.format > FORMAT:
+        raise InvalidInput(f"the backup has format {contents.format}, of a later release; this one knows {FORMAT}")
     if not all(_KEY.fullmatch(name) or name in (_ABOUT, _JOBS) for name in found):
         raise damaged
-    return Contents(**about), list(found)
+    return contents, list(found)
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 from service.errors import InvalidInput, NotFound
+from service.json_objects import read_object
 from service.models.store import Store
 
 SCOPES = ("predict", "train", "admin")
@@ -61,9 +62,9 @@ class Keys:
         keys = []
         for path in self._store.list("keys"):
             try:
-                known = json.loads(self._store.get(path))
-                keys.append(Key(**known | {"scopes": tuple(known["scopes"])}))
-            except (FileNotFoundError, ValueError, TypeError, KeyError):
+                with self._store.damaged.noting(path, ValueError):
+                    keys.append(_parsed(self._store.get(path)))
+            except (FileNotFoundError, ValueError):
                 continue
         return sorted(keys, key=lambda key: key.created)
 
@@ -82,6 +83,19 @@ def take_apart(text: str) -> tuple[str, str] | None:
     """Split a key into its id and the hash of its secret; None when it is no key at all."""
     found = _FORM.fullmatch(text)
     return (found[1], sha256(found[2].encode()).hexdigest()) if found else None
+
+
+def _parsed(content: bytes) -> Key:
+    """Read a key's object. Raises ValueError when it is damaged."""
+    known = read_object(content)
+    scopes = known.get("scopes")
+    texts = [known.get(name) for name in ("id", "sha256", "name", "created")]
+    if not isinstance(scopes, list) or not all(isinstance(text, str) for text in (*texts, *scopes)):
+        raise ValueError("it is no key")
+    try:
+        return Key(**known | {"scopes": tuple(scopes)})
+    except TypeError:
+        raise ValueError("it is no key") from None
 
 
 def _path(key_id: str) -> str:

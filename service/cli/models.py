@@ -26,14 +26,15 @@ def list_models(home: HomeOption = None) -> None:
         aliases = registry.aliases(name)
         for manifest in registry.versions(name):
             details = manifest.details
-            metrics = details.get("metrics", {})
+            metrics = details.get("metrics") or {}
             accuracy = metrics.get("test_accuracy", metrics.get("validation_accuracy"))
+            layers = (details.get("settings") or {}).get("layers")
             table.add_row(
                 name,
                 str(manifest.version),
                 ", ".join(state.alias for state in aliases if state.version == manifest.version),
-                "-".join(map(str, details.get("settings", {}).get("layers", ()))),
-                f"{accuracy:.2%}" if accuracy is not None else "",
+                "-".join(map(str, layers)) if isinstance(layers, list | tuple) else str(layers or ""),
+                f"{accuracy:.2%}" if isinstance(accuracy, int | float) else "",
                 str(details.get("recipe", "")),
                 str(details.get("created", "")),
             )

@@ -33,7 +33,7 @@ def unseen(examples: Dataset, registry: Registry, manifest: Manifest, datasets_d
         try:
             examined = _learned(ancestor, datasets_dir)
             ancestor = _start(registry, ancestor)
-        except (TrainingError, ServiceError):
+        except (TrainingError, ServiceError, AttributeError, KeyError, TypeError, ValueError):  # by odd manifests, too
             return None
         if examined is None:
             return None

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from service.json_objects import read_object
 from service.models.registry import Registry
 
 
@@ -13,11 +14,12 @@ def keep_verdict(registry: Registry, name: str, version: int, verdict: dict[str,
 
 def read_verdict(registry: Registry, name: str, version: int) -> dict[str, Any] | None:
     """Read it; None for a version that no job has made, or whose verdict cannot be read. Raises Unavailable."""
+    key = _key(registry, name, version)
     try:
-        verdict = json.loads(registry.store.get(_key(registry, name, version)))
+        with registry.store.damaged.noting(key, ValueError):
+            return read_object(registry.store.get(key))
     except (FileNotFoundError, ValueError):
         return None
-    return verdict if isinstance(verdict, dict) else None
 
 
 def _key(registry: Registry, name: str, version: int) -> str:

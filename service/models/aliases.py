@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound, PreconditionFailed
+from service.json_objects import read_object
 from service.models.store import Store
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 Mode = Literal["canary", "shadow"]
 _TRIES = 20
+_ENTRY = re.compile(r"/[0-9]{8,10}\.json$")
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,13 @@ class AliasLogs:
 
     def names(self, name: str) -> list[str]:
         """List a model's aliases."""
-        return sorted({key.split("/")[3] for key in self._store.list(f"models/{checked(name)}/aliases")})
+        parts = (key.split("/") for key in self._store.list(f"models/{checked(name)}/aliases"))
+        return sorted({part[3] for part in parts if len(part) == 5 and NAME.fullmatch(part[3])})
 
     def generations(self, name: str, alias: str) -> list[int]:
         """List the numbers of an alias's entries, newest first, damaged ones too."""
         keys = self._store.list(f"models/{checked(name)}/aliases/{checked(alias)}")
-        return sorted((int(Path(key).stem) for key in keys if Path(key).stem.isdigit()), reverse=True)
+        return sorted((int(Path(key).stem) for key in keys if _ENTRY.search(key)), reverse=True)
 
     def now(self, name: str, alias: str) -> AliasState:
         """Say what an alias means now. Raises NotFound, or CorruptModel when its last entry cannot be read."""
@@ -82,13 +85,16 @@ class AliasLogs:
 
     def entry(self, name: str, alias: str, generation: int) -> AliasState:
         """Read one entry. Raises CorruptModel."""
-        try:
-            entry = json.loads(self._store.get(_key(name, alias, generation)))
-            return AliasState(
-                alias, int(entry["version"]), generation, entry["since"], entry["reason"], _candidate(entry)
-            )
-        except (ValueError, KeyError, TypeError):
-            raise CorruptModel(f"generation {generation} of the alias is damaged") from None
+        key = _key(name, alias, generation)
+        with self._store.damaged.noting(key, CorruptModel):
+            try:
+                entry = read_object(self._store.get(key))
+                since, reason = entry["since"], entry["reason"]
+                if not isinstance(since, str) or not isinstance(reason, str):
+                    raise TypeError
+                return AliasState(alias, _number(entry["version"]), generation, since, reason, _candidate(entry))
+            except (ValueError, KeyError, TypeError):
+                raise CorruptModel(f"generation {generation} of the alias {alias} of {name} is damaged") from None
 
     def expect(self, name: str, alias: str, generation: int | None) -> int:
         """Answer an alias's generation, 0 when it has none. Raises PreconditionFailed when another was expected."""
@@ -147,9 +153,17 @@ def _candidate(entry: dict[str, Any]) -> Candidate | None:
     if "candidate" not in entry:
         return None
     try:
-        return make_candidate(int(entry["candidate"]), float(entry["share"]), entry["mode"])
+        return make_candidate(_number(entry["candidate"]), float(entry["share"]), str(entry["mode"]))
     except InvalidInput as error:
         raise ValueError from error
+
+
+def _number(value: Any) -> int:
+    """Read the number of a version. Raises ValueError or TypeError."""
+    number = int(value)
+    if not 0 < number < 2**31:
+        raise ValueError
+    return number
 
 
 def _key(name: str, alias: str, generation: int) -> str:

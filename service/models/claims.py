@@ -40,4 +40,4 @@ def is_claimed(store: Store, folder: str, kind: Claim) -> bool:
 
 def _time_of(key: str) -> int:
     stamp = key.rpartition("/")[2].partition("-")[0]
-    return int(stamp) if stamp.isdigit() else 0
+    return int(stamp) if stamp.isascii() and stamp.isdigit() and len(stamp) < 20 else 0

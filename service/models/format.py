@@ -10,6 +10,7 @@ import json
 from contextlib import suppress
 
 from service.errors import Conflict
+from service.json_objects import read_object
 from service.models.store import Store
 
 FORMAT = 1
@@ -37,7 +38,7 @@ def check_format(store: Store) -> None:
 
 def _parsed(content: bytes) -> int | None:
     try:
-        found = json.loads(content)["format"]
-    except (ValueError, KeyError, TypeError):
+        found = read_object(content)["format"]
+    except (ValueError, KeyError):
         return None
     return found if isinstance(found, int) and found > 0 else None

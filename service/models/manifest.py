@@ -1,15 +1,19 @@
 """What is known of a model version, and the version brought into memory and held against it."""
 
 import json
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from service.errors import CorruptModel
+from service.json_objects import read_object
 from training import MLP, WeightsError, load
 
 RELEASE = "release-"
 """Begins the job id of versions that came with the package."""
+
+_VERSION = re.compile(r"[1-9][0-9]{0,9}")
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,9 @@ class Manifest:
     def read(cls, name: str, version: int, content: bytes) -> "Manifest":
         """Parse a `manifest.json`. Raises CorruptModel."""
         try:
-            details = json.loads(content)
-        except ValueError:
-            raise CorruptModel(f"the manifest of {name} version {version} is damaged") from None
+            details = read_object(content)
+        except ValueError as error:
+            raise CorruptModel(f"the manifest of {name} version {version} is damaged: {error}") from None
         if not _is_complete(details):
             raise CorruptModel(f"the manifest of {name} version {version} is incomplete")
         return cls(name, version, details)
@@ -69,14 +73,19 @@ class LoadedModel:
     network: MLP
 
 
-def _is_complete(details: Any) -> bool:
-    if not isinstance(details, dict):
-        return False
+def is_version(text: str) -> bool:
+    """Tell whether a part of a key is the number of a version."""
+    return _VERSION.fullmatch(text) is not None
+
+
+def _is_complete(details: dict[str, Any]) -> bool:
     labels, temperature = details.get("labels"), details.get("temperature", 1.0)
     return (
         isinstance(labels, list)
         and all(isinstance(label, str) for label in labels)
         and isinstance(details.get("weights_sha256"), str)
+        and isinstance(details.get("job_id"), str | None)
+        and all(isinstance(details.get(name), dict | None) for name in ("settings", "metrics", "data"))
         and isinstance(temperature, int | float)
         and 0 < temperature < float("inf")
     )

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from service.errors import CorruptModel, NotFound, ServiceError, Unavailable
+from service.errors import ServiceError, Unavailable
 from service.models.aliases import AliasState, Candidate
 from service.models.registry import Registry
 from service.models.snapshot import Snapshot as Snapshot
@@ -84,6 +84,7 @@ class Predictor:
             except Exception as error:  # whatever it is, the old snapshot goes on serving and the next poll tries again
                 log.exception("following the alias failed")
                 self._tell(f"following the alias failed: {type(error).__name__}")
+                self._fall_back()
 
     def _fall_back(self) -> None:
         """With nothing to serve at all, serve the newest version that the alias meant before and that still loads."""
@@ -93,7 +94,10 @@ class Predictor:
             for state in self._registry.history(self._model, self._alias):
                 try:
                     self._take(state)
-                except (CorruptModel, NotFound):
+                except Unavailable:
+                    raise
+                except Exception as error:  # whatever is wrong with this version, an older one may load
+                    log.error("version %d cannot be loaded: %s", state.version, error)
                     continue
                 return
         except ServiceError:

@@ -8,11 +8,9 @@
 
 Whoever promotes a version holds a claim on it meanwhile, so that it is not deleted just then (`claims`, `collection`).
 
-Everything but the weights is written create-only, so that two replicas that promote at once cannot both win. No
-database is needed to serve.
+Everything but the weights is written create-only, so that two replicas that promote at once cannot both win.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -20,9 +18,10 @@ from hashlib import sha256
 from typing import Any
 
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound
-from service.models.aliases import AliasLogs, AliasState, Candidate, checked
+from service.json_objects import read_object
+from service.models.aliases import NAME, AliasLogs, AliasState, Candidate, checked
 from service.models.claims import claim, is_claimed
-from service.models.manifest import LoadedModel, Manifest, open_network
+from service.models.manifest import LoadedModel, Manifest, is_version, open_network
 from service.models.store import Store
 
 FILE = re.compile(r"card\.md|[a-z0-9][a-z0-9_-]{0,62}\.(svg|png)")
@@ -39,7 +38,8 @@ class Registry:
     def models(self) -> list[str]:
         """List the names of models with at least one version."""
         keys = (key.split("/") for key in self.store.list("models"))
-        return sorted({parts[1] for parts in keys if len(parts) == 4 and parts[3] == "manifest.json"})
+        found = {parts[1] for parts in keys if len(parts) == 4 and parts[3] == "manifest.json" and is_version(parts[2])}
+        return sorted(name for name in found if NAME.fullmatch(name))
 
     def numbers(self, name: str) -> list[int]:
         """List the numbers of a model's versions, damaged ones too. Raises NotFound for an unknown model."""
@@ -54,11 +54,14 @@ class Registry:
 
     def manifest(self, name: str, version: int) -> Manifest:
         """Read a version's manifest. Raises NotFound, or CorruptModel when it cannot be read."""
+        key = f"{self.folder(name, version)}/manifest.json"
         try:
-            content = self.store.get(f"{self.folder(name, version)}/manifest.json")
+            content = self.store.get(key)
         except FileNotFoundError:
+            self.store.damaged.clear(key)
             raise NotFound(f"model {name} has no version {version}") from None
-        return Manifest.read(name, version, content)
+        with self.store.damaged.noting(key, CorruptModel):
+            return Manifest.read(name, version, content)
 
     def weights(self, manifest: Manifest) -> bytes:
         """Read a version's weights and check their hash. Raises CorruptModel."""
@@ -79,7 +82,7 @@ class Registry:
         """Give the bytes that the weights of each version take."""
         found = self.store.sizes(f"models/{checked(name)}").items()
         parts = [(key.split("/"), size) for key, size in found if key.endswith("/weights.npz")]
-        return {int(key[2]): size for key, size in parts if len(key) == 4 and key[2].isdigit()}
+        return {int(key[2]): size for key, size in parts if len(key) == 4 and is_version(key[2])}
 
     def files(self, name: str, version: int) -> list[str]:
         """List what a version has beside its weights and manifest: a card, pictures."""
@@ -230,7 +233,7 @@ class Registry:
     def remains(self, name: str) -> list[int]:
         """List the numbers of versions whose deletion was cut off after they had ceased to exist."""
         keys = [key.split("/") for key in self.store.list(f"models/{checked(name)}")]
-        begun = {int(parts[2]) for parts in keys if len(parts) == 5 and parts[3] == "deleting"}
+        begun = {int(parts[2]) for parts in keys if len(parts) == 5 and parts[3] == "deleting" and is_version(parts[2])}
         return sorted(begun - set(self._numbers(name, "manifest.json")))
 
     def folder(self, name: str, version: int) -> str:
@@ -240,7 +243,7 @@ class Registry:
     def _decided(self, name: str, job_id: str) -> Manifest | None:
         try:
             content = self.store.get(f"models/{name}/jobs/{job_id}.json")
-            return Manifest.read(name, int(json.loads(content)["version"]), content)
+            return Manifest.read(name, int(read_object(content)["version"]), content)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
@@ -249,4 +252,4 @@ class Registry:
     def _numbers(self, name: str, member: str) -> list[int]:
         """List the numbers of versions that have a member."""
         keys = (key.split("/") for key in self.store.list(f"models/{checked(name)}"))
-        return sorted(int(p[2]) for p in keys if len(p) == 4 and p[3] == member and p[2].isdigit())
+        return sorted(int(p[2]) for p in keys if len(p) == 4 and p[3] == member and is_version(p[2]))

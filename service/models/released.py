@@ -1,10 +1,10 @@
 """The models that come with the package, and their way into the store."""
 
-import contextlib
 import json
 import logging
+from pathlib import Path
 
-from service.errors import PreconditionFailed
+from service.errors import CorruptModel, NotFound, PreconditionFailed
 from service.models.manifest import RELEASE
 from service.models.registry import FILE, Registry
 from training.released import released_models
@@ -22,16 +22,28 @@ def adopt_released(registry: Registry, alias: str, only: str | None = None) -> N
     releases = {folder.parent.name: folder for folder in sorted(folders, key=lambda path: int(path.name))}
     newest: dict[str, int] = {}
     for folder in releases.values():
-        name, details = folder.parent.name, json.loads((folder / "manifest.json").read_text())
-        known = {manifest.weights_sha256: manifest.version for manifest in registry.readable_versions(name)}
-        version = known.get(details["weights_sha256"])
-        if version is None:
-            job_id = f"{RELEASE}{details['weights_sha256'][:16]}"
-            weights = (folder / "weights.npz").read_bytes()
-            files = {path.name: path.read_bytes() for path in folder.iterdir() if FILE.fullmatch(path.name)}
-            version = registry.publish(name, weights, details, job_id=job_id, files=files).version
-            log.info("added released model %s version %d", name, version)
-        newest[name] = version
+        try:
+            newest[folder.parent.name] = _adopted(registry, folder)
+        except (CorruptModel, NotFound) as error:  # one damaged object in the store keeps no other release out
+            log.error("the released model %s was not added: %s", folder.parent.name, error.detail)
     for name, version in newest.items():
-        with contextlib.suppress(PreconditionFailed):  # it means something already
+        try:
             registry.promote(name, alias, version, expected_generation=0, reason="released with the service")
+        except PreconditionFailed:  # it means something already
+            continue
+        except CorruptModel as error:
+            log.error("the released model %s was not promoted: %s", name, error.detail)
+
+
+def _adopted(registry: Registry, folder: Path) -> int:
+    """Give the version of a release in the store, published now unless it is there."""
+    name, details = folder.parent.name, json.loads((folder / "manifest.json").read_text())
+    known = {manifest.weights_sha256: manifest.version for manifest in registry.readable_versions(name)}
+    version = known.get(details["weights_sha256"])
+    if version is None:
+        job_id = f"{RELEASE}{details['weights_sha256'][:16]}"
+        weights = (folder / "weights.npz").read_bytes()
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if FILE.fullmatch(path.name)}
+        version = registry.publish(name, weights, details, job_id=job_id, files=files).version
+        log.info("added released model %s version %d", name, version)
+    return version

@@ -19,6 +19,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
 
 from service.errors import NoDiskSpace, Unavailable
+from service.models.damaged import DamagedObjects
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -38,6 +39,7 @@ class Store:
     def __init__(self, backend: Any, root: Path | None) -> None:
         """Keep the backend, and its folder when it is a local one."""
         self._backend, self._root = backend, root
+        self.damaged = DamagedObjects()
 
     def get(self, key: str) -> bytes:
         """Read an object. Raises FileNotFoundError."""
@@ -90,6 +92,7 @@ class Store:
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens when there is none."""
+        self.damaged.clear(key)
         try:
             with _told("changed"):
                 obstore.delete(self._backend, key)

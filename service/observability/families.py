@@ -33,6 +33,12 @@ FAMILIES = (
     Family("glyphserve_predictions", "counter", "Images read, by answer.", ("model", "label")),
     Family("glyphserve_prediction_confidence", "histogram", "Confidence of the answers.", bounds=CONFIDENCES),
     Family("glyphserve_images_rejected", "counter", "Images refused, by reason.", ("reason",)),
+    Family(
+        "glyphserve_damaged_objects",
+        "gauge",
+        "Objects of the store that were found damaged and are left out.",
+        is_shared=True,
+    ),
     Family("glyphserve_model_info", "gauge", "1 for the version that serves.", _VERSION, is_shared=True),
     Family("glyphserve_model_trouble", "gauge", "1 while the alias's version cannot be loaded.", is_shared=True),
     Family("glyphserve_model_swaps", "counter", "Versions taken into service."),

@@ -58,6 +58,8 @@ class Metrics:
         """Asked how many event streams are open."""
         self.trouble: Callable[[], bool] = lambda: False
         """Asked whether the alias's version cannot be loaded."""
+        self.damaged: Callable[[], int] = lambda: 0
+        """Asked how many objects of the store were found damaged."""
 
     def answered(self, route: str, method: str, status: int, *seconds: float) -> None:
         """Count requests, each by the time until its answer began."""
@@ -116,6 +118,7 @@ class Metrics:
         tallies.of("glyphserve_requests_in_flight")[0] = self.in_flight
         tallies.of("glyphserve_event_streams")[0] = self.event_streams()
         tallies.of("glyphserve_model_trouble")[0] = float(self.trouble())
+        tallies.of("glyphserve_damaged_objects")[0] = self.damaged()
         tallies.of("glyphserve_model_swaps")[0] = self._swaps
         serving = self._serving
         tallies.replace("glyphserve_model_info", {(serving[0], str(serving[1])): 1.0} if serving else {})

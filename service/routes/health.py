@@ -11,6 +11,8 @@ from service.publishing import publish, states
 
 router = APIRouter(tags=["health"])
 
+_MOST_NAMED = 20
+
 
 @router.get("/health/live")
 async def live() -> dict[str, bool]:
@@ -21,6 +23,8 @@ async def live() -> dict[str, bool]:
 @router.get("/health/ready")
 async def ready(parts: PartsDep) -> dict[str, Any]:
     """Tell that a verified model answers (503 otherwise), which, and what trouble there is with a newer one.
+
+    `damaged` names objects of the store that were found damaged and are left out.
 
     `processes` tells the same of each API process of this host, the one that answers first.
     """
@@ -33,6 +37,7 @@ async def ready(parts: PartsDep) -> dict[str, Any]:
         "version": serving.version,
         "generation": serving.generation,
         "trouble": parts.predictor.trouble,
+        "damaged": parts.registry.store.damaged.keys()[:_MOST_NAMED],
         # The pages of 64 processes take longer to parse than the event loop may be held up.
         "processes": await asyncio.to_thread(states, parts) if parts.siblings else states(parts),
     }

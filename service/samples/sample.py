@@ -6,12 +6,12 @@ import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from service.errors import BlankImage
+from service.json_objects import read_object
 from training.arrays import Pixels
 from training.preprocess import SIDE, fingerprint
 
@@ -88,15 +88,28 @@ def to_bytes(glyph: Pixels, model: str, label: str, source: Source) -> bytes:
 def from_bytes(content: bytes, sample_id: str, stamp: int) -> Sample:
     """Read back what `to_bytes` wrote. Raises ValueError when it is damaged: the picture must be that of the id."""
     try:
-        entry: dict[str, Any] = json.loads(content)
+        entry = read_object(content)
         picture = base64.b64decode(entry["picture"], validate=True)
-        sample = Sample(sample_id, entry["model"], entry["label"], time_of(stamp), picture, Source(**entry["source"]))
+        model, label, source = entry["model"], entry["label"], Source(**entry["source"])
+        if not isinstance(model, str) or not isinstance(label, str) or not _is_typed(source):
+            raise TypeError
+        sample = Sample(sample_id, model, label, time_of(stamp), picture, source)
         glyph = sample.glyph
     except Exception as error:  # json, base64 and Pillow raise a dozen types for damaged content
         raise ValueError(f"sample {sample_id} is damaged") from error
     if glyph.shape != (SIDE, SIDE) or identify(glyph) != sample_id:
         raise ValueError(f"sample {sample_id} is damaged")
     return sample
+
+
+def _is_typed(source: Source) -> bool:
+    texts = (source.answered, source.key_id)
+    return (
+        isinstance(source.request_id, str)
+        and all(isinstance(text, str | None) for text in texts)
+        and isinstance(source.version, int | None)
+        and isinstance(source.confidence, int | float | None)
+    )
 
 
 def time_of(stamp: int) -> str:

@@ -7,7 +7,6 @@ newest counts. So nothing is ever overwritten, two replicas cannot undo each oth
 reading any object, tells the labels, the times and the sizes of all.
 """
 
-import logging
 import re
 import threading
 import time
@@ -23,8 +22,6 @@ from service.models.store import Store
 from service.samples.sample import Label, Sample, Source, from_bytes, identify, time_of, to_bytes
 from service.settings import Settings
 from training.arrays import Pixels
-
-log = logging.getLogger(__name__)
 
 _KEPT_LABELS = 8
 """Of one sample; older ones are forgotten."""
@@ -164,11 +161,9 @@ class Samples:
     def _attempt(self, entry: Entry) -> Sample | None:
         """Read a sample, if it is there and whole."""
         try:
-            return from_bytes(self._store.get(entry.key), entry.sample_id, entry.stamp)
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            log.warning("%s; it is left out", error)
+            with self._store.damaged.noting(entry.key, ValueError):
+                return from_bytes(self._store.get(entry.key), entry.sample_id, entry.stamp)
+        except (FileNotFoundError, ValueError):
             return None
 
     def _recent_listing(self, model: str, seconds: float) -> Listing:
