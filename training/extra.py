@@ -87,7 +87,11 @@ def _renumbered(given: Dataset, classes: Sequence[str], *, drop_others: bool) ->
 
 
 def _held_out_rows(examples: Dataset) -> np.ndarray:
-    """Choose rows by a hash of each picture; a class with few examples keeps all, and each keeps at least one."""
+    """Choose rows by a hash of each picture; a class with few examples keeps all, and each keeps at least one.
+
+    Where that holds none out of _ENOUGH examples or more, one is, of a class that has others: the one of the least
+    hash, so that no later job learns from it unless a new example takes its part.
+    """
     hashes = [int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:8]) for image in examples.images]
     places = np.array(hashes, np.uint64) / 2.0**64
     held = np.zeros(len(examples), bool)
@@ -96,4 +100,8 @@ def _held_out_rows(examples: Dataset) -> np.ndarray:
         if len(rows) >= _ENOUGH:
             held[rows] = places[rows] < HELD_OUT_SHARE
             held[rows[places[rows].argmax()]] = False
+    counts = np.bincount(examples.labels, minlength=len(examples.classes))
+    shared = np.flatnonzero(counts[examples.labels] > 1)
+    if not held.any() and len(examples) >= _ENOUGH and len(shared):
+        held[shared[places[shared].argmin()]] = True
     return held

@@ -95,8 +95,9 @@ def _held_out(
         corrected, misread = (evaluate(each.network, samples).accuracy for each in (new, old))
         tolerated = round(theirs.accuracy - mine.accuracy, 9) <= TOLERATED_LOSS and corrected > misread
         better = (better and corrected >= misread) or tolerated
-        text += f", {corrected:.4f} against {misread:.4f} on {len(samples):,} samples"
+        text += f", {corrected:.4f} against {misread:.4f} on {len(samples):,} {samples.name}"
         figures |= {"samples": len(samples), "samples_accuracy": corrected, "against_samples_accuracy": misread}
+        figures["samples_judged"] = samples.name
     return _concluded(better, text + (f"; {doubt}" if doubt else ""), figures)
 
 

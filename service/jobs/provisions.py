@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from training.data.npz import parse_npz
 from training.extra import divide
 
 _SAMPLES = "samples.npz"
+HELD_OUT, LEARNED = "samples held out", "samples that it has learned from"
+"""What a verdict calls the samples that a version is judged by."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,9 @@ class Provisions:
             raise DataError(f"the samples of the job are damaged: {error}") from None
         labels = self.registry.manifest(request.model, version).labels
         extra = divide(Source(given), labels, drop_others=True)
-        return extra.held_out or (extra.learned if len(extra.learned) else None)
+        if extra.held_out:
+            return replace(extra.held_out, name=HELD_OUT)
+        return replace(extra.learned, name=LEARNED) if len(extra.learned) else None
 
     def _decided_start(self, request: JobRequest, job_id: str) -> int:
         def decide() -> bytes:

@@ -69,17 +69,23 @@ async def add_sample(
 ) -> SampleInfo:
     """Send an image with its right label, or put a prediction right by its request id.
 
-    201 for a new sample or a new label, 200 when the picture has that label already: it is counted once.
+    A correction by request id is one of the model that answered. 201 for a new sample or a new label, 200 when the
+    picture has that label already: it is counted once.
     """
     correction = await correction_of(request, parts, label)
-    snapshot = await asyncio.to_thread(parts.predictor.snapshot, model)
+    seen, version = None, None
+    if correction.reader is None:  # to be learned by the model that answered, of which the version knows the labels
+        seen = parts.recent.recall(correction.request_id or "", correction.place)
+        if seen.model != model and "model" in request.query_params:
+            raise InvalidInput(
+                f"that request was answered by the model {seen.model}; leave model out", field="request_id"
+            )
+        model, version = seen.model, seen.version
+    snapshot = await asyncio.to_thread(parts.predictor.snapshot, model, version)
     if correction.label not in snapshot.labels:
         known = ", ".join(snapshot.labels[:50])
         raise InvalidInput(f"{snapshot.model} has no such label; it knows {known}", field="label")
-    if correction.reader is None:
-        seen = parts.recent.recall(correction.request_id or "", correction.place)
-        if seen.model != model:
-            raise InvalidInput("that request was answered by another model", field="request_id")
+    if seen is not None:
         glyph = seen.glyph
         source = Source(correction.request_id or "", seen.version, seen.label, seen.confidence)
     else:

@@ -1,5 +1,6 @@
 """Corrections become better models: sent over HTTP, learned by a job of a real worker, served between two requests."""
 
+import re
 import threading
 from dataclasses import replace
 from functools import partial
@@ -163,6 +164,23 @@ def test_the_gate_asks_the_samples_too(provisions: Provisions, digits: Dataset) 
     registry.publish("mnist", *half_trained(seed=0))  # reads everything as version 1 does
     taken = judge(registry, "production", request, 4, Rules(lambda: of_the_first(0, registry, digits)))
     assert taken.promoted
+
+
+@pytest.mark.parametrize(("count", "words"), [(3, "3 samples that it has learned from"), (8, r"\d samples held out")])
+def test_a_verdict_tells_whether_its_samples_were_learned_from(
+    count: int, words: str, provisions: Provisions, digits: Dataset, tmp_path: Path
+) -> None:
+    provisions.registry.promote("mnist", "production", 1)
+    for image in digits.images[:count]:
+        provisions.samples.add("mnist", image, "7", Source("by-hand"))
+    request = replace(REQUEST, recipe="starter", start_from=None)
+    provisions.bring(request, "job-1", tmp_path)
+    verdict = judge(
+        provisions.registry, "production", request, 2, Rules(partial(provisions.judged_by, request, "job-1", 2))
+    )
+    assert re.search(words, str(verdict.reason)), verdict.reason
+    assert words.endswith(verdict.figures["samples_judged"])
+    assert verdict.figures["samples"] <= count
 
 
 def test_a_version_whose_samples_are_damaged_is_not_promoted(provisions: Provisions) -> None:

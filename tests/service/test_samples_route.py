@@ -17,8 +17,9 @@ from fastapi import FastAPI
 from PIL import Image
 
 from service.app import create_app
+from service.parts import Parts
 from service.settings import Settings
-from tests.service.conftest import png, running_server
+from tests.service.conftest import half_trained, png, running_server
 from tests.service.test_predict import assert_problem
 from training import Dataset
 from training.data import open_source
@@ -56,6 +57,24 @@ async def test_every_form_of_one_picture_is_the_same_sample(client: httpx.AsyncC
     assert picture.headers["content-type"] == "image/png"
     with Image.open(io.BytesIO(picture.content)) as image:
         np.testing.assert_array_equal(np.array(image), digits.images[5])
+
+
+async def test_a_correction_by_request_id_goes_to_the_model_that_answered(
+    app: FastAPI, client: httpx.AsyncClient, digits: Dataset
+) -> None:
+    parts: Parts = app.state.parts
+    weights, details = half_trained(labels=4)
+    parts.registry.publish("letters", weights, details | {"labels": ["a", "b", "c", "d"]})
+    read = await client.post("/predict?model=letters&version=1", json={"pixels": digits.images[0].tolist()})
+    body = {"request_id": read.raise_for_status().json()["request_id"], "label": "b"}
+    sample = (await client.post("/samples", json=body)).raise_for_status().json()
+    assert (sample["model"], sample["label"]) == ("letters", "b")
+    assert (await client.get("/samples")).json()["count"] == 0
+    assert (await client.get("/samples?model=letters")).json()["counts"] == {"b": 1}
+    assert_problem(await client.post("/samples", json=body | {"label": "7"}), 422, "invalid_input")
+    other = assert_problem(await client.post("/samples?model=mnist", json=body), 422, "invalid_input")
+    assert other["field"] == "request_id"
+    assert "answered by the model letters" in other["detail"]
 
 
 async def test_a_prediction_is_put_right_by_its_request_id(client: httpx.AsyncClient, digits: Dataset) -> None:
@@ -150,7 +169,7 @@ PIXELS = [[0] * 28 for _ in range(27)] + [[255] * 28]
         ({"instances": [PIXELS, PIXELS], "label": "7"}, 422, "invalid_input", "label"),
         ({"label": "7"}, 422, "invalid_input", None),
         ({"request_id": "nobody", "label": "7"}, 404, "not_found", None),
-        ({"request_id": "nobody", "label": "x"}, 422, "invalid_input", "label"),
+        ({"request_id": "nobody", "label": "x"}, 404, "not_found", None),
         ({"request_id": 7, "label": "7"}, 422, "invalid_input", "request_id"),
         ({"request_id": "nobody", "label": "7", "index": -1}, 422, "invalid_input", "index"),
         ({"request_id": "nobody", "label": "7", "index": True}, 422, "invalid_input", "index"),

@@ -41,6 +41,18 @@ def test_of_a_few_examples_all_are_learned(count: int) -> None:
     assert (len(extra.learned), extra.held_out) == (count, None)
 
 
+def test_of_five_examples_one_is_held_out_unless_each_is_alone_in_its_class() -> None:
+    for start in range(0, 60, 6):
+        few = divide(Source(odd_sevens(6, start)), STARTER.classes)
+        assert len(few.held_out or ()) >= 1
+        assert len(few.learned) + len(few.held_out or ()) == 6
+    rows = [int(np.flatnonzero(STARTER.labels == label)[0]) for label in range(10)]
+    pairs = STARTER.take(np.array(rows + [row + 1 for row in rows]))
+    assert len(divide(Source(pairs), STARTER.classes).held_out or ()) >= 1
+    alone = divide(Source(STARTER.take(np.array(rows))), STARTER.classes)
+    assert (len(alone.learned), alone.held_out) == (10, None)
+
+
 def test_a_source_with_test_examples_of_its_own_holds_those_out() -> None:
     extra = divide(Source(odd_sevens(30), odd_sevens(10, start=30)), STARTER.classes)
     assert (len(extra.learned), len(extra.held_out or ())) == (30, 10)
