@@ -4,13 +4,14 @@ import os
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from service.settings import Settings
-from service.supervisor import Supervisor
+from service.supervisor import Supervisor, report_ready
 from service.transport.memory import imports
 
 _WORKER_STOP_SECONDS = 5.0
@@ -79,7 +80,7 @@ def _serve_together(settings: Settings) -> None:
 
 def _keep_worker(settings: Settings) -> Supervisor:
     arguments = ["worker", "--stop-when-stdin-closes"]
-    return Supervisor("the worker", arguments, {"HOME": str(settings.home.absolute())})
+    return Supervisor("the worker", arguments, {"HOME": str(settings.home.absolute())}, reports_ready=True)
 
 
 def api(place: int, listener: int, board: int, telling: int) -> None:
@@ -107,6 +108,9 @@ def worker(
     stop_when_stdin_closes: Annotated[
         bool, typer.Option("--stop-when-stdin-closes", help="End when whoever started this is gone.")
     ] = False,
+    ready_fd: Annotated[
+        int | None, typer.Option("--ready-fd", hidden=True, help="Where to report that it is ready.")
+    ] = None,
 ) -> None:
     """Run training jobs, next to `serve` or on a host of its own that shares the database and the store."""
     from service.jobs.worker import run_worker
@@ -114,7 +118,8 @@ def worker(
     settings = Settings(home=home) if home else Settings()
     _log(settings)
     _check_store(settings)
-    run_worker(settings, stop_when_stdin_closes=stop_when_stdin_closes)
+    on_ready = partial(report_ready, ready_fd) if ready_fd is not None else bool
+    run_worker(settings, stop_when_stdin_closes=stop_when_stdin_closes, on_ready=on_ready)
 
 
 def _log(settings: Settings) -> None:

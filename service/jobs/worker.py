@@ -8,7 +8,7 @@ import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -49,7 +49,9 @@ _SEARCHES_AT_ONCE = 16
 _MOST_BEGINNINGS = 100  # a backstop of DBOS's; the strikes are counted here
 
 
-def run_worker(settings: Settings, *, stop_when_stdin_closes: bool = False) -> NoReturn:
+def run_worker(
+    settings: Settings, *, stop_when_stdin_closes: bool = False, on_ready: Callable[[], object] = bool
+) -> NoReturn:
     """Run jobs until SIGTERM or SIGINT; the job that is cut off then goes back to the queue.
 
     A job whose worker is killed goes on when a worker of the same id starts, or another takes it for gone.
@@ -68,6 +70,7 @@ def run_worker(settings: Settings, *, stop_when_stdin_closes: bool = False) -> N
     upkeep = Upkeep(jobs, place.checkpoints, executor_id, settings, at_work.__contains__)
     give_way(POLITENESS)  # after the start, which somebody may wait for
     log.info("worker %s is ready", executor_id)
+    on_ready()
     while wait_for_the_end(_TICK_SECONDS) is None:
         upkeep.tick()
     _leave(jobs, executor_id, lock)
