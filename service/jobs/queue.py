@@ -4,20 +4,20 @@ DBOS takes a second to import, so that is left until the first job is asked for.
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import shutil
 import threading
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs, Unavailable
+from service.jobs.ids import job_for_key, new_id
 from service.jobs.job import Job, JobRequest, Progress, trial_id
 from service.jobs.record import PROGRESS, RETURNED, json_serializer, read_job
+from service.models.store import open_store
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -61,9 +61,12 @@ class Jobs:
 
         Raises TooManyJobs, NoDiskSpace, Conflict when the key was used for another request, Unavailable.
         """
-        job_id = _job_id(idempotency_key)
-        if idempotency_key and (known := self._status(job_id)):
-            return _same(read_job(known), request)
+        job_id = new_id()
+        if idempotency_key:
+            store = open_store(self._settings.store_location)
+            job_id, known = job_for_key(idempotency_key, request, self._record, store)
+            if known:
+                return _same(known, request)
         self._settings.home.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self._settings.home).free
         if free < self._settings.min_free_bytes:
@@ -184,6 +187,10 @@ class Jobs:
                 client.delete_workflows([status.workflow_id for status in old])
         return len(old)
 
+    def _record(self, job_id: str) -> Job | None:
+        status = self._status(job_id)
+        return read_job(status) if status else None
+
     def _status(self, job_id: str) -> "WorkflowStatus | None":
         with self._client() as client:
             found = client.list_workflows(name=WORKFLOW, workflow_ids=[job_id])
@@ -225,12 +232,6 @@ def _options(job_id: str, queue: str) -> "EnqueueOptions":
         "workflow_id": job_id,
         "app_version": APPLICATION_VERSION,
     }
-
-
-def _job_id(idempotency_key: str | None) -> str:
-    if idempotency_key is None:
-        return f"job-{uuid.uuid4().hex[:20]}"
-    return f"job-{hashlib.sha256(idempotency_key.encode()).hexdigest()[:20]}"
 
 
 def _same(job: Job, request: JobRequest) -> Job:
