@@ -121,6 +121,12 @@ class HeadersTooLarge(ServiceError):
     status, code, title = 431, "headers_too_large", "Headers too large"
 
 
+class UnsupportedTransferCoding(ServiceError):
+    """A Transfer-Encoding other than chunked."""
+
+    status, code, title = 501, "unsupported_transfer_coding", "Unsupported transfer coding"
+
+
 class TooManyJobs(ServiceError):
     """The queue of training jobs is full."""
 

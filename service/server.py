@@ -126,21 +126,14 @@ def _end_with_the_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def run_server(
+def make_server(
     settings: Settings,
     *,
-    finish_seconds: int,
+    finish_seconds: int = 10,
     siblings: Siblings | None = None,
-    listener: socket.socket | None = None,
     announce: Callable[[str, int], object] = _print,
-) -> None:
-    """Serve until SIGTERM or SIGINT; after draining, requests in flight get `finish_seconds` to finish.
-
-    As one of several processes it has siblings and a listening socket from a parent, and ends when that does.
-    `announce` hears the address once it is served.
-    """
-    give_back_large_blocks()
-    sys.setswitchinterval(_SWITCH_SECONDS)
+) -> _Server:
+    """Make the server of one process; its `run` serves until its `should_exit` is set."""
     parts = assemble(settings, siblings)
     admission = Admission(settings.max_running_requests, settings.max_waiting_requests)
     application = _Application(parts, admission)
@@ -157,7 +150,25 @@ def run_server(
         server_header=False,
         timeout_graceful_shutdown=finish_seconds,
     )
-    server = _Server(parts, application, config, announce)
+    return _Server(parts, application, config, announce)
+
+
+def run_server(
+    settings: Settings,
+    *,
+    finish_seconds: int,
+    siblings: Siblings | None = None,
+    listener: socket.socket | None = None,
+    announce: Callable[[str, int], object] = _print,
+) -> None:
+    """Serve until SIGTERM or SIGINT; after draining, requests in flight get `finish_seconds` to finish.
+
+    As one of several processes it has siblings and a listening socket from a parent, and ends when that does.
+    `announce` hears the address once it is served.
+    """
+    give_back_large_blocks()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    server = make_server(settings, finish_seconds=finish_seconds, siblings=siblings, announce=announce)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has drained; by then there is nothing left for it to do.
         signal.signal(number, lambda *_: None)

@@ -100,6 +100,8 @@ class Settings(BaseModel):
     """Time for a request to be complete (408)."""
     request_seconds: float = Field(default=10.0, ge=0.5, le=3600)
     """Time from there until the answer begins (503)."""
+    write_seconds: float = Field(default=30.0, ge=0.5, le=3600)
+    """Time without progress after which a client that does not read its answer is disconnected."""
     idle_seconds: float = Field(default=75.0, ge=0.5, le=3600)
     """Time after which a connection without requests is closed; longer than a proxy in front keeps it."""
     drain_seconds: float = Field(default=1.0, ge=0, le=60)

@@ -28,6 +28,7 @@ FAMILIES = (
         "Time that a request, or the first of a batch, waited for its turn.",
         bounds=SHORT_SECONDS,
     ),
+    Family("glyphserve_fast_path_errors", "counter", "Exceptions on the fast path; the application answered instead."),
     Family("glyphserve_compute_seconds", "histogram", "Time of the network for a batch.", bounds=SHORT_SECONDS),
     Family("glyphserve_batch_images", "histogram", "Images that the network read at once.", bounds=tuple(BATCH_IMAGES)),
     Family("glyphserve_predictions", "counter", "Images read, by answer.", ("model", "label")),

@@ -91,6 +91,10 @@ class Metrics:
         """Count an image that could not be read, by the code of its error."""
         self._tallies.of("glyphserve_images_rejected", reason)[0] += 1
 
+    def fast_path_failed(self) -> None:
+        """Count an exception on the fast path."""
+        self._tallies.of("glyphserve_fast_path_errors")[0] += 1
+
     def serve(self, model: str, version: int) -> None:
         """Note which version serves from now on. Any thread may."""
         self._serving = (model, version)
@@ -117,6 +121,7 @@ class Metrics:
         tallies = self._tallies
         tallies.of("glyphserve_requests_in_flight")[0] = self.in_flight
         tallies.of("glyphserve_event_streams")[0] = self.event_streams()
+        tallies.of("glyphserve_fast_path_errors")  # shown from the start: an increase is what an alert looks for
         tallies.of("glyphserve_model_trouble")[0] = float(self.trouble())
         tallies.of("glyphserve_damaged_objects")[0] = self.damaged()
         tallies.of("glyphserve_model_swaps")[0] = self._swaps

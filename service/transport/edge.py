@@ -180,7 +180,8 @@ class _Body:
         self._held = 0
 
     async def read(self) -> None:
-        """Read it to its end. Raises PayloadTooLarge as soon as that is known, Unavailable, or DisconnectedError."""
+        """Read it to its end. Raises PayloadTooLarge as soon as that is known, MalformedRequest,
+        Unavailable, or DisconnectedError."""
         if self._declared > self._limit:
             raise PayloadTooLarge(f"the body is larger than {self._limit:,} bytes")
         more = True
@@ -194,6 +195,8 @@ class _Body:
             if self._held > self._limit:
                 raise PayloadTooLarge(f"the body is larger than {self._limit:,} bytes")
             self._pieces.append(piece)
+        if self._declared and self._held != self._declared:  # none must count as "no body", which has a meaning
+            raise MalformedRequest(f"Content-Length is {self._declared:,}, but {self._held:,} bytes came")
 
     async def receive(self) -> Message:
         """Give it to the application, once; then what comes after it."""

@@ -6,10 +6,13 @@ place where each error is made. What it answers is byte for byte what the applic
 
 Requests that arrive in the same turn of the event loop are read by the network as one batch: nobody waits for a
 timer, and the busier the server is, the larger its batches are.
+
+An exception here never reaches the connection: it is logged and counted, and the application answers the requests that
+it leaves without an answer.
 """
 
 import asyncio
-import re
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,32 +22,24 @@ import numpy as np
 import orjson
 
 from service.errors import ServiceError
-from service.images import ImageLimits, open_picture
 from service.models.predictor import Snapshot
 from service.observability.logs import log_access
 from service.observability.telemetry import begun
 from service.parts import Parts
 from service.transport.answers import predictions
 from service.transport.edge import SECURITY, request_id_of
-from service.transport.gray import Gray, array_of, pixels_of
-from service.transport.plain_glyph import centred, fits_the_box
-from service.transport.plain_jpeg import read_plain_jpeg
-from service.transport.plain_png import read_plain_png
+from service.transport.fast_glyphs import FORM, GlyphReader
+from service.transport.plain_request import read_plain_request
 from training.arrays import Pixels
-from training.errors import DataError
-from training.preprocess import SIDE, to_glyph
+from training.preprocess import SIDE
+
+log = logging.getLogger(__name__)
 
 MOST_BYTES = 65_536
 """Longer bodies are left to the application: it reads them while they arrive, and decodes them in a thread."""
 
-_MOST_PIXELS = 102_400
 _MOST_IMAGES = 64
 _ROUTE = "/predict"
-_FORM = b"multipart/form-data; boundary="
-_FILE = re.compile(
-    rb'--([A-Za-z0-9_-]+)\r\n[Cc]ontent-[Dd]isposition: form-data; name="file"; filename="[^"\\\r\n]+"'
-    rb"(?:\r\n[Cc]ontent-[Tt]ype: [^\r\n]*)?\r\n\r\n"
-)
 _HEAD = b"content-type: application/json\r\n" + b"".join(b"%b: %b\r\n" % header for header in SECURITY)
 _UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"content-encoding", b"origin", b"traceparent"))
 
@@ -56,7 +51,10 @@ class Caller(Protocol):
         """Answer 200 with these headers and this body."""
 
     def hand_over(self, request: "FastRequest") -> None:
-        """Let the application answer."""
+        """Let the application answer, unless an answer has begun to leave."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
 
 
 @dataclass(slots=True)
@@ -69,6 +67,8 @@ class FastRequest:
     started: float
     body: bytes = b""
     request_id: str = ""
+    is_answered: bool = False
+    """Whether it is done with here: answered, or handed over."""
 
 
 class FastPath:
@@ -77,23 +77,39 @@ class FastPath:
     def __init__(self, parts: Parts) -> None:
         """Stand on the parts of the application that would answer otherwise."""
         self._parts = parts
-        self._limits: ImageLimits = parts.image_limits
-        self._most_pixels = min(_MOST_PIXELS, self._limits.max_pixels)
+        self._reader = GlyphReader(parts.image_limits)
         self._waiting: list[FastRequest] = []
         self._since = 0.0
         self._logs_all = parts.settings.log_requests == "all"
-        self._headers: list[tuple[bytes, bytes]] | None = None
-        self._lines = b""
 
     def admit(self, caller: Caller, headers: list[tuple[bytes, bytes]]) -> FastRequest | None:
         """Take a POST to /predict by its headers; None when the application is to have it."""
+        try:
+            return self._admit(caller, headers)
+        except Exception:
+            self.failed()
+            return None
+
+    def admit_whole(self, caller: Caller, data: bytes) -> FastRequest | None:
+        """Take what has come on a connection that waits for a request, if it is one whole request for the fast path."""
+        try:
+            found = read_plain_request(data)
+            request = self._admit(caller, found[0]) if found else None
+        except Exception:
+            self.failed()
+            return None
+        if found and request:
+            request.body = found[1]
+        return request
+
+    def _admit(self, caller: Caller, headers: list[tuple[bytes, bytes]]) -> FastRequest | None:
         fields = dict(headers)
         length, kind = fields.get(b"content-length", b""), fields.get(b"content-type", b"")
         if (
             len(fields) != len(headers)
             or not length.isdigit()
             or int(length) > MOST_BYTES
-            or not kind.startswith((_FORM, b"image/"))
+            or not kind.startswith((FORM, b"image/"))
             or not _UNUSUAL.isdisjoint(fields)
         ):
             return None
@@ -114,36 +130,70 @@ class FastPath:
             else:
                 asyncio.get_running_loop().call_soon(self.answer)
 
-    def lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Write the headers of every answer, the date among them: uvicorn makes a new list of them once a second."""
-        if headers is not self._headers:
-            self._headers, self._lines = headers, b"".join(b"%b: %b\r\n" % header for header in headers)
-        return self._lines
+    def answer(self) -> bool:
+        """Answer those that wait; of a crowd no more than one batch, so that the event loop can see to others.
 
-    def answer(self) -> None:
-        """Answer those that wait; of a crowd no more than one batch, so that the event loop can see to others."""
+        Tells whether there were any. All that are taken are answered or handed over, or their connection is ended.
+        """
         waiting, self._waiting = self._waiting[:_MOST_IMAGES], self._waiting[_MOST_IMAGES:]
         if not waiting:
-            return  # a request that followed on its connection had them answered sooner
+            return False  # a request that followed on its connection had them answered sooner
         if self._waiting:
             asyncio.get_running_loop().call_soon(self.answer)
+        try:
+            self._answer(waiting)
+        except Exception:
+            self.failed()
+        for request in waiting:
+            if not request.is_answered:
+                self._hand_over(request)
+        return True
+
+    def failed(self) -> None:
+        """Note the exception that is being handled; the application answers instead."""
+        log.exception("the fast path failed; the application answers instead")
+        self._parts.metrics.fast_path_failed()
+
+    def _answer(self, waiting: Sequence[FastRequest]) -> None:
+        """Answer requests whose glyphs can be read and whose model can be told; leave the others alone."""
         self._parts.metrics.waited(time.perf_counter() - self._since)
         by_version: dict[int, tuple[Snapshot, list[FastRequest], list[bytes]]] = {}
         for request, glyph in zip(waiting, self._glyphs(waiting), strict=True):
             if glyph is None:
-                request.caller.hand_over(request)
                 continue
             request.request_id = request_id_of(request.fields.get(b"x-request-id", b""))
             try:
                 snapshot = self._parts.predictor.choose(request.request_id)
             except ServiceError:
-                request.caller.hand_over(request)
                 continue
             _, requests, glyphs = by_version.setdefault(id(snapshot), (snapshot, [], []))
             requests.append(request)
             glyphs.append(glyph)
         for snapshot, requests, glyphs in by_version.values():
             self._predict(snapshot, requests, glyphs)
+
+    def _glyphs(self, waiting: Sequence[FastRequest]) -> list[bytes | None]:
+        contents = [(request.fields[b"content-type"], request.body) for request in waiting]
+        try:
+            return self._reader.read(contents)
+        except Exception:
+            self.failed()
+        return [self._glyph(*content) for content in contents]
+
+    def _glyph(self, kind: bytes, body: bytes) -> bytes | None:
+        """Read one picture alone: of those that arrived with one that cannot be read, the others still can."""
+        try:
+            return self._reader.read([(kind, body)])[0]
+        except Exception:  # logged when they were read together
+            return None
+
+    def _hand_over(self, request: FastRequest) -> None:
+        request.is_answered = True
+        try:
+            request.caller.hand_over(request)
+        except Exception:
+            self.failed()
+            request.caller.abort()
 
     def _predict(self, snapshot: Snapshot, requests: Sequence[FastRequest], glyphs: Sequence[bytes]) -> None:
         batch = np.frombuffer(b"".join(glyphs), np.uint8).reshape(-1, SIDE, SIDE)
@@ -155,6 +205,7 @@ class FastPath:
         for request, answer in zip(requests, answers, strict=True):
             answer |= {"model": snapshot.model, "version": snapshot.version, "request_id": request.request_id}
             request.caller.reply(head + request.request_id.encode(), orjson.dumps(answer))
+            request.is_answered = True
         if self._parts.siblings:  # before the answers leave: the next request may reach another process
             self._remember(snapshot, requests, glyphs, answers)
         # Answers leave at the end of this turn. What is noted of them can wait until they have, and comes before
@@ -201,50 +252,3 @@ class FastPath:
         for request, glyph, answer in zip(requests, glyphs, answers, strict=True):
             seen = [(answer["label"], answer["confidence"])]
             self._parts.recent.remember(request.request_id, snapshot.model, snapshot.version, [glyph], seen)
-
-    def _glyphs(self, requests: Sequence[FastRequest]) -> list[bytes | None]:
-        """Read images to 784 bytes each, which are a glyph; None for those that are no plain case."""
-        glyphs: list[bytes | None] = [None] * len(requests)
-        fitting: dict[int, bytes] = {}
-        for place, request in enumerate(requests):
-            content = image_of(request.fields[b"content-type"], request.body)
-            if not content or len(content) > self._limits.max_bytes:
-                continue
-            gray = read_plain_png(content, self._most_pixels) or read_plain_jpeg(content, self._most_pixels)
-            if gray and fits_the_box(gray):
-                fitting[place] = pixels_of(gray)
-            else:
-                glyphs[place] = self._brought_into_form(content, gray)
-        passing = centred(fitting)
-        for place, pixels in fitting.items():
-            glyphs[place] = passing.get(place) or _glyph_of(np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE))
-        return glyphs
-
-    def _brought_into_form(self, content: bytes, gray: Gray | None) -> bytes | None:
-        """Read a picture of another form; `gray` has its gray values if it is of one of the two plain kinds."""
-        if gray and max(gray.size) <= self._limits.max_side:
-            return _glyph_of(array_of(gray))
-        try:
-            picture = open_picture(content, self._limits)
-            return picture.glyph().tobytes() if picture.pixels <= self._most_pixels else None
-        except ServiceError:
-            return None
-
-
-def _glyph_of(gray: Pixels) -> bytes | None:
-    try:
-        return to_glyph(gray).tobytes()
-    except DataError:
-        return None
-
-
-def image_of(content_type: bytes, body: bytes) -> bytes | None:
-    """Find the image: the body itself, or the only file of a form as every client writes it; None for other forms."""
-    if not content_type.startswith(_FORM):
-        return body
-    opening = _FILE.match(body)
-    if opening is None or content_type[len(_FORM) :] != opening[1]:
-        return None
-    start, delimiter = opening.end(), b"\r\n--" + opening[1]
-    end = body.find(delimiter, start)
-    return body[start:end] if body[end + len(delimiter) :] in (b"--\r\n", b"--") else None

@@ -13,6 +13,8 @@ _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _PASSED_OVER = frozenset((0xDB, 0xC4, 0xDD, 0xFE))  # tables, restart intervals, comments
 _JFIF, _SCAN = 0xE0, 0xDA
+_SHORTEST = dict.fromkeys(_FRAMES, 11)
+"""Lengths of segments: that of a frame with one channel; a length counts its own two bytes."""
 
 
 def read_plain_jpeg(content: bytes, most_pixels: int) -> Gray | None:
@@ -34,6 +36,8 @@ def _size_of(content: bytes) -> tuple[int, int] | None:
         kind, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
         if kind == _SCAN:
             return size
+        if place + 2 + length > len(content) or length < _SHORTEST.get(kind, 2):
+            return None
         if kind in _FRAMES and size is None:
             precision, channels = content[place + 4], content[place + 9]
             if precision != 8 or not (channels == 1 or (channels == 3 and has_jfif)):

@@ -8,7 +8,7 @@ signs beyond ASCII, no value at all, and headers that end a connection or tell a
 import re
 from functools import lru_cache
 
-Headers = list[tuple[bytes, bytes]]
+from service.transport.request_parser import Headers
 
 _START, _END = b"POST /predict HTTP/1.1\r\n", b"\r\n\r\n"
 _LONGEST_HEAD = 1024

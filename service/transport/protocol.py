@@ -11,84 +11,87 @@ the fast path finds that it is no case for it.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from service.errors import RequestTooSlow, ServiceError
+from service.errors import HeadersTooLarge, ServiceError
 from service.parts import Parts
 from service.transport import refusals
 from service.transport.admission import Admission
 from service.transport.deadlines import SWEEP_SECONDS
 from service.transport.fast_path import FastPath, FastRequest
-from service.transport.plain_request import Headers, read_plain_request
+from service.transport.request_parser import Headers, RequestParser
 from service.transport.scope import cycle_of, http_scope
+from service.transport.timed_connection import TimedConnection
 
 _LINGER_SECONDS = 1.0
 _LAST_SECONDS = 3.0
 
 
-class Connection(HttpToolsProtocol):
+class _HeaderLines:
+    """The headers of every answer as they are sent; uvicorn makes a new list of them, with the date, each second."""
+
+    def __init__(self) -> None:
+        self._headers: Headers | None = None
+        self._lines = b""
+
+    def of(self, headers: Headers) -> bytes:
+        """Write them, or give what was written of the same list."""
+        if headers is not self._headers:
+            self._headers, self._lines = headers, b"".join(b"%b: %b\r\n" % header for header in headers)
+        return self._lines
+
+
+class Connection(TimedConnection):
     """See the module. At most one request of a connection waits for the fast path."""
 
-    def __init__(self, parts: Parts, admission: Admission, fast_path: FastPath, **uvicorn: Any) -> None:
+    def __init__(
+        self, parts: Parts, admission: Admission, fast_path: FastPath, lines: _HeaderLines, **uvicorn: Any
+    ) -> None:
         """Stand on the parts of the application; the rest is what uvicorn gives its protocols."""
-        super().__init__(**uvicorn)
-        self._settings, self._draining, self._metrics = parts.settings, parts.draining, parts.metrics
-        self._admission, self._fast_path = admission, fast_path
-        self._stage: Literal["waiting", "headers", "body", "answering", "refused"] = "waiting"
-        self._begun = self.loop.time()
-        self._header_bytes = self._newest_bytes = 0
+        super().__init__(parts.settings, **uvicorn)
+        self._draining, self._metrics = parts.draining, parts.metrics
+        self._admission, self._fast_path, self._lines = admission, fast_path, lines
+        self.parser = RequestParser(self)  # type: ignore[assignment]  # what it does not have is not asked for here
         self._fast: FastRequest | None = None  # the request that is being read, if it is one for the fast path
         self._fast_waits = False  # whether such a request waits for its answer
         self._refusal: refusals.Answer | None = None  # the answer to it, or that it lives, when all places are taken
         self._postponed: ServiceError | None = None  # the last answer, to be given after those to earlier requests
-        self.deadline = self.loop.time() + self._settings.header_seconds - SWEEP_SECONDS
-        """When, in the loop's time, the client must have sent what is expected of it."""
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, as far as it goes."""
         if self._stage == "refused" or (self._stage == "waiting" and self._take_whole(data)):
             return
-        self._newest_bytes = len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # answered as any other request: there is nothing here to upgrade to
         except httptools.HttpParserError as error:
             self._refuse(refusals.reason_of(error))
-            return
-        if self._stage == "headers":
-            self._header_bytes += len(data)
-            if self._header_bytes > refusals.MOST_HEADER_BYTES:
-                self._refuse(refusals.too_large())
+        except HeadersTooLarge as error:
+            self._refuse(error)
 
     def _take_whole(self, data: bytes) -> bool:
         """Take a request for the fast path past the parser, which stands between two requests; or take nothing."""
-        found = None if self._draining.is_set() else read_plain_request(data)
-        request = self._fast_path.admit(self, found[0]) if found else None
-        if found is None or request is None:
+        request = None if self._draining.is_set() else self._fast_path.admit_whole(self, data)
+        if request is None:
             return False
         self._fast, self._begun, self.expect_100_continue = request, self.loop.time(), False
-        request.body = found[1]
         self.on_message_complete()
         return True
 
     def on_message_begin(self) -> None:
         """Begin a request; what waits for the fast path is answered first, so that answers keep their order."""
-        while self._fast_waits:
-            self._fast_path.answer()
+        self._answer_waiting()
         self.url, self.headers, self.expect_100_continue = b"", [], False
-        self._stage, self._header_bytes, self._begun = "headers", 0, self.loop.time()
+        self._stage, self._begun = "headers", self.loop.time()
         self.deadline = self._begun + self._settings.header_seconds - SWEEP_SECONDS
 
     def on_headers_complete(self) -> None:
         """Decide who answers, and let the application begin if it is the one."""
-        if self._header_bytes + self._newest_bytes > refusals.MOST_HEADER_BYTES:
-            refusals.check_headers(self.headers)
+        refusals.check_transfer_coding(self.headers)
         self._stage, self.deadline = "body", self._begun + self._settings.body_seconds - SWEEP_SECONDS
         method, version = self.parser.get_method(), self.parser.get_http_version()
         keep_alive = version != "1.0" and self.parser.should_keep_alive() and not self._draining.is_set()
@@ -129,12 +132,14 @@ class Connection(HttpToolsProtocol):
 
     def reply(self, head: bytes, body: bytes, status: int = 200) -> None:
         """Answer the last request without the application, with lines of headers and a body of JSON."""
-        self._fast_waits = False
         if self.transport.is_closing():
+            self._fast_waits = False
             return
-        lines, last = self._fast_path.lines(self.server_state.default_headers), self._draining.is_set()
+        lines, last = self._lines.of(self.server_state.default_headers), self._draining.is_set()
         length = b"\r\n%bcontent-length: %d\r\n\r\n" % (b"connection: close\r\n" if last else b"", len(body))
-        self.transport.write(b"".join((STATUS_LINE[status], lines, head, length, body)))
+        answer = b"".join((STATUS_LINE[status], lines, head, length, body))
+        self._fast_waits = False
+        self.transport.write(answer)
         if last:  # never without a word: the client would send its next request into a connection that is gone
             self.transport.close()
         self.server_state.total_requests += 1
@@ -144,6 +149,9 @@ class Connection(HttpToolsProtocol):
 
     def hand_over(self, request: FastRequest) -> None:
         """Let the application answer the request that waits for the fast path."""
+        if not self._fast_waits:  # its answer has begun to leave, and cannot be completed
+            self.abort()
+            return
         self._fast_waits = False
         if self.transport.is_closing():
             return
@@ -174,15 +182,6 @@ class Connection(HttpToolsProtocol):
         else:  # more was sent than could be read meanwhile: its time begins now
             self.deadline = self.loop.time() + self._settings.body_seconds
 
-    def expire(self) -> None:
-        """End a connection whose client is too slow; with a word if a request was begun."""
-        if self.flow.read_paused:  # it is us who do not read
-            return
-        if self._stage in ("waiting", "refused"):
-            self.transport.close()
-        else:
-            self._refuse(RequestTooSlow("the request was not complete in time"))
-
     def shutdown(self) -> None:
         """End when what was begun is answered: at once when there is nothing."""
         if self._stage in ("waiting", "refused") and not self._postponed:
@@ -196,11 +195,13 @@ class Connection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
         self._admission.expect(self.loop)
 
+    def _answer_waiting(self) -> None:
+        """See that the request that waits for the fast path is answered before anything else is."""
+        while self._fast_waits and self._fast_path.answer():
+            pass
+
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
-
-    def _rest(self) -> None:
-        self._stage, self.deadline = "waiting", self.loop.time() + self._settings.idle_seconds
 
     def _begin(
         self, method: bytes, url: bytes, headers: Headers, version: str, *, keep_alive: bool
@@ -218,8 +219,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, error: ServiceError) -> None:
         """Answer what is no request, or none in time, once earlier requests are answered."""
-        while self._fast_waits:
-            self._fast_path.answer()
+        self._answer_waiting()
         if self.transport.is_closing():
             return
         if self._stage == "body" and self.pipeline:  # the one at fault is the last in line
@@ -248,4 +248,4 @@ class Connection(HttpToolsProtocol):
 
 def connection_class(parts: Parts, admission: Admission) -> Callable[..., Connection]:
     """Make what uvicorn calls for each connection of an application."""
-    return functools.partial(Connection, parts, admission, FastPath(parts))
+    return functools.partial(Connection, parts, admission, FastPath(parts), _HeaderLines())

@@ -6,14 +6,12 @@ from typing import NamedTuple
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.errors import HeadersTooLarge, MalformedRequest, ServiceError
+from service.errors import MalformedRequest, ServiceError, UnsupportedTransferCoding
 from service.problems import error_headers, problem, problem_type
 from service.transport.admission import Admission
 from service.transport.edge import SECURITY, request_id_of
 
 log = logging.getLogger(__name__)
-
-MOST_HEADER_BYTES = 65_536
 
 _LIVENESS, _ALIVE = b"/health/live", b'{"live":true}'
 
@@ -27,15 +25,13 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def too_large() -> HeadersTooLarge:
-    """Make the error for headers beyond the cap."""
-    return HeadersTooLarge(f"the headers are longer than {MOST_HEADER_BYTES:,} bytes")
-
-
-def check_headers(headers: list[tuple[bytes, bytes]]) -> None:
-    """Raise HeadersTooLarge if they are."""
-    if sum(len(name) + len(value) for name, value in headers) > MOST_HEADER_BYTES:
-        raise too_large()
+def check_transfer_coding(headers: list[tuple[bytes, bytes]]) -> None:
+    """Raise UnsupportedTransferCoding for any but chunked, which alone is undone here (RFC 9112, section 6.1)."""
+    for name, value in headers:
+        if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            raise UnsupportedTransferCoding(
+                "the only Transfer-Encoding that is taken is chunked; send the body without"
+            )
 
 
 def reason_of(error: httptools.HttpParserError) -> ServiceError:

@@ -13,6 +13,9 @@ def http_scope(
 ) -> Any:
     """Make the scope of a request (ASGI specification, HTTP connection scope). Raises httptools's parser error."""
     parsed = httptools.parse_url(url)
+    path = parsed.path or b"/"
+    if parsed.host:
+        headers = _with_host(headers, parsed.host, parsed.port)
     return {
         "type": "http",
         "asgi": {"version": connection.asgi_version, "spec_version": "2.3"},
@@ -22,12 +25,20 @@ def http_scope(
         "scheme": connection.scheme or "http",
         "method": method.decode("ascii"),
         "root_path": connection.root_path,
-        "path": unquote(parsed.path.decode("ascii")),
-        "raw_path": parsed.path,
+        "path": unquote(path.decode("ascii")),
+        "raw_path": path,
         "query_string": parsed.query or b"",
         "headers": headers,
         "state": connection.app_state.copy(),
     }
+
+
+def _with_host(headers: list[tuple[bytes, bytes]], host: bytes, port: int | None) -> list[tuple[bytes, bytes]]:
+    """Let the authority of an absolute target count, whatever Host says (RFC 9112, section 3.2.2)."""
+    name = b"[%b]" % host if b":" in host else host
+    authority = name if port is None else b"%b:%d" % (name, port)
+    replaced = [(key, authority if key == b"host" else value) for key, value in headers]
+    return replaced if any(key == b"host" for key, _ in headers) else [*replaced, (b"host", authority)]
 
 
 def cycle_of(connection: HttpToolsProtocol, *, keep_alive: bool) -> RequestResponseCycle:

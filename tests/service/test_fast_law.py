@@ -21,7 +21,7 @@ from tests.service.conftest import Server, png, running_server
 from tests.service.test_fast_path import form, saved
 from training import Dataset
 
-UNUSUAL = "Origin: http://localhost"
+UNUSUAL = "Origin: http://127.0.0.1"
 HEADERS = (
     "Expect: 100-continue",
     "X-Request-ID: mine",

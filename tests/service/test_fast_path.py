@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from service.images import ImageLimits, open_picture
-from service.transport.fast_path import FastPath, FastRequest, image_of
+from service.transport import fast_glyphs
+from service.transport.fast_glyphs import image_of
+from service.transport.fast_path import FastPath, FastRequest
 from service.transport.gray import array_of
 from service.transport.plain_jpeg import read_plain_jpeg
 from service.transport.plain_png import read_plain_png
@@ -35,6 +37,9 @@ class Caller:
 
     def hand_over(self, request: FastRequest) -> None:  # noqa: ARG002 -- the signature of a connection
         self.handed_over = True
+
+    def abort(self) -> None:
+        raise AssertionError("nothing here fails")
 
 
 async def asked(fast_path: FastPath, *contents: tuple[bytes, str]) -> list[Caller]:
@@ -190,6 +195,20 @@ async def test_what_arrives_together_is_answered_together_each_by_its_own_image(
             assert caller.answer[1]["label"] == alone["label"]
             # BLAS adds in another order for large batches: the last bit of a float32 may differ.
             assert caller.answer[1]["confidence"] == pytest.approx(alone["confidence"], rel=1e-5)
+
+
+async def test_of_pictures_that_arrive_together_one_that_raises_takes_no_other_along(
+    fast_path: FastPath, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = [png(digit) for digit in digits.images[:5]]
+
+    def read(content: bytes, most_pixels: int) -> Any:
+        return 1 // 0 if content == contents[2] else read_plain_png(content, most_pixels)
+
+    monkeypatch.setattr(fast_glyphs, "read_plain_png", read)
+    callers = await asked(fast_path, *((content, "image/png") for content in contents))
+    assert [caller.handed_over for caller in callers] == [False, False, True, False, False]
+    assert all(caller.answer for caller in callers if not caller.handed_over)
 
 
 async def test_requests_with_anything_unusual_about_them_are_the_applications(fast_path: FastPath) -> None:

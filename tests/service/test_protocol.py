@@ -3,9 +3,10 @@
 import json
 import signal
 import socket
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -177,6 +178,13 @@ def test_a_request_in_single_bytes_is_a_request(target: str, server: Server, dig
     assert status == 200
 
 
+@pytest.fixture
+def long_draining(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let servers drain for so long that even a busy machine asks all it wants to in that time."""
+    monkeypatch.setenv("GLYPHSERVE_DRAIN_SECONDS", "8")
+
+
+@pytest.mark.usefixtures("long_draining")
 def test_a_server_that_is_told_to_end_answers_first_and_says_so_to_balancers(tmp_path: Path, digits: Dataset) -> None:
     with running_server(tmp_path / "home", "--no-worker") as server, connection(server) as kept:
         begun = request(png(digits.images[0]))
@@ -192,9 +200,10 @@ def test_a_server_that_is_told_to_end_answers_first_and_says_so_to_balancers(tmp
         kept.sendall(begun[-1:])
         ((status, headers, _),) = answers(rest(kept))
         assert (status, headers["connection"]) == (200, "close")
-        assert server.process.wait(10) == 0
+        assert server.process.wait(180) == 0
 
 
+@pytest.mark.usefixtures("long_draining")
 def test_a_connection_is_never_closed_without_a_word_while_the_server_ends(tmp_path: Path, digits: Dataset) -> None:
     begun = request(png(digits.images[0]), target="/predict?top_k=10")
     with running_server(tmp_path / "home", "--no-worker") as server, connection(server) as kept:
@@ -250,3 +259,134 @@ def answer(connected: socket.socket) -> bytes:
         piece = connected.recv(65_536)
         received, body = received + piece, body + piece
     return received
+
+
+OFFERS = [
+    ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA"),
+    ("Connection: upgrade", "Upgrade: websocket"),
+    ("Upgrade: TLS/1.0, h2c", "Connection: keep-alive, Upgrade"),
+]
+
+
+def chunked(sent: bytes) -> bytes:
+    """Send the body of a request in chunks instead."""
+    head, _, body = sent.partition(b"\r\n\r\n")
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
+    half = len(body) // 2
+    chunks = [b"%x\r\n%b\r\n" % (len(each), each) for each in (body[:half], body[half:]) if each]
+    return b"\r\n".join([*lines, b"Transfer-Encoding: chunked", b"", b""]) + b"".join(chunks) + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("write", [bytes, chunked])
+@pytest.mark.parametrize("pieces", [1, 2, 10_000])
+def test_an_offer_to_upgrade_changes_nothing(
+    offer: tuple[str, ...], write: Callable[[bytes], bytes], pieces: int, server: Server, digits: Dataset
+) -> None:
+    job = json.dumps({"recipe": "nobody"}).encode()
+    sent = [
+        write(request(png(digits.images[0]), *offer)),
+        write(request(png(digits.images[0]), *offer, target="/predict?top_k=10")),
+        write(request(job, *offer, target="/train", kind="application/json")),
+        request(b"", *offer, target="/nowhere"),
+        request(png(digits.images[0]), "Connection: close"),
+    ]
+    whole = b"".join(sent)
+    size = -(-len(whole) // pieces)
+    with connection(server) as connected:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(whole), size):
+            connected.sendall(whole[start : start + size])
+        received = answers(rest(connected))
+    assert [status for status, _, _ in received] == [200, 200, 422, 404, 200]
+    assert received[0][2]["label"] == received[1][2]["label"] == received[4][2]["label"]
+    assert received[2][2]["field"] == "recipe"
+
+
+def test_a_tunnel_is_refused(server: Server) -> None:
+    with connection(server) as connected:
+        connected.sendall(b"CONNECT elsewhere.example:443 HTTP/1.1\r\nHost: elsewhere.example:443\r\n\r\nhello")
+        ((status, headers, body),) = answers(rest(connected))
+    assert (status, headers["connection"], body["code"]) == (405, "close", "method_not_allowed")
+
+
+@pytest.mark.parametrize("target", ["/predict", "/predict?top_k=1"])
+def test_many_pipelined_requests_are_all_answered(target: str, server: Server, digits: Dataset) -> None:
+    sent = 999 * request(png(digits.images[0]), target=target)
+    sent += request(png(digits.images[0]), "Connection: close", target=target)
+    with connection(server) as connected:
+        sender = threading.Thread(target=connected.sendall, args=[sent])
+        sender.start()
+        received = answers(rest(connected))
+        sender.join()
+    assert [status for status, _, _ in received] == [200] * 1000
+
+
+def test_a_request_behind_a_large_body_is_answered(server: Server, digits: Dataset) -> None:
+    first, last = request(bytes(300_000)), request(png(digits.images[0]), "Connection: close")
+    for cut in (1, 20, len(last) // 2):
+        with connection(server) as connected:
+            connected.sendall(first + last[:cut])
+            httpx.get(f"{server.url}/health/live")
+            connected.sendall(last[cut:])
+            assert [status for status, _, _ in answers(rest(connected))] == [415, 200]
+
+
+def test_headers_without_end_behind_another_request_are_refused(server: Server) -> None:
+    first = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    endless = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: " + b"a" * 1_000_000
+    with connection(server) as connected:
+        with suppress(OSError):  # it has heard enough
+            connected.sendall(first + endless)
+        received = answers(rest(connected))
+    assert [status for status, _, _ in received] == [200, 431]
+
+
+def test_an_absolute_target_is_answered_and_its_authority_counts(server: Server, digits: Dataset) -> None:
+    with connection(server) as connected:
+        for target in (
+            "http://127.0.0.1",
+            "http://127.0.0.1:8000?",
+            "http://[::1]:8000/",
+            "HTTP://localhost/health/live",
+        ):
+            connected.sendall(f"GET {target} HTTP/1.1\r\nHost: evil.example\r\n\r\n".encode())
+            assert answer(connected).startswith(b"HTTP/1.1 200"), target
+        connected.sendall(request(png(digits.images[0]), target="http://localhost/predict"))
+        assert answer(connected).startswith(b"HTTP/1.1 200")
+        connected.sendall(b"GET http://evil.example/models HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert answer(connected).startswith(b"HTTP/1.1 421")
+        connected.sendall(b"GET http://evil.example/models HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert answer(connected).startswith(b"HTTP/1.1 421")
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "gzip\r\nTransfer-Encoding: chunked", "identity, chunked"])
+@pytest.mark.parametrize("target", ["/predict", "/train"])
+def test_a_transfer_coding_that_is_not_undone_is_refused(coding: str, target: str, server: Server) -> None:
+    sent = f"POST {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: {coding}\r\n\r\n0\r\n\r\n"
+    with connection(server) as connected:
+        connected.sendall(sent.encode())
+        ((status, _, body),) = answers(rest(connected))
+    assert (status, body["code"]) == (501, "unsupported_transfer_coding")
+
+
+@pytest.mark.parametrize("target", ["/predict", "/openapi.json"])
+def test_a_client_that_asks_and_never_reads_is_let_go(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Dataset
+) -> None:
+    monkeypatch.setenv("GLYPHSERVE_WRITE_SECONDS", "1")
+    get = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    sent = request(png(digits.images[0])) if target == "/predict" else get
+    with running_server(tmp_path / "home", "--no-worker") as server, socket.socket() as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        url = httpx.URL(server.url)
+        silent.connect((url.host, url.port))
+        silent.settimeout(180)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            ask_for_ever(silent, 20 * sent)
+        assert httpx.get(f"{server.url}/health/live").status_code == 200
+
+
+def ask_for_ever(connected: socket.socket, sent: bytes) -> None:
+    while True:
+        connected.sendall(sent)

@@ -1,0 +1,172 @@
+"""Whatever raises on the fast path: the application answers, the process lives, and the next requests are answered."""
+
+import inspect
+import logging
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, NoReturn
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.server import make_server
+from service.settings import Settings
+from service.transport import fast_glyphs, fast_path
+from service.transport.plain_jpeg import read_plain_jpeg
+from tests.service.conftest import png
+from tests.service.test_fast_path import saved
+from tests.service.test_protocol import answers, request, rest
+from training import Dataset
+
+EIGHT_BYTES = bytes.fromhex("ffd8ffc00011ffd9")
+GUARD = {
+    "admit",
+    "admit_whole",
+    "take",
+    "answer",
+    "failed",
+    "_hand_over",
+}  # what calls all the others, and what it calls when they raise
+
+
+class PlantedError(Exception):
+    """Raised where nothing raises by itself."""
+
+
+def functions() -> list[tuple[Any, str]]:
+    """List all that the fast path is made of: its modules' functions and methods, and what they import from others."""
+    found: list[tuple[Any, str]] = []
+    for module in (fast_path, fast_glyphs):
+        for name, value in vars(module).items():
+            if inspect.isclass(value) and value.__module__ == module.__name__:
+                methods = [each for each, member in vars(value).items() if inspect.isfunction(member)]
+                found += [(value, each) for each in methods if not each.startswith("__") and each not in GUARD]
+            elif inspect.isroutine(value) and not isinstance(value, type):
+                found.append((module, name))
+    protocol = {(fast_path.Caller, name) for name in ("reply", "hand_over", "abort")}
+    return [each for each in found if each not in protocol]
+
+
+def named(planted: tuple[Any, str] | Any) -> str:
+    owner, name = planted
+    return f"{owner.__name__.rpartition('.')[2]}.{name}"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """A real server, in a thread, so that its functions can be made to raise."""
+    listening: queue.Queue[tuple[str, int]] = queue.Queue()
+    settings = Settings(home=tmp_path_factory.mktemp("failures") / "home", port=0)
+    server = make_server(settings, announce=lambda host, port: listening.put((host, port)))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield listening.get(timeout=180)
+    server.should_exit = True
+    thread.join(180)
+
+
+def plant(patch: pytest.MonkeyPatch, owner: type | ModuleType, name: str) -> None:
+    def raises(*_: object, **__: object) -> NoReturn:
+        raise PlantedError(name)
+
+    patch.setattr(owner, name, raises)
+
+
+def converse(address: tuple[str, int], pieces: list[bytes]) -> list[tuple[int, dict[str, str], dict[str, object]]]:
+    """Send pieces in packets of their own, then a request that ends the connection; give the answers to the pieces."""
+    with socket.create_connection(address, timeout=180) as connected:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connected.sendall(piece)
+            # The server has read the piece once it answers on another connection that was opened after it.
+            assert httpx.get(f"http://{address[0]}:{address[1]}/health/live", timeout=180).status_code == 200
+        connected.sendall(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        *received, (status, _, _) = answers(rest(connected))
+    assert status == 200
+    return received
+
+
+def conversations(digits: Dataset) -> list[list[bytes]]:
+    """Give pictures of each way through the fast path: in one piece, in two, and several at once."""
+    fills_the_box, small = digits.images[0], np.zeros((28, 28), np.uint8)
+    small[3:17, 5:19] = np.asarray(Image.fromarray(digits.images[1]).resize((14, 14)))
+    colored = saved(Image.fromarray(digits.images[2]).convert("RGB"), "PNG")
+    jpeg = saved(Image.fromarray(digits.images[3]).resize((64, 64)), "JPEG")
+    contents = [png(fills_the_box), png(small), colored, jpeg]
+    whole = [request(content) for content in contents]
+    head, _, body = whole[0].partition(b"\r\n\r\n")
+    return [whole, [b"".join(whole)], [head + b"\r\n\r\n", body], [whole[1][:1], whole[1][1:-1], whole[1][-1:]]]
+
+
+@pytest.mark.parametrize("planted", functions(), ids=named)
+def test_when_a_function_raises_the_application_answers(
+    planted: tuple[Any, str],
+    address: tuple[str, int],
+    digits: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    right = [[body["label"] for _, _, body in converse(address, pieces)] for pieces in conversations(digits)]
+    with monkeypatch.context() as patch, socket.create_connection(address):  # the other connection is not alone
+        plant(patch, *planted)
+        for pieces, labels in zip(conversations(digits), right, strict=True):
+            received = converse(address, pieces)
+            assert [status for status, _, _ in received] == [200] * len(labels)
+            assert [body["label"] for _, _, body in received] == labels
+    assert [body["label"] for _, _, body in converse(address, conversations(digits)[1])] == right[1]
+
+
+def test_the_list_of_functions_has_all_readers() -> None:
+    names = {name for _, name in functions()}
+    assert {
+        "read_plain_png",
+        "read_plain_jpeg",
+        "read_plain_request",
+        "to_glyph",
+        "open_picture",
+        "predictions",
+    } <= names
+
+
+def test_failures_are_logged_and_counted(
+    address: tuple[str, int], digits: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def count() -> float:
+        metrics = httpx.get(f"http://{address[0]}:{address[1]}/metrics", timeout=180).text
+        return float(metrics.partition("\nglyphserve_fast_path_errors_total ")[2].split()[0])
+
+    before = count()
+    with monkeypatch.context() as patch:
+        plant(patch, fast_glyphs, "read_plain_png")
+        ((status, _, _),) = converse(address, [request(png(digits.images[0]))])
+    assert status == 200
+    assert count() == before + 1
+    assert "the fast path failed" in caplog.text
+    assert "PlantedError" in caplog.text
+
+
+@pytest.mark.parametrize("cut", range(len(EIGHT_BYTES) + 1))
+@pytest.mark.parametrize("alone", [True, False])
+def test_eight_bytes_stop_nothing(cut: int, alone: bool, address: tuple[str, int]) -> None:
+    sent = request(EIGHT_BYTES, kind="image/jpeg")
+    pieces = [sent[: len(sent) - cut], sent[len(sent) - cut :]] if cut else [sent]
+    with socket.create_connection(address) if not alone else socket.socket():
+        ((status, _, body),) = converse(address, pieces)
+    assert (status, body["code"]) == (422, "invalid_image")
+
+
+def test_a_jpeg_that_ends_anywhere_is_not_read_and_raises_nothing(digits: Dataset) -> None:
+    for kind in ({}, {"progressive": True}, {"comment": b"a comment"}):
+        whole = saved(Image.fromarray(digits.images[0]), "JPEG", **kind)
+        for end in range(len(whole) - 2):
+            gray = read_plain_jpeg(whole[:end] + b"\xff\xd9", 100_000)
+            assert gray is None or end > whole.index(b"\xff\xda")  # a picture may lack its last rows
+        for length in range(0, 65_536, 251):  # a frame's own length does not fit what is there
+            place = whole.index(b"\xff\xc0" if b"\xff\xc0" in whole else b"\xff\xc2") + 2
+            read_plain_jpeg(whole[:place] + length.to_bytes(2, "big") + whole[place + 2 :], 100_000)
