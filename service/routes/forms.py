@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import orjson
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
 
 from service.errors import (
     BlankImage,
     InvalidImage,
     InvalidInput,
     MalformedRequest,
+    PayloadTooLarge,
     ServiceError,
     UnsupportedMediaType,
 )
@@ -32,7 +34,8 @@ from training.preprocess import SIDE, to_glyph
 Reader = Callable[[], Pixels | Picture]
 """Reads one image of a request as far as is quick; raises a ServiceError that concerns this image alone."""
 
-_MAX_FIELDS = 8
+_MAX_FIELDS, _MAX_FILES = 8, 1000
+_MALFORMED = "the form is not as RFC 7578 says: parts between lines of the boundary, each with its headers"
 
 
 async def readers_of(request: Request, parts: Parts) -> tuple[list[Reader], bool]:
@@ -50,18 +53,37 @@ async def readers_of(request: Request, parts: Parts) -> tuple[list[Reader], bool
 
 
 async def _files(request: Request) -> list[bytes]:
+    boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary")
+    if not boundary:
+        raise MalformedRequest("there is no boundary in the Content-Type: let your client set it")
+    if b"--" + boundary + b"--" not in await request.body():  # else a cut form would be answered with fewer images
+        raise MalformedRequest(
+            "the form ends without its closing boundary: it was cut short, or the Content-Type names another boundary"
+        )
     try:
-        async with request.form(max_files=1000, max_fields=_MAX_FIELDS) as form:
+        async with request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS) as form:
             parts = form.getlist("file")
-            if not parts or not all(isinstance(part, UploadFile) for part in parts):
-                raise InvalidInput("the form needs one or more files in the field `file`", field="file")
-            return [await part.read() for part in parts if isinstance(part, UploadFile)]
-    except ServiceError:
-        raise
-    except MultiPartException as error:
-        raise MalformedRequest(f"the multipart body is malformed: {error.message}") from None
-    except Exception as error:  # Starlette turns some parse errors into its own HTTPException, others it lets through
-        raise MalformedRequest("the multipart body is malformed") from error
+            files = [await part.read() for part in parts if isinstance(part, UploadFile)]
+    except HTTPException as error:  # what Starlette makes of its MultiPartException within an application
+        raise _refused(error.detail) from None
+    except Exception as error:  # others it lets through
+        raise MalformedRequest(_MALFORMED) from error
+    if not files or len(files) < len(parts):
+        raise InvalidInput("the form needs one or more files in the field `file`", field="file")
+    return files
+
+
+def _refused(reason: str) -> ServiceError:
+    """Say in our words why Starlette's parser refuses a form."""
+    if reason.startswith("Too many fields"):
+        return PayloadTooLarge(f"the form has more than {_MAX_FIELDS} fields besides its files")
+    if reason.startswith("Too many files"):
+        return PayloadTooLarge(f"the form has more than {_MAX_FILES:,} files")
+    if reason.startswith("Part exceeded maximum size"):
+        return PayloadTooLarge("a field of the form is larger than 1,024 KiB; an image is sent as a file")
+    if "Content-Disposition" in reason:
+        return MalformedRequest("each part of the form needs a name in its Content-Disposition")
+    return MalformedRequest(_MALFORMED)
 
 
 def _encoded(content: bytes, parts: Parts) -> Reader:
