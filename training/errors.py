@@ -18,6 +18,10 @@ class DataError(TrainingError):
     """Data that is missing, damaged, or not of the shape that was promised."""
 
 
+class UnknownDataError(DataError):
+    """The name of a data set names nothing: no set of the library, no folder and no file."""
+
+
 class WeightsError(TrainingError):
     """A weights file that cannot be trusted: wrong format, names, shapes, types or values."""
 

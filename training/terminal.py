@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from training.errors import ConfigError, TrainingError
+from training.errors import ConfigError, DataError, TrainingError, UnknownDataError
 
 _DISK_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
@@ -38,9 +38,10 @@ def errors(*, as_json: bool = False) -> Iterator[None]:
         yield
     except TrainingError as error:
         field = getattr(error, "field", None)
-        code = type(error).__name__.removesuffix("Error").lower()
-        _tell(code, field, str(error), as_json=as_json)
-        raise typer.Exit(EXIT_BAD_SETTINGS if isinstance(error, ConfigError) else EXIT_FAILED) from error
+        kind = DataError if isinstance(error, DataError) else type(error)
+        _tell(kind.__name__.removesuffix("Error").lower(), field, str(error), as_json=as_json)
+        is_refused = isinstance(error, ConfigError | UnknownDataError)  # by what was asked for; nothing was begun
+        raise typer.Exit(EXIT_BAD_SETTINGS if is_refused else EXIT_FAILED) from error
     except OSError as error:
         if error.errno not in _DISK_FAILS:
             raise

@@ -56,13 +56,13 @@ def main() -> None:
     """Run the command; what the user can mend is one line, without a trace."""
     from pydantic import ValidationError
 
-    from service.errors import ServiceError
+    from service.errors import InvalidInput, ServiceError
 
     try:
         app(prog_name="glyphserve")
     except ServiceError as error:
         sys.stderr.write(f"error: {error}\n")
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, InvalidInput) else 1)  # 2: what was asked for was refused
     except ValidationError as error:
         for problem in error.errors():
             name = "_".join(str(part) for part in problem["loc"])

@@ -51,7 +51,7 @@ def test_json_lines_tell_the_start_every_epoch_and_the_end(tmp_path: Path) -> No
         (["--set", "epochs"], 2, "NAME=VALUE"),
         (["--settings", "{"], 2, "not JSON"),
         (["--settings", "[]"], 2, "JSON object"),
-        (["--data", "/nowhere"], 1, "no data set"),
+        (["--data", "/nowhere"], 2, "no data set"),
         (["--progress", "loud"], 2, "--progress"),
         (["--set", "learning_rate=1000", "--set", "optimizer=sgd", "--set", "activation=linear"], 1, "diverged"),
     ],

@@ -22,7 +22,8 @@ from training.data.mnist import (
     open_published,
     read_folder,
 )
-from training.errors import DataError
+from training.data.survey import survey
+from training.errors import DataError, UnknownDataError
 
 LABELS = np.arange(30) % 10
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 28, 28)).astype(np.uint8)
@@ -206,8 +207,17 @@ def test_an_npz_of_other_arrays_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "nowhere", "/no/such/folder", "file:///no/such/folder", "ftp://host/x"])
 def test_a_name_that_names_nothing_is_answered_with_what_there_is(name: str) -> None:
-    with pytest.raises(DataError, match="none of starter, mnist, fashion"):
-        open_source(name)
+    for open_it in (open_source, survey):
+        with pytest.raises(UnknownDataError, match="none of starter, mnist, fashion"):
+            open_it(name)
+
+
+def test_an_address_of_a_file_is_surveyed_as_it_is_opened(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a set.npz", images=IMAGES, labels=LABELS)
+    address = (tmp_path / "a set.npz").as_uri()
+    surveyed = survey(address)
+    assert surveyed is not None
+    assert np.array_equal(surveyed.train.labels, open_source(address).train.labels)
 
 
 def test_the_bundled_starter_set_is_balanced_and_mixed() -> None:

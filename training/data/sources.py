@@ -9,7 +9,7 @@ from training.data.dataset import Dataset, Progress, Source
 from training.data.folder import read_images
 from training.data.mnist import PUBLISHED, has_files, open_address, open_published, read_folder
 from training.data.npz import read_npz
-from training.errors import DataError
+from training.errors import UnknownDataError
 
 
 def open_source(name: str, progress: Progress | None = None, *, skip_unreadable: bool = False) -> Source:
@@ -18,7 +18,8 @@ def open_source(name: str, progress: Progress | None = None, *, skip_unreadable:
     That is `starter`, `mnist` or `fashion`; an `http(s)://…` folder of four IDX files; or a path, perhaps written
     `file://…`, to a folder of four IDX files (MNIST's or EMNIST's names), a folder with a folder of images for each
     class, or an `.npz` of `images` and `labels` or of Keras's arrays. With `skip_unreadable` files of a
-    folder that are no pictures, damaged or blank are left out. Raises DataError that says what was expected where.
+    folder that are no pictures, damaged or blank are left out. Raises DataError that says what was expected where,
+    UnknownDataError for a name that names nothing.
     """
     if name == "starter":
         return Source(starter())
@@ -26,21 +27,31 @@ def open_source(name: str, progress: Progress | None = None, *, skip_unreadable:
         return open_published(PUBLISHED[name], progress)
     if name.startswith(("http://", "https://")):
         return open_address(name, progress)
-    path = _of_address(name) if name.startswith("file://") else Path(name)
+    path = path_of(name)
     if path.suffix == ".npz" and path.is_file():
         return read_npz(path)
     if name and path.is_dir():
         if emnist.has_files(path):
             return emnist.read_folder(path)
         return read_folder(path) if has_files(path) else read_images(path, skip_unreadable=skip_unreadable)
-    known = ", ".join(["starter", *PUBLISHED])
-    raise DataError(f"there is no data set {name!r}: it is none of {known}, and no such folder or .npz file exists")
+    raise unknown(name)
 
 
-def _of_address(address: str) -> Path:
+def path_of(name: str) -> Path:
+    """Give the path that a name says, perhaps written `file://…`."""
+    if not name.startswith("file://"):
+        return Path(name)
     from urllib.request import url2pathname  # which imports all of HTTP
 
-    return Path(url2pathname(urlsplit(address).path))
+    return Path(url2pathname(urlsplit(name).path))
+
+
+def unknown(name: str) -> UnknownDataError:
+    """Make the error for a name that names nothing."""
+    known = ", ".join(["starter", *PUBLISHED])
+    return UnknownDataError(
+        f"there is no data set {name!r}: it is none of {known}, and no such folder or .npz file exists"
+    )
 
 
 def starter() -> Dataset:

@@ -10,7 +10,7 @@ from training.data.dataset import DIGITS, Dataset, Source
 from training.data.folder import list_images
 from training.data.mnist import PUBLISHED, find_folder, has_files, read_folder
 from training.data.npz import survey_npz
-from training.data.sources import starter
+from training.data.sources import path_of, starter, unknown
 from training.errors import DataError
 
 _MOST_OPENED = 1000
@@ -31,15 +31,15 @@ def survey(name: str, *, skip_unreadable: bool = False) -> Source | None:
         if folder := find_folder(published):
             return read_folder(folder, published, labels_only=True)
         return Source(Dataset.of_labels(name, np.arange(100) % 10, published.classes))
-    path = Path(name)
+    path = path_of(name)
     if path.suffix == ".npz" and path.is_file():
         return survey_npz(path)
     if emnist.has_files(path):
         return emnist.read_folder(path, labels_only=True)
     if has_files(path):
         return read_folder(path, labels_only=True)
-    if not path.is_dir():
-        raise DataError(f"{name} is no folder and no .npz file")
+    if not name or not path.is_dir():
+        raise unknown(name)
     return _survey_images(path, skip_unreadable=skip_unreadable)
 
 
