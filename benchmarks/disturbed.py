@@ -59,7 +59,7 @@ class Service:
 
     def start(self) -> None:
         """Start the API, which starts the worker."""
-        command = [sys.executable, "-m", "service", "serve", "--home", str(self.home), "--port", str(self.port)]
+        command = [sys.executable, "-P", "-m", "service", "serve", "--home", str(self.home), "--port", str(self.port)]
         environment = os.environ | self._environment
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log)
 

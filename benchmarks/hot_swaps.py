@@ -43,7 +43,19 @@ class Server:
 
     def __init__(self, home: str, *arguments: str) -> None:
         """Start it and wait until it listens."""
-        command = [sys.executable, "-m", "service", "serve", "--no-worker", "--home", home, "--port", "0", *arguments]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "service",
+            "serve",
+            "--no-worker",
+            "--home",
+            home,
+            "--port",
+            "0",
+            *arguments,
+        ]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env=os.environ | {"GLYPHSERVE_LOG_LEVEL": "warning"}
         )

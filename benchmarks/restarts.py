@@ -30,7 +30,18 @@ class Replica:
     def __init__(self, home: str, port: int) -> None:
         """Not yet started."""
         self.port, self.ready = port, False
-        self._command = [sys.executable, "-m", "service", "serve", "--no-worker", "--home", home, "--port", str(port)]
+        self._command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "service",
+            "serve",
+            "--no-worker",
+            "--home",
+            home,
+            "--port",
+            str(port),
+        ]
 
     async def start(self) -> None:
         """Start, and wait until it says that it is ready."""

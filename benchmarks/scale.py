@@ -71,7 +71,7 @@ def answers(url: str) -> bool:
 def serving(home: str, processes: int = 1) -> tuple[list[str], str]:
     """Give the command for an API without a worker, and its address."""
     port = str(free_port())
-    command = [sys.executable, "-m", "service", "serve", "--no-worker", "--home", home, "--port", port]
+    command = [sys.executable, "-P", "-m", "service", "serve", "--no-worker", "--home", home, "--port", port]
     return [*command, "--processes", str(processes)], f"http://127.0.0.1:{port}"
 
 
@@ -167,7 +167,7 @@ def measure_jobs(options: argparse.Namespace, folder: str) -> None:
                     f"{address}/train", body, {"Content-Type": "application/json"}
                 )
                 urllib.request.urlopen(asked)  # noqa: S310
-            worker = [sys.executable, "-m", "service", "worker", "--home", home]
+            worker = [sys.executable, "-P", "-m", "service", "worker", "--home", home]
             for _ in range(count):
                 all_of_them.enter_context(started(worker, {}, None))
             begun, seconds = time.perf_counter(), 0.0

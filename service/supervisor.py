@@ -56,7 +56,7 @@ class Supervisor:
     def _start(self) -> subprocess.Popen[bytes]:
         # A session of its own: Ctrl-C in the terminal reaches the parent alone, which then ends the others.
         return subprocess.Popen(  # noqa: S603 -- our own command
-            [sys.executable, "-m", "service", *self._arguments],
+            [sys.executable, "-P", "-m", "service", *self._arguments],
             env=self._environment,
             stdin=subprocess.PIPE,
             start_new_session=True,

@@ -168,7 +168,7 @@ def ours(name: str, environments: Path, weights: Path) -> Server:  # noqa: ARG00
     content = weights.read_bytes()
     details = {"labels": list("0123456789"), "weights_sha256": sha256(content).hexdigest()}
     registry.promote("mnist", "production", registry.publish("mnist", content, details).version)
-    command = ["-m", "service", "serve", "--no-worker", "--home", str(home), "--port"]
+    command = ["-P", "-m", "service", "serve", "--no-worker", "--home", str(home), "--port"]
     return Server(name, Path(sys.executable), lambda python, port: [python, *command, str(port)], environment={})
 
 

@@ -72,7 +72,7 @@ def add(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: glyphserve samples export corrections; python -m training fit --data corrections")
+@app.command(epilog="Example: glyphserve samples export corrections; python -P -m training fit --data corrections")
 def export(
     folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
     model: ModelOption = None,

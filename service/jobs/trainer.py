@@ -63,7 +63,7 @@ def run_training(request: JobRequest, folder: Path, threads: int, watch: Watch) 
     Raises TrainingFailedError. The child ends when this process does, since its standard input closes then; it is
     nice to its neighbours.
     """
-    command = [sys.executable, "-m", "training", "fit", "--recipe", request.recipe]
+    command = [sys.executable, "-P", "-m", "training", "fit", "--recipe", request.recipe]
     command += ["--settings", json.dumps(request.settings), "--out", str(folder)]
     command += ["--resume", "--checkpoint-seconds", str(_CHECKPOINT_SECONDS)]
     command += ["--progress", "jsonl", "--stop-when-stdin-closes"]

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from training.data import open_source
 
 __all__ = ["browser", "page", "s3", "s3_server"]  # fixtures that live in rooms of their own
 
+COMMAND = (sys.executable, "-P", "-m", "service")
+"""`glyphserve`, as its own processes are started."""
 PATIENCE_SECONDS = 180.0  # no test is about speed: what happens at once on a free machine takes long on a busy one
 
 
@@ -101,11 +103,14 @@ def submitted(client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
 class Server:
     """`glyphserve serve` as a process, and a client for it."""
 
-    def __init__(self, home: Path, *arguments: str) -> None:
+    def __init__(
+        self, home: Path, *arguments: str, command: Sequence[str] = COMMAND, folder: Path | None = None
+    ) -> None:
         self.home = home
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "service", "serve", "--home", str(home), "--port", "0", *arguments],
+            [*command, "serve", "--home", str(home), "--port", "0", *arguments],
+            cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -144,8 +149,10 @@ class Server:
 
 
 @contextmanager
-def running_server(home: Path, *arguments: str) -> Iterator[Server]:
-    server = Server(home, *arguments)
+def running_server(
+    home: Path, *arguments: str, command: Sequence[str] = COMMAND, folder: Path | None = None
+) -> Iterator[Server]:
+    server = Server(home, *arguments, command=command, folder=folder)
     try:
         yield server
     finally:

@@ -237,7 +237,7 @@ async def test_a_request_for_another_host_is_refused(settings: Settings, allowed
 
 def test_a_key_appears_in_no_log_no_metric_and_no_error(tmp_path: Path, digits: Dataset) -> None:
     home = tmp_path / "home"
-    keys_command = [sys.executable, "-m", "service", "keys"]
+    keys_command = [sys.executable, "-P", "-m", "service", "keys"]
     made = subprocess.run(
         [*keys_command, "create", "--scope", "predict", "--home", str(home)], capture_output=True, text=True, check=True
     )
@@ -260,7 +260,19 @@ def test_a_key_appears_in_no_log_no_metric_and_no_error(tmp_path: Path, digits: 
 
 
 def test_an_address_that_others_reach_needs_a_key_first(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "service", "serve", "--home", str(tmp_path), "--host", "0.0.0.0", "--port", "0"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "service",
+        "serve",
+        "--home",
+        str(tmp_path),
+        "--host",
+        "0.0.0.0",
+        "--port",
+        "0",
+    ]
     refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert refused.returncode == 2
     assert "glyphserve keys create" in refused.stderr

@@ -26,7 +26,7 @@ from training import Dataset
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "service", *map(str, arguments)]
+    line = [sys.executable, "-P", "-m", "service", *map(str, arguments)]
     return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
 
 

@@ -19,7 +19,7 @@ from training.data import open_source
 
 
 def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "service", *arguments]
+    command = [sys.executable, "-P", "-m", "service", *arguments]
     environment_home = (
         ["--home", str(home)] if arguments and arguments[0] not in ("--help", "--version", "worker") else []
     )
@@ -106,7 +106,11 @@ def test_help_teaches_with_examples(tmp_path: Path) -> None:
     assert "glyphserve serve" in run("--help", home=tmp_path).stdout
     for command in ("serve", "predict", "train"):
         shown = subprocess.run(
-            [sys.executable, "-m", "service", command, "--help"], capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, "-P", "-m", "service", command, "--help"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         )
         assert f"Example: glyphserve {command}" in shown.stdout
 
@@ -139,7 +143,7 @@ def test_jobs_are_listed_shown_watched_and_cancelled(server: Server) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_training_in_the_foreground_is_interrupted_without_a_trace(tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "service", "train", "--set", "epochs=100000", "--set", "layers=784,16,10"]
+    command = [sys.executable, "-P", "-m", "service", "train", "--set", "epochs=100000", "--set", "layers=784,16,10"]
     with subprocess.Popen(
         [*command, "--home", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
     ) as training:
@@ -162,7 +166,7 @@ def test_a_training_in_the_foreground_is_interrupted_without_a_trace(tmp_path: P
 def on_a_terminal(*arguments: str) -> str:
     """Run the command on a terminal of 160 columns and answer all that it drew."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "service", *arguments]
+    command = [sys.executable, "-P", "-m", "service", *arguments]
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "160"}
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)

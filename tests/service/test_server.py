@@ -75,7 +75,7 @@ def test_who_asks_before_the_application_is_there_waits_for_it(tmp_path: Path, d
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = probe.getsockname()
-    command = [sys.executable, "-m", "service", "serve", "--no-worker", "--home", str(tmp_path), "--port"]
+    command = [sys.executable, "-P", "-m", "service", "serve", "--no-worker", "--home", str(tmp_path), "--port"]
     with subprocess.Popen([*command, str(address[1])], stdout=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: can_connect(address), "a port that listens")

@@ -41,7 +41,11 @@ def test_a_file_that_cannot_be_read_is_told_by_its_variable(tmp_path: Path, monk
 def test_the_command_says_so_in_one_line(tmp_path: Path) -> None:
     environment = os.environ | {"GLYPHSERVE_DATABASE_URL_FILE": str(tmp_path / "missing")}
     done = subprocess.run(
-        [sys.executable, "-m", "service", "jobs", "list"], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", "service", "jobs", "list"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")

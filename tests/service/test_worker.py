@@ -26,7 +26,7 @@ from training import Dataset
 def running_worker(home: Path, **settings: str) -> Iterator["subprocess.Popen[str]"]:
     """Start `glyphserve worker` and wait until it is ready."""
     environment = os.environ | {f"GLYPHSERVE_{name.upper()}": value for name, value in settings.items()}
-    command = [sys.executable, "-m", "service", "worker", "--home", str(home)]
+    command = [sys.executable, "-P", "-m", "service", "worker", "--home", str(home)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert any("is ready" in line for line in process.stderr)
@@ -166,7 +166,7 @@ def test_models_and_jobs_survive_a_restart_and_a_job_cut_off_goes_on(tmp_path: P
 
 
 def test_two_workers_of_one_host_get_different_ids(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "service", "worker", "--stop-when-stdin-closes"]
+    command = [sys.executable, "-P", "-m", "service", "worker", "--stop-when-stdin-closes"]
     environment = os.environ | {"GLYPHSERVE_HOME": str(tmp_path)}
     workers = [
         subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -23,7 +23,7 @@ DIGITS = open_source("starter").train
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "training", *arguments], capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, "-P", "-m", "training", *arguments], capture_output=True, text=True, timeout=600, check=False
     )
 
 

@@ -16,7 +16,7 @@ QUICK = ["--set", "epochs=2", "--set", "layers=784,32,10"]
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "training", *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-P", "-m", "training", *arguments], capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -75,7 +75,7 @@ def test_a_failure_is_an_event_for_programs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["terminate", "interrupt", "close"])
 def test_a_run_ends_at_once_when_told_to_or_when_its_starter_is_gone(way: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training", "fit", "--set", "epochs=100000", "--progress", "jsonl"]
+    command = [sys.executable, "-P", "-m", "training", "fit", "--set", "epochs=100000", "--progress", "jsonl"]
     with subprocess.Popen(
         [*command, "--stop-when-stdin-closes", "--out", str(tmp_path)],
         stdin=subprocess.PIPE,
@@ -109,7 +109,7 @@ def test_recipes_are_listed() -> None:
 
 
 def test_an_interrupted_run_keeps_its_weights_and_a_resumed_one_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training", "fit", "--set", "epochs=100000", "--set", "schedule=constant"]
+    command = [sys.executable, "-P", "-m", "training", "fit", "--set", "epochs=100000", "--set", "schedule=constant"]
     command += ["--set", "keep_best=true", "--resume", "--progress", "jsonl", "--out", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -131,7 +131,17 @@ def test_an_interrupted_run_keeps_its_weights_and_a_resumed_one_goes_on(tmp_path
 
 
 def test_a_run_interrupted_in_its_first_epoch_says_that_nothing_was_kept(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training", "fit", "--set", "layers=784,2048,2048,10", "--set", "data=starter"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "training",
+        "fit",
+        "--set",
+        "layers=784,2048,2048,10",
+        "--set",
+        "data=starter",
+    ]
     command += ["--set", "steps_per_epoch=1000000", "--set", "replacement=true", "--progress", "jsonl"]
     with subprocess.Popen(
         [*command, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
