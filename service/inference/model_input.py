@@ -7,14 +7,13 @@
 Pixels and floats reach the network as they are. Images go through the same preparation as those of `POST /predict`.
 """
 
-import base64
-import binascii
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.base64_text import decode_base64
 from service.errors import InvalidInput, InvalidTensor, PayloadTooLarge, UnsupportedMediaType
 from service.images import ImageLimits, read_glyph
 from service.inference.tensors import Tensor
@@ -25,8 +24,8 @@ INPUT = "image"
 RAW = Tensor(INPUT, "UINT8", (1, SIDE, SIDE), [])
 """What a body without any JSON is taken for: the pixels of one image."""
 
-_BASE64_OF_IMAGES = (b"iVBORw0KGgo", b"/9j/", b"Qk", b"R0lGOD", b"UklGR")
-"""How base64 text of PNG, JPEG, BMP, GIF and WEBP files begins; none of these files itself begins so."""
+_BASE64_OF_IMAGES = (b"iVBORw0KGgo", b"/9j/", b"_9j_", b"Qk", b"R0lGOD", b"UklGR", b"data:")
+"""How base64 text of PNG, JPEG, BMP, GIF and WEBP files begins, or a data: URL; no such file itself begins so."""
 _TOLERANCE = 1e-3
 
 
@@ -120,12 +119,12 @@ def _glyph(place: int, file: bytes, limits: BatchLimits) -> Pixels:
 
 
 def _decoded(file: bytes) -> bytes:
-    if not file.startswith(_BASE64_OF_IMAGES):
+    if not file[:64].lstrip().startswith(_BASE64_OF_IMAGES):
         return file
     try:
-        return base64.b64decode(file, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidInput("its base64 text is damaged") from None
+        return decode_base64(file)
+    except ValueError as error:
+        raise InvalidInput(f"it {error}") from None
 
 
 def describe_input() -> dict[str, Any]:

@@ -10,13 +10,12 @@ A value is pixels in lists, `{"b64": "…"}` for an encoded image, or either und
 https://github.com/tensorflow/serving/blob/master/tensorflow/serving/g3doc/api_rest.md
 """
 
-import base64
-import binascii
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from service.base64_text import decode_base64
 from service.errors import InvalidTensor, MalformedRequest
 from service.inference.tensors import Tensor, flattened, from_elements
 
@@ -80,6 +79,6 @@ def _decoded(value: dict[str, Any]) -> bytes:
     if value.keys() != {"b64"} or not isinstance(value["b64"], str):
         raise InvalidTensor('a binary value is {"b64": "…"}', field="b64")
     try:
-        return base64.b64decode(value["b64"], validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidTensor("`b64` is not base64 text", field="b64") from None
+        return decode_base64(value["b64"])
+    except ValueError as error:
+        raise InvalidTensor(f"`b64` {error}", field="b64") from None

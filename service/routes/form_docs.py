@@ -9,7 +9,11 @@ _ONE_AS_PNG = (
     "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcCAAAAABXZoBIAAAAGUlEQVR42mNgGGjw/z8Klwmf2lHJUcmBAwCNaAIlq35pDgAAAABJRU5ErkJggg=="
 )
 _BINARY = {"type": "string", "format": "binary"}
-_ENCODED = {"type": "string", "format": "byte", "description": "A PNG, JPEG, BMP, GIF or WEBP image in base64."}
+_ENCODED = {
+    "type": "string",
+    "format": "byte",
+    "description": "A PNG, JPEG, BMP, GIF or WEBP image in base64; may be a data: URL.",
+}
 
 
 def _lists(item: dict[str, Any]) -> list[dict[str, Any]]:

@@ -4,8 +4,6 @@ Bodies are read by hand: FastAPI's own form and JSON handling cost more than rea
 are is told to OpenAPI in `form_docs`.
 """
 
-import base64
-import binascii
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +14,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
+from service.base64_text import decode_base64
 from service.errors import (
     BlankImage,
     InvalidImage,
@@ -108,10 +107,12 @@ def _json_readers(body: bytes, parts: Parts) -> tuple[list[Reader], bool]:
 
 def _base64(value: Any, parts: Parts) -> Reader:
     def read() -> Picture:
+        if not isinstance(value, str):
+            raise InvalidImage("the image must be base64 text")
         try:
-            content = base64.b64decode(value, validate=True)
-        except (binascii.Error, TypeError, ValueError):
-            raise InvalidImage("the image is not base64 text") from None
+            content = decode_base64(value)
+        except ValueError as error:
+            raise InvalidImage(f"the image {error}") from None
         return open_picture(content, parts.image_limits)
 
     return read
