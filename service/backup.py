@@ -31,6 +31,7 @@ from service.json_objects import read_object
 from service.models.format import check_format
 from service.models.store import Store, open_store
 from service.settings import Settings
+from training.stored import of_known_fields
 
 FORMAT = 1
 _ABOUT, _JOBS, _CHECKSUMS = "backup.json", "jobs.sqlite", "checksums.json"
@@ -166,9 +167,9 @@ def _checked(file: Path) -> tuple[Contents, list[str]]:
             found = {member.name: sha256(_member(archive, member.name)).hexdigest() for member in members}
             sums = json.loads(_member(archive, _CHECKSUMS))
             about = read_object(_member(archive, _ABOUT))
-            contents = Contents(**about)
-            if not isinstance(contents.format, int):
+            if not isinstance(about["format"], int):
                 raise TypeError
+            contents = of_known_fields(Contents, about)
     except FileNotFoundError:
         raise InvalidInput("there is no such file") from None
     # Damage comes up as any of these, by where in the compressed stream it sits.

@@ -15,6 +15,7 @@ from hashlib import sha256
 from service.errors import InvalidInput, NotFound
 from service.json_objects import read_object
 from service.models.store import Store
+from training.stored import restored
 
 SCOPES = ("predict", "train", "admin")
 """What a key may be for; `admin` may do everything."""
@@ -92,10 +93,7 @@ def _parsed(content: bytes) -> Key:
     texts = [known.get(name) for name in ("id", "sha256", "name", "created")]
     if not isinstance(scopes, list) or not all(isinstance(text, str) for text in (*texts, *scopes)):
         raise ValueError("it is no key")
-    try:
-        return Key(**known | {"scopes": tuple(scopes)})
-    except TypeError:
-        raise ValueError("it is no key") from None
+    return restored(Key, known | {"scopes": tuple(scopes)}, "the key")
 
 
 def _path(key_id: str) -> str:

@@ -17,7 +17,8 @@ from training.errors import ConfigError, WeightsError
 from training.export import replacing, write_npz
 from training.fit import Run, restore
 from training.fit_config import FitConfig
-from training.network import MLP
+from training.network import MLP, MLPConfig
+from training.stored import refuse_unknown, restored
 
 FORMAT = "glyphserve-checkpoint-2"
 FORMAT_1 = "glyphserve-checkpoint-1"
@@ -61,15 +62,12 @@ def load_checkpoint(path: Path, network: MLP, config: FitConfig) -> Run:
             raise ValueError(f"unknown format {header['format']}")
     except Exception as error:  # NumPy, zipfile and json each raise their own for a broken file
         raise WeightsError(f"{path} is not a checkpoint: {error}") from error
-    mine = json.loads(json.dumps({"network": network.config.described(), "fit": _comparable(config)}))
-    for part, settings in mine.items():
-        different = sorted(name for name, value in settings.items() if header[part].get(name) != value)
-        if different:
-            raise ConfigError(
-                f"the checkpoint was made with other settings: {', '.join(different)}", field=different[0]
-            )
+    refuse_unknown(header, dict.fromkeys(_HEADER_FIELDS), "the checkpoint")
+    _check_same(asdict(restored(MLPConfig, header["network"], "the checkpoint's network")), asdict(network.config))
+    _check_same(_comparable(restored(FitConfig, header["fit"], "the checkpoint's fit")), _comparable(config))
     run = Run.start(network, config)
-    columns = arrays.get("columns")
+    columns = arrays.pop("columns", None)
+    _check_arrays(path, arrays, run)
     restore(network, {name: _whole(array, columns, network, name) for name, array in _of("learner", arrays).items()})
     for name, array in _of("optimizer", arrays).items():
         run.optimizer.state[name][:] = _whole(array, columns, network)
@@ -94,6 +92,26 @@ def _whole(array: Any, columns: Any, network: MLP, name: str = "0.weight") -> An
     return rows if array.ndim == 2 else np.concatenate([rows.ravel(), array[len(columns) * fan_out :]])
 
 
+_HEADER_FIELDS = ("format", "network", "fit", "step", "rng", "shares_streams", "history")
+
+
+def _check_same(theirs: dict[str, Any], mine: dict[str, Any]) -> None:
+    different = sorted(name for name, value in mine.items() if theirs.get(name) != value)
+    if different:
+        raise ConfigError(f"the checkpoint was made with other settings: {', '.join(different)}", field=different[0])
+
+
+def _check_arrays(path: Path, arrays: dict[str, Any], run: Run) -> None:
+    learned = [f"learner/{name}" for name in run.network.arrays()]
+    needed = [*learned, *(f"optimizer/{name}" for name in run.optimizer.state)]
+    best = [f"best/{name}" for name in run.network.arrays()]
+    refuse_unknown(arrays, dict.fromkeys([*needed, *best]), "the checkpoint")
+    if any(name in arrays for name in best):
+        needed += best
+    if absent := [name for name in needed if name not in arrays]:
+        raise WeightsError(f"{path} is not a checkpoint: it lacks {', '.join(absent)}")
+
+
 _MAY_DIFFER = ("epochs", "patience", "stop_at_error", "stop_at_update", "max_seconds")
 
 
@@ -110,4 +128,4 @@ def _of(kind: str, arrays: dict[str, Any]) -> dict[str, Any]:
 
 def _epoch(figures: dict[str, Any]) -> Epoch:
     scores = {name: Score(*figures[name]) if figures[name] else None for name in ("train", "validation")}
-    return Epoch(**figures | scores)
+    return restored(Epoch, figures | scores, "an epoch of the checkpoint")

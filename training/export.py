@@ -10,7 +10,6 @@ import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,11 +19,13 @@ from training.arrays import Floats
 from training.errors import TrainingError, WeightsError
 from training.network import MLP, MLPConfig, parameter_count
 from training.preprocess import InputForm, fingerprint, fits
+from training.stored import refuse_unknown, restored
 
 FORMAT = "glyphserve-mlp"
 VERSION = 1
 HEADER = "header"
 MAX_HEADER_BYTES = 64 * 1024
+_HEADER_FIELDS = ("format", "version", "config", "preprocessing")
 _PIECE = 2**18
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's oldest date, so that the same weights make the same bytes
 
@@ -126,8 +127,10 @@ def _read(archive: zipfile.ZipFile) -> MLP:
     network = MLP(config.replace(initializer="zeros"))
     network.config = config
     expected = network.arrays()
-    if set(sizes) != {f"{HEADER}.npy"} | {f"{name}.npy" for name in expected}:
-        raise WeightsError(f"expected the arrays {', '.join(expected)}, found {', '.join(sorted(sizes))}")
+    known = {f"{HEADER}.npy", *(f"{name}.npy" for name in expected)}
+    refuse_unknown(sizes, dict.fromkeys(known), "the file")
+    if absent := sorted(known - set(sizes)):
+        raise WeightsError(f"expected the arrays {', '.join(expected)}; {', '.join(absent)} is not in the file")
     for name, place in expected.items():
         place[:] = _checked(name, _array(archive, name, sizes, limit), place)
     return network
@@ -161,11 +164,10 @@ def _config(text: np.ndarray) -> MLPConfig:
         raise WeightsError(
             f"expected format {FORMAT} version {VERSION}, found {header.get('format')} version {header.get('version')}"
         )
-    config = dict(header["config"])
-    known = {field.name for field in fields(MLPConfig)}
-    if set(config) != known:
-        raise WeightsError(f"the config should have {', '.join(sorted(known))}")
-    config["input"] = InputForm(**config["input"])
-    if not fits(header.get("preprocessing"), config["input"]):
+    refuse_unknown(header, dict.fromkeys(_HEADER_FIELDS), "the header")
+    stored = dict(header["config"])
+    stored["input"] = restored(InputForm, stored.get("input", {}), "the input form")
+    config = restored(MLPConfig, stored, "the config")
+    if not fits(header.get("preprocessing"), config.input):
         raise WeightsError("it was trained with a preprocessing that this version does not have")
-    return MLPConfig(**config)
+    return config

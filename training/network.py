@@ -6,7 +6,8 @@ front, biases and the like at its back, so that weight decay is a slice.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,7 @@ class MLPConfig:
     def __post_init__(self) -> None:
         """Accept any sequence of sizes; refuse what cannot be built."""
         object.__setattr__(self, "layers", _sizes(self.layers))
-        if isinstance(self.input, dict):
-            object.__setattr__(self, "input", InputForm(**self.input))
+        object.__setattr__(self, "input", _input_form(self.input))
         _named("activation", self.activation, ACTIVATIONS)
         _named("output", self.output, ACTIVATIONS)
         _named("initializer", self.initializer, INITIALIZERS)
@@ -84,6 +84,17 @@ def _sizes(layers: Any) -> tuple[int, ...]:
             field="layers",
         )
     return tuple(layers)
+
+
+def _input_form(given: Any) -> InputForm:
+    known = [field.name for field in fields(InputForm)]
+    if isinstance(given, Mapping):
+        if unknown := sorted(map(str, set(given) - set(known))):
+            raise ConfigError(f"input takes {', '.join(known)}, not {', '.join(unknown)}", field="input")
+        return InputForm(**given)
+    if not isinstance(given, InputForm):
+        raise ConfigError(f"input must map some of {', '.join(known)} to numbers, not {given!r}", field="input")
+    return given
 
 
 def _named(what: str, name: Any, table: dict[str, Any]) -> None:

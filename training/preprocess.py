@@ -8,7 +8,7 @@ moved or enlarged pixel by pixel comes back as it was.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,13 @@ class InputForm:
         return self.side // self.block
 
     def described(self) -> dict[str, Any]:
-        """Give the form as JSON values, without a block of 1, which earlier releases do not know."""
-        return {name: value for name, value in asdict(self).items() if (name, value) != ("block", 1)}
+        """Give the form as JSON values; those that the first release did not know only where they matter.
+
+        So the fingerprint of a form stays what it was when a field is added, and older releases read the form.
+        """
+        defaults = {field.name: field.default for field in fields(self)}
+        first = ("side", "low", "high")
+        return {name: value for name, value in asdict(self).items() if name in first or value != defaults[name]}
 
     def features(self, glyphs: Pixels) -> Floats:
         """Turn glyphs (n, 28, 28) into rows of float32, shape (n, width²)."""

@@ -13,7 +13,6 @@ from training.augment import make_augment
 from training.errors import ConfigError
 from training.fit_config import FitConfig, hash_of
 from training.network import MLPConfig
-from training.preprocess import InputForm
 from training.warp import Augment
 
 
@@ -194,14 +193,9 @@ _BOOLEANS = {f.name for config in _PARTS.values() for f in fields(config) if f.t
 
 
 def _read(name: str, value: Any) -> Any:
-    """Read a setting as JSON gives it: lists become tuples, the input form an InputForm."""
+    """Read a setting as JSON gives it: lists become tuples."""
     if name in _BOOLEANS and not isinstance(value, bool):
         raise ConfigError(f"{name} must be true or false, not {value!r}", field=name)
-    if name == "input" and isinstance(value, Mapping):
-        try:
-            return InputForm(**value)
-        except TypeError:
-            raise ConfigError("input takes side, low, high and block", field="input") from None
     return tuple(value) if isinstance(value, list) else value
 
 

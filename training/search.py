@@ -22,6 +22,7 @@ from training.callbacks import best_epoch
 from training.errors import ConfigError, DataError, DivergedError
 from training.experiment import Experiment
 from training.recipe import Recipe
+from training.stored import restored
 
 Space = Mapping[str, Any]
 Settings = dict[str, Any]
@@ -29,6 +30,8 @@ Settings = dict[str, Any]
 MAX_TRIALS = 10_000
 _MOST_CORNERS = 1024
 _RANGE = {"low", "high", "log", "int"}
+_ADDED = ("skip_unreadable",)
+"""Settings that the first release did not know: no part of a key at their default, so that its results count."""
 _BEGINNING = b'{"key": '  # of every line
 
 
@@ -117,7 +120,7 @@ def read(results: Path) -> list[Trial]:
     trials = []
     for number, line in enumerate(lines, start=1):
         try:
-            trials.append(Trial(**json.loads(line)))
+            trials.append(restored(Trial, json.loads(line), "the trial"))
         except (TypeError, ValueError) as error:
             raise DataError(f"line {number} of {results} is not the result of a trial: {error}") from error
     return trials
@@ -178,7 +181,9 @@ def _possible(recipe: Recipe, trials: list[Settings]) -> list[Settings]:
 
 
 def _key(recipe: Recipe) -> str:
-    settings = json.dumps(recipe.settings(), sort_keys=True)
+    defaults = Recipe("", "").settings()
+    named = {n: value for n, value in recipe.settings().items() if n not in _ADDED or value != defaults[n]}
+    settings = json.dumps(named, sort_keys=True)
     return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
 

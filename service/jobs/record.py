@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from service.jobs.job import Job, JobRequest, Progress
+from training.stored import of_known_fields
 
 if TYPE_CHECKING:
     from dbos import WorkflowStatus
@@ -27,12 +28,12 @@ def read_job(status: "WorkflowStatus") -> Job:
     return Job(
         id=status.workflow_id,
         state=state,
-        request=JobRequest(**arguments["args"][0]),
+        request=of_known_fields(JobRequest, arguments["args"][0]),
         created=_time(status.created_at) or "",
         started=_time(status.dequeued_at),
         finished=_time(status.completed_at),
         attempts=status.recovery_attempts or 0,
-        progress=Progress(**json.loads(attributes.get(PROGRESS, "{}"))),
+        progress=of_known_fields(Progress, json.loads(attributes.get(PROGRESS, "{}"))),
         version=outcome.get("version"),
         promoted=bool(outcome.get("promoted")),
         detail=detail,

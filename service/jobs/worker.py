@@ -39,6 +39,8 @@ from service.observability.telemetry import Telemetry, open_telemetry
 from service.observability.tracing import work
 from service.samples.samples import open_samples
 from service.settings import Settings
+from training.errors import ConfigError
+from training.stored import restored
 
 log = logging.getLogger(__name__)
 
@@ -109,12 +111,14 @@ def _launch(settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, 
     @DBOS.step(name="learn")
     def learn(given: dict[str, Any]) -> dict[str, Any]:
         with _work("learn", telemetry):
-            return _learn(place, jobs, str(DBOS.workflow_id), JobRequest(**given))
+            return _learn(place, jobs, str(DBOS.workflow_id), given)
 
     @DBOS.step(name="conclude")
     def conclude(given: dict[str, Any], version: int) -> dict[str, Any]:
         with _work("conclude", telemetry):
-            return _conclude(settings, place, jobs, str(DBOS.workflow_id), JobRequest(**given), version)
+            return _conclude(
+                settings, place, jobs, str(DBOS.workflow_id), restored(JobRequest, given, "the job"), version
+            )
 
     @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_MOST_BEGINNINGS)
     def train(given: dict[str, Any]) -> dict[str, Any]:
@@ -147,9 +151,10 @@ def _work(step: str, telemetry: Telemetry | None) -> Iterator[None]:
         yield
 
 
-def _learn(place: Workplace, jobs: Jobs, job_id: str, request: JobRequest) -> dict[str, Any]:
+def _learn(place: Workplace, jobs: Jobs, job_id: str, given: dict[str, Any]) -> dict[str, Any]:
     """Train and publish, unless the job has had its strikes; answer the version, or the outcome of a failed job."""
     try:
+        request = restored(JobRequest, given, "the job")
         job = patiently(lambda: jobs.get(job_id))
         log.info("begun, for the %d. time", job.attempts)
         reporter = Reporter(jobs, job)
@@ -161,7 +166,7 @@ def _learn(place: Workplace, jobs: Jobs, job_id: str, request: JobRequest) -> di
         if request.trial_of:
             return {"state": "succeeded", "figures": run_trial(place, jobs, job, watch)}
         return {"version": train_and_publish(place, request, job_id, watch, strikes=job.strikes)}
-    except (TrainingFailedError, ServiceError) as error:
+    except (TrainingFailedError, ServiceError, ConfigError) as error:
         # The file at fault is named as in the data set, not as on this host.
         return {"state": "failed", "detail": str(error).replace(f"{place.provisions.datasets_dir}/", "")}
 

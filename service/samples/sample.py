@@ -13,7 +13,9 @@ from PIL import Image
 from service.errors import BlankImage
 from service.json_objects import read_object
 from training.arrays import Pixels
+from training.errors import ConfigError
 from training.preprocess import SIDE, fingerprint
+from training.stored import restored
 
 _LEAST_CONTRAST = 16
 
@@ -90,11 +92,13 @@ def from_bytes(content: bytes, sample_id: str, stamp: int) -> Sample:
     try:
         entry = read_object(content)
         picture = base64.b64decode(entry["picture"], validate=True)
-        model, label, source = entry["model"], entry["label"], Source(**entry["source"])
+        model, label, source = entry["model"], entry["label"], restored(Source, entry["source"], "the source")
         if not isinstance(model, str) or not isinstance(label, str) or not _is_typed(source):
             raise TypeError
         sample = Sample(sample_id, model, label, time_of(stamp), picture, source)
         glyph = sample.glyph
+    except ConfigError as error:
+        raise ValueError(f"sample {sample_id} cannot be read: {error}") from error
     except Exception as error:  # json, base64 and Pillow raise a dozen types for damaged content
         raise ValueError(f"sample {sample_id} is damaged") from error
     if glyph.shape != (SIDE, SIDE) or identify(glyph) != sample_id:

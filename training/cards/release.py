@@ -17,9 +17,9 @@ from training.checkpoint import load_checkpoint
 from training.errors import ConfigError
 from training.evaluation import evaluate
 from training.export import load, to_bytes, write_atomically
-from training.fit_config import FitConfig
 from training.network import MLP
 from training.preprocess import fingerprint
+from training.recipe import Recipe
 
 RISK = 0.001
 """Of the answers that are not refused, so many may be wrong, if nothing else is asked for."""
@@ -77,8 +77,7 @@ def history_of(run: Path, network: MLP) -> list[Epoch]:
     if not checkpoint.exists():
         return []
     manifest = json.loads((run / "manifest.json").read_bytes())
-    names = FitConfig.__dataclass_fields__
-    config = FitConfig(**{name: value for name, value in manifest["settings"].items() if name in names})
+    config = Recipe(manifest["recipe"], "").replace(**manifest["settings"]).fit
     return load_checkpoint(checkpoint, MLP(network.config), config).history
 
 
