@@ -33,5 +33,6 @@ EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 \
     CMD ["python", "-I", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health/ready', timeout=2)"]
 STOPSIGNAL SIGTERM
-# Inside the container every address is behind the port that the host publishes.
+# Inside the container every address is behind the port that the host publishes. Without keys it answers to localhost
+# and 127.0.0.1 alone. To publish it by another name, set GLYPHSERVE_ALLOWED_HOSTS, with 127.0.0.1 for the health check.
 CMD ["glyphserve", "serve", "--insecure"]

@@ -60,7 +60,9 @@ class Access:
             self._open.add("predict")
         if settings.open_metrics:
             self._open.add("metrics")
-        self._hosts = _hosts(settings)
+        named = frozenset(_name(name.strip()) for name in (settings.allowed_hosts or "").split(",") if name.strip())
+        self._hosts = named or _LOOPBACK | {_name(settings.host)}
+        self._keys_suffice = not named and not settings.is_local
         self._good_host: bytes | None = None
 
     def follow(self) -> None:
@@ -115,28 +117,26 @@ class Access:
         return key
 
     def check_host(self, host: bytes | None) -> None:
-        """Raise Misdirected when a request means another host: a page may have bound its own name to our address."""
-        if self._hosts is None or (host is not None and host == self._good_host):
+        """Raise Misdirected when a request means another host: a page may have bound its own name to our address.
+
+        Where a key is asked for, and the names are not set, any will do: that page has no key.
+        """
+        if (host is not None and host == self._good_host) or (self._keyed and self._keys_suffice):
             return
-        if host is not None and _name(host) in self._hosts:
+        name = _name((host or b"").decode("latin-1"))
+        if host is not None and name in self._hosts:
             self._good_host = host  # as nearly every request will say it
             return
-        name = _name(host or b"")
-        if not any(pattern.startswith("*.") and name.endswith(pattern[1:]) for pattern in self._hosts):
-            raise Misdirected("this server does not go by that name; ALLOWED_HOSTS names those it goes by")
+        if "*" not in self._hosts and not any(
+            pattern.startswith("*.") and name.endswith(pattern[1:]) for pattern in self._hosts
+        ):
+            raise Misdirected("this server does not go by that name; GLYPHSERVE_ALLOWED_HOSTS names those it goes by")
 
 
-def _name(host: bytes) -> str:
-    text = host.decode("latin-1").lower()
-    bracket = text.rfind("]")
-    return text[: bracket + 1] if bracket > 0 else text.partition(":")[0]
-
-
-def _hosts(settings: Settings) -> frozenset[str] | None:
-    """List the allowed names; None for any."""
-    names = frozenset(name.strip().lower() for name in (settings.allowed_hosts or "").split(",") if name.strip())
-    if "*" in names:
-        return None
-    if names:
-        return names
-    return _LOOPBACK | {settings.host} if settings.is_local else None
+def _name(host: str) -> str:
+    """Take the port off a host, in lower case; an IPv6 address gets the brackets that a Kubernetes pod is not told."""
+    host = host.lower()
+    if host.count(":") > 1 and not host.startswith("["):
+        return f"[{host}]"
+    bracket = host.rfind("]")
+    return host[: bracket + 1] if bracket > 0 else host.partition(":")[0]

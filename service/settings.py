@@ -53,7 +53,7 @@ class Settings(BaseModel):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 for any free one."""
     allowed_hosts: str | None = None
-    """Names that requests may ask for: a.example,*.b.example or *; by default localhost when HOST is, else any."""
+    """Hosts that requests may ask for: a.example,*.b.example or *; by default localhost and HOST, with keys any."""
     open_predict: bool = False
     """Let everybody predict, even when there are keys."""
     open_metrics: bool = True

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from service.access import OPEN, Access, scope_of
 from service.app import create_app
-from service.errors import Unauthorized, Unavailable
+from service.errors import Misdirected, Unauthorized, Unavailable
 from service.keys import SCOPES, Keys, take_apart
 from service.models.store import open_store
 from service.publishing import states
@@ -233,6 +233,60 @@ async def test_a_request_for_another_host_is_refused(settings: Settings, allowed
         answer = await client.get("/health/live", headers={"Host": host})
         assert answer.status_code == status
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.7", "127.0.0.1"])
+def test_without_keys_no_page_can_bind_its_name_to_any_address(settings: Settings, address: str) -> None:
+    kept = Keys(open_store(settings.store_location))
+    access = Access(kept, settings.model_copy(update={"host": address}))
+    for _ in ("before the keys are read", "without any"):
+        for host in (
+            b"localhost:8000",
+            b"LOCALHOST",
+            b"127.0.0.1:8000",
+            b"[::1]:8000",
+            f"{_written(address)}:1".encode(),
+        ):
+            access.check_host(host)
+        for stranger in (None, b"", b"evil.example", b"evil.example:8000", b"localhost.evil.example", b"198.51.100.1"):
+            for _ in range(2):  # it is not remembered for good, either
+                with pytest.raises(Misdirected, match="GLYPHSERVE_ALLOWED_HOSTS"):
+                    access.check_host(stranger)
+        access.follow()
+
+
+def _written(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def test_a_keyed_server_that_others_reach_goes_by_any_name_unless_names_are_set(settings: Settings) -> None:
+    kept = Keys(open_store(settings.store_location))
+    public, named = (
+        settings.model_copy(update={"host": "0.0.0.0"}),
+        {"allowed_hosts": "a.example:443, fd00::1,localhost"},
+    )
+    kept.create(("admin",))
+    access, strict = Access(kept, public), Access(kept, public.model_copy(update=named))
+    for each in (access, strict):
+        each.follow()
+        for host in (b"a.example", b"[FD00::1]:8000", b"localhost"):
+            each.check_host(host)
+    access.check_host(b"any.example")
+    with pytest.raises(Misdirected):
+        strict.check_host(b"any.example")
+
+
+def test_a_page_that_rebound_its_name_reads_and_deletes_nothing_where_all_may_connect(
+    tmp_path: Path, digits: Dataset
+) -> None:
+    with running_server(tmp_path, "--no-worker", "--insecure", "--host", "0.0.0.0") as server:
+        url, rebound = f"http://127.0.0.1:{httpx.URL(server.url).port}", {"Host": "evil.example"}
+        files = {"file": png(digits.images[0])}
+        assert httpx.post(f"{url}/samples", files=files, data={"label": "7"}, timeout=60).status_code == 201
+        assert_problem(httpx.post(f"{url}/predict", files=files, headers=rebound, timeout=60), 421, "misdirected")
+        for method, path in (("GET", "/samples"), ("DELETE", "/samples?label=7"), ("GET", "/metrics"), ("GET", "/")):
+            assert_problem(httpx.request(method, url + path, headers=rebound, timeout=60), 421, "misdirected")
+        assert httpx.get(f"{url}/samples", timeout=60).json()["count"] == 1
 
 
 def test_a_key_appears_in_no_log_no_metric_and_no_error(tmp_path: Path, digits: Dataset) -> None:
