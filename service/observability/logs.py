@@ -27,6 +27,7 @@ def configure(log_format: Literal["text", "json"], level: str) -> None:
     dbos.handlers[:] = [handler]  # else it brings a handler and a format of its own
     dbos.propagate = False
     dbos.setLevel(logging.WARNING)
+    dbos.addFilter(_is_no_cancellation)
 
 
 def log_access(method: str, route: str, status: int, seconds: float, request_id: str) -> None:
@@ -36,6 +37,12 @@ def log_access(method: str, route: str, status: int, seconds: float, request_id:
     if "request_id" not in belonging():
         fields["request_id"] = request_id
     _ACCESS.log(level, "%s %s %d in %.1f ms", method, route, status, seconds * 1e3, extra={"fields": fields})
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Leave out the traceback that DBOS writes when a job is cancelled in the moment in which it begins."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__name__ != "DBOSAwaitedWorkflowCancelledError"  # by name: not all processes have DBOS
 
 
 class _Text(logging.Formatter):

@@ -102,6 +102,15 @@ def test_the_head_of_events_does_not_wait_for_them(server: Server) -> None:
     assert "Traceback" not in server.output
 
 
+async def test_a_host_that_was_refused_is_refused_again(client: httpx.AsyncClient) -> None:
+    for host, status in [("evil.example", 421)] * 3 + [
+        ("127.0.0.1:8000", 200),
+        ("evil.example", 421),
+        ("localhost", 200),
+    ]:
+        assert (await client.get("/models", headers={"Host": host})).status_code == status
+
+
 @pytest.mark.parametrize("path", ["/predict", "/train", "/models/mnist/rollback", "/v2/models/mnist/infer"])
 async def test_an_announced_body_that_does_not_come_does_not_count_as_none(
     path: str, client: httpx.AsyncClient

@@ -174,6 +174,18 @@ def decoded(content: bytes | bytearray) -> Any:
     return open_picture(bytes(content), ImageLimits(10**6, 10**6, 10**4)).gray()
 
 
+def test_a_png_with_a_wrong_checksum_is_no_plain_one(digits: Dataset) -> None:
+    whole = png(digits.images[0])
+    assert read_plain_png(whole, 1000)
+    for chunk in (b"IHDR", b"IDAT"):
+        length = int.from_bytes(whole[whole.index(chunk) - 4 : whole.index(chunk)], "big")
+        place = whole.index(chunk) + 4 + length  # of the checksum, whose data decode as well as before
+        for byte in range(4):
+            changed = bytearray(whole)
+            changed[place + byte] ^= 1
+            assert read_plain_png(bytes(changed), 1000) is None, (chunk, byte)
+
+
 def test_a_jpeg_with_notes_on_it_is_no_plain_one(digits: Dataset) -> None:
     picture = Image.fromarray(digits.images[0])
     turned = Image.Exif()

@@ -6,6 +6,7 @@ import queue
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -14,11 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.cli.local import open_registry
+from service.models.aliases import Candidate
 from service.server import make_server
 from service.settings import Settings
 from service.transport import fast_glyphs, fast_path
 from service.transport.plain_jpeg import read_plain_jpeg
-from tests.service.conftest import png
+from tests.service.conftest import half_trained, png, wait_until
 from tests.service.test_fast_path import saved
 from tests.service.test_protocol import answers, request, rest
 from training import Dataset
@@ -58,10 +61,15 @@ def named(planted: tuple[Any, str] | Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("failures") / "home"
+
+
+@pytest.fixture(scope="module")
+def address(home: Path) -> Iterator[tuple[str, int]]:
     """A real server, in a thread, so that its functions can be made to raise."""
     listening: queue.Queue[tuple[str, int]] = queue.Queue()
-    settings = Settings(home=tmp_path_factory.mktemp("failures") / "home", port=0)
+    settings = Settings(home=home, port=0, alias_poll_seconds=0.1)
     server = make_server(settings, announce=lambda host, port: listening.put((host, port)))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -159,6 +167,26 @@ def test_eight_bytes_stop_nothing(cut: int, alone: bool, address: tuple[str, int
     with socket.create_connection(address) if not alone else socket.socket():
         ((status, _, body),) = converse(address, pieces)
     assert (status, body["code"]) == (422, "invalid_image")
+
+
+def test_pipelined_requests_keep_their_order_while_two_versions_answer(
+    address: tuple[str, int], home: Path, digits: Dataset
+) -> None:
+    """A canary's requests are a batch of their own, which must not leave before those that came first."""
+    registry = open_registry(Settings(home=home))
+    version = registry.publish("mnist", *half_trained()).version
+    registry.promote("mnist", "production", 1, candidate=Candidate(version, 0.5, "canary"))
+    ids = [f"request-{number}" for number in range(60)]
+
+    def both() -> bool:
+        sent = b"".join(request(png(digits.images[0]), f"X-Request-ID: {request_id}") for request_id in ids)
+        received = converse(address, [sent])
+        assert [body["request_id"] for _, _, body in received] == ids
+        return len({body["version"] for _, _, body in received}) == 2
+
+    with socket.create_connection(address):  # what a connection that is alone asks is answered at once
+        wait_until(both, "answers of the canary")
+    registry.promote("mnist", "production", 1)
 
 
 def test_a_jpeg_that_ends_anywhere_is_not_read_and_raises_nothing(digits: Dataset) -> None:

@@ -58,6 +58,20 @@ def test_a_text_is_one_line_for_people_and_one_object_for_programs(text: str) ->
 pytestmark = pytest.mark.usefixtures("restored")
 
 
+def test_a_job_that_is_cancelled_as_it_begins_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    from dbos._error import DBOSAwaitedWorkflowCancelledError
+
+    configure("text", "info")
+    dbos = logging.getLogger("dbos")
+    dbos.error("Exception encountered in background workflow:", exc_info=DBOSAwaitedWorkflowCancelledError("job-1"))
+    dbos.error("another", exc_info=ValueError("true"))
+    dbos.error("and one without")
+    written = capsys.readouterr().err
+    assert "Cancelled" not in written
+    assert "ValueError: true" in written
+    assert "and one without" in written
+
+
 def test_a_line_tells_what_the_work_belongs_to(capsys: pytest.CaptureFixture[str]) -> None:
     configure("json", "info")
     with work(job="job-1"):
