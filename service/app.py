@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from service.assembly import adopt, assemble, living
+from service.decompression import Decompression
 from service.dependencies import require_json
 from service.errors import (
     InvalidInput,
@@ -78,6 +79,7 @@ def application(parts: Parts, admission: Admission) -> FastAPI:
         ("/v2/models", settings.max_body_bytes),
         ("", settings.max_json_bytes),
     )
+    app.add_middleware(Decompression, body_limits=limits)
     app.add_middleware(
         Edge,
         metrics=parts.metrics,

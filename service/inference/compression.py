@@ -5,6 +5,7 @@ import zlib
 from service.errors import MalformedRequest, PayloadTooLarge, UnsupportedMediaType
 
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
+_OTHER_NAMES = {"x-gzip": "gzip"}  # RFC 9110, section 8.4.1.3
 _LEVEL = 1  # answers are short, and are to be fast
 
 
@@ -14,10 +15,11 @@ def decompressed(body: bytes, encoding: str, most_bytes: int) -> bytes:
     Raises UnsupportedMediaType, MalformedRequest or PayloadTooLarge.
     """
     encoding = encoding.strip().lower()
+    encoding = _OTHER_NAMES.get(encoding, encoding)
     if encoding in ("", "identity"):
         return body
     if encoding not in _WINDOW_BITS:
-        raise UnsupportedMediaType("the Content-Encoding must be gzip or deflate")
+        raise UnsupportedMediaType("the Content-Encoding of the body must be gzip or deflate, or left out")
     stream = zlib.decompressobj(_WINDOW_BITS[encoding])
     try:
         content = stream.decompress(body, most_bytes + 1)

@@ -72,6 +72,7 @@ _FORM = {
 OPENAPI: dict[str, Any] = {
     "requestBody": {
         "required": True,
+        "description": "May be compressed, as Content-Encoding says: gzip or deflate.",
         "content": {
             "multipart/form-data": _FORM,
             "application/json": _JSON,

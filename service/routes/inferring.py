@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from fastapi import Request, Response
 
 from service.errors import InvalidInput, NotFound, ServiceError
-from service.inference.compression import chosen_encoding, compressed, decompressed
+from service.inference.compression import chosen_encoding, compressed
 from service.inference.model_input import Batch, BatchLimits, only_input, read_batch
 from service.inference.statistics import Times
 from service.inference.tensors import Tensor
@@ -100,13 +100,6 @@ async def choose(call: Call) -> Snapshot:
     return await asyncio.to_thread(find, call.parts, call.model, call.version, call.alias)
 
 
-async def body_of(request: Request, most_bytes: int) -> bytes:
-    """Read the body, decompressed. Raises UnsupportedMediaType, MalformedRequest or PayloadTooLarge."""
-    body = await request.body()
-    encoding = request.headers.get("content-encoding", "")
-    return await asyncio.to_thread(decompressed, body, encoding, most_bytes) if encoding else body
-
-
 async def infer(
     call: Call, parse: Callable[[bytes], _R], write: Callable[[_R, Reading], Written], *, is_slow: bool = False
 ) -> Response:
@@ -118,7 +111,7 @@ async def infer(
     snapshot = await choose(call)
     started = time.perf_counter_ns()
     try:
-        body = await body_of(call.request, parts.settings.max_body_bytes)
+        body = await call.request.body()
         clock = _Clock()
         if is_slow or len(body) > _QUICK_BYTES:
             done = await clock.in_thread(lambda: _answer(call, snapshot, parse(body), write))
