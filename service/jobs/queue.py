@@ -9,14 +9,15 @@ import logging
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs, Unavailable
 from service.jobs.ids import job_for_key, new_id
 from service.jobs.job import Job, JobRequest, Progress, trial_id
-from service.jobs.record import PROGRESS, RETURNED, json_serializer, read_job
+from service.jobs.record import PROGRESS, RETURNED, Running, json_serializer, read_job, read_running
+from service.jobs.wakeup import wake_workers
 from service.models.store import open_store
 from service.settings import Settings
 
@@ -34,16 +35,6 @@ APPLICATION_VERSION = "1"
 
 _LISTED = 200
 _FINAL = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
-
-
-@dataclass(frozen=True)
-class Running:
-    """A job that a worker has taken: which, and when it last gave a sign of life, by the database's clock."""
-
-    job_id: str
-    executor_id: str
-    sign_of_life: int
-    returned: int
 
 
 class Jobs:
@@ -75,7 +66,7 @@ class Jobs:
             waiting = len(client.list_workflows(name=WORKFLOW, status=["ENQUEUED", "DELAYED"], load_input=False))
             if waiting + (len(request.trials) or 1) > self._settings.max_queued_jobs:
                 raise TooManyJobs(f"{waiting} jobs are waiting already", retry_after_seconds=30)
-            client.enqueue(_options(job_id, SEARCHES if request.trials else QUEUE), asdict(request))
+            self._enqueue(client, job_id, SEARCHES if request.trials else QUEUE, request)
             self.queue_trials(job_id, request)
         log.info("job %s is queued", job_id)
         return _same(self.get(job_id), request)  # the same key may have been used in this very moment
@@ -88,7 +79,11 @@ class Jobs:
             for name, settings in zip(ids, request.trials, strict=True):
                 if name not in known:
                     trial = replace(request, settings=request.settings | settings, trials=[], trial_of=job_id)
-                    client.enqueue(_options(name, QUEUE), asdict(trial))
+                    self._enqueue(client, name, QUEUE, trial)
+
+    def _enqueue(self, client: "DBOSClient", job_id: str, queue: str, request: JobRequest) -> None:
+        client.enqueue(_options(job_id, queue), asdict(request))
+        wake_workers(self._settings.home)
 
     def trials(self, search: Job) -> "list[Job]":
         """Give the trials of a search, in order; none for another job."""
@@ -147,12 +142,16 @@ class Jobs:
 
     def running(self) -> "tuple[Running, ...]":
         """Tell which jobs workers have taken."""
+        return self.unfinished()[0]
+
+    def unfinished(self) -> "tuple[tuple[Running, ...], bool]":
+        """Tell which jobs workers have taken, and whether others wait for a worker; by one query."""
         with self._client() as client:
-            taken = client.list_workflows(name=WORKFLOW, status="PENDING", load_input=False, load_output=False)
-        return tuple(
-            Running(s.workflow_id, s.executor_id or "", s.updated_at or 0, (s.attributes or {}).get(RETURNED, 0))
-            for s in taken
-        )
+            found = client.list_workflows(
+                name=WORKFLOW, status=["PENDING", "ENQUEUED"], load_input=False, load_output=False
+            )
+        running = tuple(read_running(status) for status in found if status.status == "PENDING")
+        return running, len(running) < len(found)
 
     def touch(self, job_id: str) -> None:
         """Give a sign of life for a job; its worker does."""
@@ -166,7 +165,9 @@ class Jobs:
         its public `resume` would revive a cancelled job.
         """
         with self._client() as client:
-            return client._sys_db.reenqueue_for_recovery(job.job_id, [job.executor_id], QUEUE)
+            queued = client._sys_db.reenqueue_for_recovery(job.job_id, [job.executor_id], QUEUE)
+        wake_workers(self._settings.home)
+        return queued
 
     def hand_back(self, executor_id: str) -> None:
         """Queue again what a worker has taken that takes no more; the job has no strike from it."""
@@ -174,6 +175,12 @@ class Jobs:
             if job.executor_id == executor_id:
                 with self._client() as client:
                     client.update_workflow_attributes(job.job_id, {RETURNED: job.returned + 1}, merge=True)
+                self.requeue(job)
+
+    def recover(self, executor_id: str) -> None:
+        """Queue again what a worker has left behind that was killed; it goes on first, being older than what waits."""
+        for job in self.running():
+            if job.executor_id == executor_id:
                 self.requeue(job)
 
     def forget_old(self, days: float) -> int:

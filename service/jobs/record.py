@@ -1,6 +1,7 @@
 """A job as DBOS keeps it, read in our words."""
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,22 @@ PROGRESS, RETURNED = "progress", "returned"
 """The attributes of a workflow that are ours: how far it is, and how often a worker gave it back."""
 
 _STATES = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "CANCELLED": "cancelled"}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A job that a worker has taken: which, and when it last gave a sign of life, by the database's clock."""
+
+    job_id: str
+    executor_id: str
+    sign_of_life: int
+    returned: int
+
+
+def read_running(status: "WorkflowStatus") -> Running:
+    """Read who has taken a job from its workflow's record."""
+    returned = (status.attributes or {}).get(RETURNED, 0)
+    return Running(status.workflow_id, status.executor_id or "", status.updated_at or 0, returned)
 
 
 def read_job(status: "WorkflowStatus") -> Job:

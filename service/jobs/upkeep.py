@@ -9,13 +9,16 @@ from pathlib import Path
 
 from service.errors import NotFound, ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
-from service.jobs.queue import Jobs, Running
+from service.jobs.queue import Jobs
+from service.jobs.record import Running
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _TIDY_SECONDS = 600.0
 _IDLE_SECONDS = 3.0
+_QUEUED_PAUSE, _RUNNING_PAUSE, _IDLE_PAUSE = 0.25, 1.0, 5.0
+"""Seconds until the next look: while a job waits, while one is at work, and else. What is queued on this host wakes."""
 
 
 def give_way(niceness: int) -> None:
@@ -44,18 +47,22 @@ class Upkeep:
         executor_id: str,
         settings: Settings,
         is_at_work: Callable[[str], bool],
+        take_jobs: Callable[[], object],
     ) -> None:
-        """`is_at_work` says whether a job of this worker's is really being done."""
+        """`is_at_work` says whether a job of this worker's is really being done; `take_jobs` begins one that waits."""
+        self._take_jobs = take_jobs
         self._jobs, self._checkpoints, self._is_at_work = jobs, checkpoints, is_at_work
         self._executor_id, self._settings = executor_id, settings
         self._last_change: dict[Running, float] = {}
         self._idle_since: dict[str, float] = {}
         self._next_life = self._next_tidying = time.monotonic()
 
-    def tick(self) -> None:
-        """Do what is due; a database that does not answer is asked again the next time."""
+    def tick(self) -> float:
+        """Do what is due, and give the seconds until the next time; a database that does not answer is asked again."""
         try:
-            running = self._jobs.running()
+            running, is_any_queued = self._jobs.unfinished()
+            if is_any_queued:
+                self._take_jobs()
             own = [job for job in running if job.executor_id == self._executor_id]
             self._pick_up(own)
             if time.monotonic() >= self._next_life:
@@ -68,6 +75,8 @@ class Upkeep:
                 self._tidy()
         except Unavailable:
             log.debug("upkeep waits for the jobs database")
+            return _RUNNING_PAUSE
+        return _QUEUED_PAUSE if is_any_queued else _RUNNING_PAUSE if running else _IDLE_PAUSE
 
     def _pick_up(self, own: list[Running]) -> None:
         """Queue again a job that this worker has taken and is not at: its database failed it in between."""

@@ -22,6 +22,7 @@ from service.ending import listen_for_the_end
 from service.errors import ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
 from service.jobs.comparison import Rules
+from service.jobs.dequeuing import start_dequeuing, stop_polling
 from service.jobs.gate import judge
 from service.jobs.job import STRIKES, JobRequest
 from service.jobs.learning import Workplace, patiently, three_strikes, train_and_publish
@@ -32,6 +33,7 @@ from service.jobs.reporter import Reporter
 from service.jobs.searching import run_trial, search_and_publish
 from service.jobs.trainer import POLITENESS, TrainingFailedError, Watch
 from service.jobs.upkeep import Upkeep, give_way
+from service.jobs.wakeup import open_wakeup
 from service.models.collection import collect_quietly
 from service.models.registry import Registry
 from service.models.store import open_store
@@ -45,8 +47,6 @@ from training.stored import restored
 log = logging.getLogger(__name__)
 
 MAX_WORKERS = 64
-_POLL_SECONDS = 0.25
-_TICK_SECONDS = 1.0
 _SEARCHES_AT_ONCE = 16
 _MOST_BEGINNINGS = 100  # a backstop of DBOS's; the strikes are counted here
 
@@ -58,9 +58,11 @@ def run_worker(
 
     A job whose worker is killed goes on when a worker of the same id starts, or another takes it for gone.
     """
-    wait_for_the_end = listen_for_the_end(at_end_of_input=stop_when_stdin_closes)
     settings.home.mkdir(parents=True, exist_ok=True)
-    executor_id, lock = _claim_id(settings.home / "workers", settings.worker_prefix)
+    number, lock = _claim_number(settings.home / "workers")
+    executor_id = f"{settings.worker_prefix}-{number}"
+    wakeup = open_wakeup(settings.home / "workers", number)
+    wait_for_the_end = listen_for_the_end(at_end_of_input=stop_when_stdin_closes, woken_by=wakeup)
     scratch = settings.home / "scratch" / executor_id
     shutil.rmtree(scratch, ignore_errors=True)  # of a worker of this id that was killed
     store, jobs = open_store(settings.store_location), Jobs(settings)
@@ -68,13 +70,14 @@ def run_worker(
     provisions = Provisions(store, open_samples(store, settings), registry, settings.datasets_dir)
     place = Workplace(registry, Checkpoints(store), provisions, scratch, settings.train_threads)
     at_work: set[str] = set()
-    _launch(settings, place, jobs, executor_id, at_work)
-    upkeep = Upkeep(jobs, place.checkpoints, executor_id, settings, at_work.__contains__)
+    jobs.recover(executor_id)
+    take_jobs = _launch(settings, place, jobs, executor_id, at_work)
+    upkeep = Upkeep(jobs, place.checkpoints, executor_id, settings, at_work.__contains__, take_jobs)
     give_way(POLITENESS)  # after the start, which somebody may wait for
     log.info("worker %s is ready", executor_id)
     on_ready()
-    while wait_for_the_end(_TICK_SECONDS) is None:
-        upkeep.tick()
+    while wait_for_the_end(upkeep.tick()) is None:
+        pass
     _leave(jobs, executor_id, lock)
 
 
@@ -95,8 +98,10 @@ def _leave(jobs: Jobs, executor_id: str, lock: IO[str]) -> NoReturn:
     os._exit(0)
 
 
-def _launch(settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, at_work: set[str]) -> None:
-    """Register the workflow and start taking jobs; jobs that this id left behind go on first."""
+def _launch(
+    settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, at_work: set[str]
+) -> Callable[[], None]:
+    """Register the workflow; give the function that lets this worker take jobs that wait, if it can do more."""
     config: DBOSConfig = {
         "name": "glyphserve",
         "system_database_url": settings.database_location,
@@ -105,7 +110,7 @@ def _launch(settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, 
         "log_level": "WARNING",
         "serializer": json_serializer(),
     }
-    DBOS(config=config)
+    dbos = DBOS(config=config)
     telemetry = open_telemetry()
 
     @DBOS.step(name="learn")
@@ -137,10 +142,12 @@ def _launch(settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, 
             at_work.discard(job_id)
 
     DBOS.launch()
-    for queue, at_once in ((QUEUE, 1), (SEARCHES, _SEARCHES_AT_ONCE)):
-        DBOS.register_queue(
-            queue, worker_concurrency=at_once, polling_interval_sec=_POLL_SECONDS, on_conflict="always_update"
-        )
+    stop_polling(dbos)
+    queues = [
+        DBOS.register_queue(name, worker_concurrency=at_once, on_conflict="always_update")
+        for name, at_once in ((QUEUE, 1), (SEARCHES, _SEARCHES_AT_ONCE))
+    ]
+    return start_dequeuing(dbos, queues)
 
 
 @contextmanager
@@ -193,8 +200,8 @@ def _forget(checkpoints: Checkpoints, job_id: str) -> None:
         log.warning("the checkpoint of %s stays for now: %s", job_id, error.detail)
 
 
-def _claim_id(folder: Path, name: str) -> tuple[str, IO[str]]:
-    """Take the first id that no live process holds: two executors of one id would run a job twice at once."""
+def _claim_number(folder: Path) -> tuple[int, IO[str]]:
+    """Take the first number that no live process holds: two executors of one id would run a job twice at once."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(MAX_WORKERS):
         lock = (folder / f"{number}.lock").open("a")
@@ -203,5 +210,5 @@ def _claim_id(folder: Path, name: str) -> tuple[str, IO[str]]:
         except OSError:
             lock.close()
             continue
-        return f"{name}-{number}", lock
+        return number, lock
     raise SystemExit(f"{MAX_WORKERS} workers run on this host already")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service.jobs.job import Job, JobRequest, Progress
-from service.jobs.queue import Running
+from service.jobs.record import Running
 from service.jobs.trainer import Watch, run_training
 from service.models.registry import Registry
 from service.models.store import Store, open_store
