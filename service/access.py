@@ -53,8 +53,9 @@ class Access:
         """Nobody is let in before `follow` has read the keys."""
         self._keys = keys
         self._known: Mapping[str, Key] | None = None
-        self._ids: frozenset[str] = frozenset()
+        self._state: object = None
         self._keyed = False
+        self._trouble = ""
         self._open = {OPEN}
         if settings.open_predict:
             self._open.add("predict")
@@ -66,14 +67,27 @@ class Access:
         self._good_host: bytes | None = None
 
     def follow(self) -> None:
-        """Read the keys again if any was added or revoked. Blocks; when the store fails, the keys of before count."""
+        """Read the keys again if any was added, changed or revoked. Blocks.
+
+        When the store fails, the keys of before count.
+        """
+        trouble = ""
         try:
-            ids = self._keys.ids()
-            if self._known is None or ids != self._ids:
-                self._known, self._ids = {key.id: key for key in self._keys.list()}, ids
-                self._keyed = self._keyed or bool(ids)  # whose keys are all gone is locked, not open
+            state = self._keys.state()
+            if self._known is None or state != self._state:
+                # Whose keys are all gone is locked, not open.
+                self._keyed = self._keyed or self._keys.are_required()
+                self._known, self._state = {key.id: key for key in self._keys.list()}, state
+            if self._keyed and not self._known:
+                trouble = (
+                    "no key is left that can be read, so nobody is let in: bring back the keys of the store, make one "
+                    "(glyphserve keys create), or do without (glyphserve keys reset)"
+                )
         except ServiceError as error:
-            log.error("the keys cannot be read: %s", error.detail)
+            trouble = f"the keys cannot be read: {error.detail}"
+        if trouble and trouble != self._trouble:
+            log.error("%s", trouble)
+        self._trouble = trouble
 
     def ensure_known(self, scope: str) -> None:
         """Raise Unavailable as long as nobody can be let in: before `follow`, where the scope needs a key."""

@@ -20,7 +20,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -36,7 +36,8 @@ from training.stored import of_known_fields
 FORMAT = 1
 _ABOUT, _JOBS, _CHECKSUMS = "backup.json", "jobs.sqlite", "checksums.json"
 _FOLDERS = ("jobs", "keys", "models", "samples")
-_KEY = re.compile(rf"store/((?:{'|'.join(_FOLDERS)})(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+)")
+_KEYS_REQUIRED = "keys-required.json"
+_KEY = re.compile(rf"store/((?:{'|'.join(_FOLDERS)})(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+|{re.escape(_KEYS_REQUIRED)})")
 _PASSING = re.compile(r"/(promoting|deleting)/")
 _SQLITE = "sqlite:///"
 _BUSY_SECONDS = 60.0
@@ -93,7 +94,8 @@ def restore(settings: Settings, file: Path, *, jobs: bool = True) -> Contents:
     with tarfile.open(file) as archive:
         for name in sorted(names, key=_order):
             if found := _KEY.fullmatch(name):
-                store.create(found[1], _member(archive, name))
+                with suppress(FileExistsError):  # the one object that is in no folder may be there already
+                    store.create(found[1], _member(archive, name))
         if contents.jobs and jobs and database:
             database.parent.mkdir(parents=True, exist_ok=True)
             part = database.with_name(f".{database.name}.restored")
@@ -144,6 +146,8 @@ def _keys(store: Store) -> Iterator[str]:
     known = set(models)
     rest = (key for key in store.list("models") if "/aliases/" not in key and not key.endswith("/manifest.json"))
     yield from (key for key in (*models, *(key for key in rest if key not in known)) if not _PASSING.search(key))
+    if store.exists(_KEYS_REQUIRED):
+        yield _KEYS_REQUIRED
     for folder in ("jobs", "keys", "samples"):
         yield from store.list(folder)
 

@@ -1,25 +1,31 @@
 """API keys: `gs_<id>_<secret>`. The store knows the id and a hash of the secret; only the holder knows the key.
 
-    keys/<id>.json      one object a key, so that all replicas see it and revoking is deleting
+    keys/<id>.json        one object a key, so that all replicas see it and revoking is deleting
+    keys-required.json    there was a key once: where all are gone, nobody is let in
 
 A secret is 32 random bytes: nobody guesses one, so a plain SHA-256 is enough and costs a request a microsecond.
 """
 
 import json
+import logging
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from service.errors import InvalidInput, NotFound
+from service.errors import InvalidInput, NotFound, Unavailable
 from service.json_objects import read_object
 from service.models.store import Store
 from training.stored import restored
 
+log = logging.getLogger(__name__)
+
 SCOPES = ("predict", "train", "admin")
 """What a key may be for; `admin` may do everything."""
 
+_REQUIRED = "keys-required.json"
 _FORM = re.compile(r"gs_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 _MOST_NAME = 80
@@ -55,13 +61,17 @@ class Keys:
         secret = secrets.token_urlsafe(32)
         since = datetime.now(UTC).isoformat(timespec="seconds")
         key = Key(key_id, sha256(secret.encode()).hexdigest(), tuple(sorted(set(scopes))), name, since)
+        self._require()
         self._store.create(_path(key_id), json.dumps(asdict(key)).encode())
         return key, f"gs_{key_id}_{secret}"
 
     def list(self) -> list[Key]:
         """List all keys, oldest first. A key whose object is damaged opens nothing, and is left out."""
-        keys = []
-        for path in self._store.list("keys"):
+        keys, paths = [], self._store.list("keys")
+        known_damaged = self._store.damaged.keys()
+        for gone in {path for path in known_damaged if path.startswith("keys/")} - {*paths}:
+            self._store.damaged.clear(gone)
+        for path in paths:
             try:
                 with self._store.damaged.noting(path, ValueError):
                     keys.append(_parsed(self._store.get(path)))
@@ -69,15 +79,37 @@ class Keys:
                 continue
         return sorted(keys, key=lambda key: key.created)
 
-    def ids(self) -> frozenset[str]:
-        """List the ids of all keys: cheap, and different when a key was added or revoked."""
-        return frozenset(self._store.list("keys"))
+    def state(self) -> frozenset[tuple[str, str | None]]:
+        """Tell of which objects the keys are: cheap, and different when a key was added, changed or revoked."""
+        return frozenset(self._store.etags("keys").items())
+
+    def are_required(self) -> bool:
+        """Tell whether requests need a key: there is one, or there was one before."""
+        if self._store.exists(_REQUIRED):
+            return True
+        if not self._store.list("keys"):
+            return False
+        try:  # an earlier release made them
+            self._require()
+        except Unavailable as error:
+            log.warning("it cannot be noted that keys are required: %s", error.detail)
+        return True
 
     def revoke(self, key_id: str) -> None:
         """Delete a key. Raises NotFound."""
-        if _path(key_id) not in self.ids():
+        if not self._store.exists(_path(key_id)):
             raise NotFound("there is no key of that id")
         self._store.delete(_path(key_id))
+
+    def reset(self) -> None:
+        """Delete all keys, and that there were any: servers that are started from now on ask for none."""
+        for path in self._store.list("keys"):
+            self._store.delete(path)
+        self._store.delete(_REQUIRED)
+
+    def _require(self) -> None:
+        with suppress(FileExistsError):
+            self._store.create(_REQUIRED, b"{}")  # that it is there counts, whatever it says
 
 
 def take_apart(text: str) -> tuple[str, str] | None:

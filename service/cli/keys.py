@@ -43,6 +43,18 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID")], home: HomeOptio
     _keys(home).revoke(key_id)
 
 
+@app.command(epilog="Example: glyphserve keys reset --yes")
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="Really do it.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Delete all keys: servers that are started from now on ask for none, those that run let nobody in."""
+    if not yes:
+        typer.echo("error: whoever reaches the service may then do everything; if that is meant, say --yes", err=True)
+        raise typer.Exit(2)
+    _keys(home).reset()
+
+
 def _keys(home: Path | None) -> "Keys":
     from service.cli.local import settings_for
     from service.keys import Keys

@@ -40,7 +40,7 @@ def serve(
     """Serve predictions and training jobs until Ctrl-C."""
     given: dict[str, Any] = {"host": host, "port": port, "home": home, "processes": processes}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    if not insecure and not settings.is_local and not _has_keys(settings):
+    if not insecure and not settings.is_local and not _asks_for_keys(settings):
         sys.stderr.write(
             f"error: {settings.host} can be reached by others, who could then train and promote models.\n"
             "Create a key first (glyphserve keys create --scope admin), listen on 127.0.0.1, or say --insecure.\n"
@@ -138,8 +138,8 @@ def _check_store(settings: Settings) -> None:
         check_format(open_store(settings.store_location))
 
 
-def _has_keys(settings: Settings) -> bool:
+def _asks_for_keys(settings: Settings) -> bool:
     from service.keys import Keys
     from service.models.store import open_store
 
-    return bool(Keys(open_store(settings.store_location)).list())
+    return Keys(open_store(settings.store_location)).are_required()

@@ -90,6 +90,12 @@ class Store:
             batches = obstore.list(self._backend, prefix=prefix)
             return {entry["path"]: entry["size"] for batch in batches for entry in batch}
 
+    def etags(self, prefix: str) -> dict[str, str | None]:
+        """List the objects below a folder with their entity tags, which differ when an object was written again."""
+        with _told("listed"):
+            batches = obstore.list(self._backend, prefix=prefix)
+            return {entry["path"]: entry["e_tag"] for batch in batches for entry in batch}
+
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens when there is none."""
         self.damaged.clear(key)

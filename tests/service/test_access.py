@@ -19,7 +19,7 @@ from service.keys import SCOPES, Keys, take_apart
 from service.models.store import open_store
 from service.publishing import states
 from service.settings import Settings
-from tests.service.conftest import png, running_server
+from tests.service.conftest import PATIENCE_SECONDS, png, running_server
 from tests.service.test_predict import assert_problem
 from training import Dataset
 
@@ -359,3 +359,109 @@ async def test_a_sample_tells_by_which_key_it_came(
     assert answer.status_code == 201, answer.text
     assert answer.json()["source"]["key_id"] == keys["train"].split("_")[1]
     assert keys["train"] not in answer.text
+
+
+async def test_a_damaged_key_is_named_by_readiness_and_a_metric_logged_once_and_mending_it_opens_again(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(settings.store_location)
+    key, text = Keys(store).create(("admin",))
+    path, opens = f"keys/{key.id}.json", bearer(text)
+    whole, app = store.get(path), create_app(settings)
+    transport = httpx.ASGITransport(app)
+
+    async def answers(status: int, damaged: list[str]) -> bool:
+        ready, metrics = await client.get("/health/ready"), (await client.get("/metrics")).text
+        return (
+            (await client.get("/models", headers=opens)).status_code == status
+            and ready.json()["damaged"] == damaged
+            and f"glyphserve_damaged_objects {float(len(damaged))}" in metrics
+        )
+
+    async def wait_for(status: int, damaged: list[str]) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await answers(status, damaged):
+                await asyncio.sleep(0.02)
+
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        client.headers["Host"] = "localhost"
+        await wait_for(200, [])
+        for content in (b"{}", b'{"id": "', whole, b"", whole):  # each is noticed without a restart
+            store.put(path, content)
+            await wait_for(*((200, []) if content == whole else (401, [path])))
+        (Path(settings.store_location) / path).write_bytes(b"[]")  # and another hand that removes it
+        await wait_for(401, [path])
+        (Path(settings.store_location) / path).unlink()
+        await wait_for(401, [])
+    told = [record for record in caplog.records if path in record.getMessage()]
+    assert len(told) == 3, "once for each time that it was damaged"
+
+
+@pytest.mark.parametrize("way", ["moved away", "revoked", "damaged"])
+def test_keys_that_there_were_once_keep_a_restarted_server_locked(
+    settings: Settings, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, folder = open_store(settings.store_location), Path(settings.store_location)
+    key, text = Keys(store).create(("admin",))
+    if way == "moved away":
+        (folder / "keys").rename(folder.parent / "elsewhere")
+    elif way == "revoked":
+        Keys(store).revoke(key.id)
+    else:
+        store.put(f"keys/{key.id}.json", b"")
+    access = Access(Keys(open_store(settings.store_location)), settings)
+    for _ in range(3):
+        access.follow()
+        for shown in (None, b"Bearer " + text.encode()):
+            with pytest.raises(Unauthorized):
+                access.check(shown, "admin")
+    assert [record.getMessage().count("glyphserve keys create") for record in caplog.records].count(1) == 1
+    if way == "moved away":
+        (folder.parent / "elsewhere").rename(folder / "keys")
+    else:
+        text = Keys(store).create(("admin",))[1]
+    access.follow()
+    access.check(b"Bearer " + text.encode(), "admin")
+
+
+def test_keys_of_an_earlier_release_are_remembered_from_its_first_start_on(settings: Settings) -> None:
+    folder = Path(settings.store_location)
+    Keys(open_store(settings.store_location)).create(("admin",))
+    (folder / "keys-required.json").unlink()
+    Access(Keys(open_store(settings.store_location)), settings).follow()
+    (folder / "keys").rename(folder.parent / "elsewhere")
+    access = Access(Keys(open_store(settings.store_location)), settings)
+    access.follow()
+    with pytest.raises(Unauthorized):
+        access.check(None, "admin")
+
+
+def test_a_server_is_open_again_after_a_reset_and_a_restart_and_not_before(settings: Settings) -> None:
+    Keys(open_store(settings.store_location)).create(("admin",))
+    access = Access(Keys(open_store(settings.store_location)), settings)
+    access.follow()
+    command = [sys.executable, "-P", "-m", "service", "keys", "reset", "--home", str(settings.home)]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
+    subprocess.run([*command, "--yes"], capture_output=True, check=True)
+    access.follow()
+    with pytest.raises(Unauthorized):
+        access.check(None, "admin")
+    fresh = Access(Keys(open_store(settings.store_location)), settings)
+    fresh.follow()
+    fresh.check(None, "admin")
+
+
+def test_a_store_that_cannot_be_read_is_told_once_and_not_each_second(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = Path(settings.store_location) / "keys"
+    keys.parent.mkdir(parents=True)
+    access = Access(Keys(open_store(settings.store_location)), settings)
+    for _ in range(2):
+        keys.symlink_to(keys)
+        access.follow()
+        access.follow()
+        keys.unlink()
+        access.follow()
+    assert len(caplog.records) == 2
