@@ -19,6 +19,7 @@ import numpy as np
 from training.arrays import Floats
 from training.errors import ConfigError
 from training.handwriting import handwriting
+from training.limits import checked_options, shown
 from training.preprocess import SIDE
 from training.warp import BLOCK, Augment, Field, affine, resample, wobble
 
@@ -110,15 +111,14 @@ AUGMENTATIONS: dict[str, Callable[..., Augment]] = {
 
 def make_augment(name: str, options: Mapping[str, Any], side: int = SIDE, background: float = 0.0) -> Augment | None:
     """Build an augmentation from settings, None for `none`. Raises ConfigError that names what is wrong."""
-    if name == "none" and not options:
+    if name == "none":
+        checked_options("augment_options", options, {}, "the augment none")
         return None
     if name not in AUGMENTATIONS:
-        raise ConfigError(f"unknown augment {name!r}; choose one of none, {', '.join(AUGMENTATIONS)}", field="augment")
+        raise ConfigError(
+            f"unknown augment {shown(name)}; choose one of none, {', '.join(AUGMENTATIONS)}", field="augment"
+        )
     builder = AUGMENTATIONS[name]
-    known = [p.name for p in inspect.signature(builder).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    for option, value in options.items():
-        if option not in known:
-            raise ConfigError(f"{name} takes {', '.join(known)}, not {option!r}", field="augment_options")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1000:
-            raise ConfigError(f"option {option} must be from 0 to 1000, not {value!r}", field="augment_options")
-    return builder(side, background, **options)
+    parameters = inspect.signature(builder).parameters.values()
+    known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return builder(side, background, **checked_options("augment_options", options, known, name))

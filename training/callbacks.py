@@ -119,13 +119,12 @@ def update_small_enough(config: FitConfig, history: Sequence[Epoch]) -> str | No
 
 def no_longer_improving(config: FitConfig, history: Sequence[Epoch]) -> str | None:
     """Stop early when the last `patience` validations brought no new best (Prechelt 1998)."""
-    best = best_epoch(history)
+    validated = [epoch for epoch in history if epoch.validation]
+    best = best_epoch(validated)
     if config.patience is None or best is None:
         return None
-    judged_since = [epoch for epoch in history[best.number :] if epoch.validation or not best.validation]
-    if len(judged_since) < config.patience:
-        return None
-    return f"no better than epoch {best.number} for {len(judged_since)} validations"
+    since = sum(epoch.number > best.number for epoch in validated)
+    return f"no better than epoch {best.number} for {since} validations" if since >= config.patience else None
 
 
 def time_is_up(config: FitConfig, history: Sequence[Epoch]) -> str | None:

@@ -61,7 +61,7 @@ def prepare(
         targets = y.astype(x.dtype).reshape(len(y), -1)
         if targets.shape[1] != classes or not np.isfinite(targets).all():
             raise DataError(f"expected finite targets of shape (n, {classes}), got {y.shape}")
-    weights = _weights(y if are_labels else None, sample_weights, len(x), config, x.dtype)
+    weights = _weights(y if are_labels else None, sample_weights, len(x), config, x.dtype, classes)
     right = _counter(config.loss, loss, classes) if are_labels or "cross_entropy" in config.loss else None
     return Examples(x, targets, weights, loss, right)
 
@@ -107,7 +107,12 @@ def _targets(labels: Labels, classes: int, config: FitConfig, dtype: np.dtype, *
 
 
 def _weights(
-    labels: Labels | None, sample_weights: Floats | None, count: int, config: FitConfig, dtype: np.dtype
+    labels: Labels | None,
+    sample_weights: Floats | None,
+    count: int,
+    config: FitConfig,
+    dtype: np.dtype,
+    classes: int,
 ) -> Floats | None:
     if sample_weights is None and not config.class_weights:
         return None
@@ -117,6 +122,12 @@ def _weights(
     if config.class_weights:
         if labels is None:
             raise ConfigError("class_weights need class numbers as y", field="class_weights")
+        unknown = sorted(label for label in config.class_weights if label >= max(classes, 2))
+        if unknown:
+            raise ConfigError(
+                f"class_weights names class {unknown[0]}, but the network knows the classes 0 to {max(classes, 2) - 1}",
+                field="class_weights",
+            )
         for label, weight in config.class_weights.items():
             weights[labels == label] *= weight
     return weights

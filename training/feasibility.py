@@ -5,6 +5,7 @@ from training.errors import ConfigError
 from training.experiment import divided
 from training.losses import LOSSES
 from training.recipe import Recipe
+from training.steps import steps_per_epoch
 from training.teachers import open_teacher
 
 _MOST_TEACHERS = 8
@@ -15,8 +16,12 @@ def check(recipe: Recipe, source: Source) -> tuple[str, ...]:
 
     Raises ConfigError that names the setting, or DataError, where the training would.
     """
-    classes = divided(source, recipe).train.classes
+    splits = divided(source, recipe)
+    classes = splits.train.classes
     network = recipe.fitted(len(classes)).network
+    steps_per_epoch(network, len(splits.train), recipe.fit)
+    if recipe.fit.patience and splits.watched is None:
+        raise ConfigError("patience counts validations, and there are no examples to validate on", field="patience")
     loss = LOSSES[recipe.fit.loss]
     if loss.output_activations and network.output not in loss.output_activations:
         wanted = " or ".join(loss.output_activations)

@@ -16,6 +16,7 @@ import numpy as np
 from training.arrays import Floats, Labels, Targets
 from training.callbacks import Callback, Epoch, best_epoch, stop_reason
 from training.distillation import Teach
+from training.errors import ConfigError
 from training.examples import Examples, Given, hold_out, prepare
 from training.fit_config import FitConfig
 from training.narrow import input_order, reach, reordered, sorted_inputs
@@ -98,6 +99,10 @@ def train(
     if validation is None and config.validation_share:
         rng = np.random.default_rng(config.seed) if run.shares_streams else hold_out_rng(config.seed)
         examples, sample_weights, validation = hold_out(examples, sample_weights, config, rng)
+    if config.patience and validation is None:
+        raise ConfigError(
+            "patience counts validations: give validation examples or a validation_share", field="patience"
+        )
     learned = prepare(run.network, examples, config, sample_weights)
     held_out = prepare(run.network, validation, config, smooth=False) if validation else None
     # A deformation sees whole pictures, and may change inputs that are 0; a teacher sees whole pictures, too.
@@ -105,7 +110,7 @@ def train(
     if order is not None:
         x = sorted_inputs(learned.x, order)
         learned = replace(learned, x=x, reach=reach(x))
-    steps = steps_per_epoch(run.network, len(learned.x), config)
+    steps = steps_per_epoch(run.network.config, len(learned.x), config)
     whole_run = steps * config.epochs
     schedule = config.make_schedule(min(config.max_steps or whole_run, whole_run))
     if run.best and stop_reason(config, run.history):  # resumed, but there is nothing left to learn

@@ -7,6 +7,7 @@ from typing import Any
 
 from training.arrays import Floats
 from training.errors import ConfigError
+from training.limits import Limit, check_fields, checked_options, is_number, shown
 from training.losses import LOSSES
 from training.optimizers import OPTIMIZERS, Optimizer
 from training.schedules import SCHEDULES, Schedule
@@ -72,21 +73,22 @@ class FitConfig:
         for name, table in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             value = getattr(self, name)
             if not isinstance(value, str) or value not in table:
-                raise ConfigError(f"unknown {name} {value!r}; choose one of {', '.join(table)}", field=name)
-        for name, low, high, rule in _LIMITS:
-            value = getattr(self, name)
-            if value is not None and not (_is_number(value) and low <= value <= high):
-                raise ConfigError(f"{name} must be {rule}, not {value!r}", field=name)
-        for name in _WHOLE:
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, int):
-                raise ConfigError(f"{name} must be a whole number, not {value!r}", field=name)
+                raise ConfigError(f"unknown {name} {shown(value)}; choose one of {', '.join(table)}", field=name)
+        check_fields(self, _LIMITS)
         if self.class_weights is not None:
             object.__setattr__(self, "class_weights", _class_weights(self.class_weights))
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ConfigError("label_smoothing goes with the loss cross_entropy", field="label_smoothing")
+        if self.replacement and (self.steps_per_epoch or 0) * self.batch_size > _MOST_DRAWN:
+            raise ConfigError(
+                f"with replacement, steps_per_epoch times batch_size must be at most {_MOST_DRAWN:,}",
+                field="steps_per_epoch",
+            )
         self._check_options("optimizer", OPTIMIZERS[self.optimizer])
         self._check_options("schedule", SCHEDULES[self.schedule])
+        options = self.optimizer_options
+        if options.get("nesterov") and not options.get("momentum"):
+            raise ConfigError("nesterov goes with a momentum above 0", field="optimizer_options")
         try:
             self.make_schedule(1)(0)
         except (ArithmeticError, TypeError, ValueError) as error:  # no cycles, or half a one
@@ -95,19 +97,11 @@ class FitConfig:
             ) from None
 
     def _check_options(self, name: str, builder: Callable[..., Any]) -> None:
-        options = getattr(self, f"{name}_options")
-        if not isinstance(options, Mapping):
-            raise ConfigError(f"{name}_options must map names to values", field=f"{name}_options")
-        object.__setattr__(self, f"{name}_options", dict(options))  # so that the caller's may change
-        known = [p.name for p in inspect.signature(builder).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        for option, value in options.items():
-            if option not in known:
-                allowed = f"it takes {', '.join(known)}" if known else "it takes none"
-                raise ConfigError(f"{getattr(self, name)} has no option {option!r}; {allowed}", field=f"{name}_options")
-            if not isinstance(value, bool) and not (_is_number(value) and 0 <= value <= 1000):
-                raise ConfigError(
-                    f"option {option} must be a number from 0 to 1000, not {value!r}", field=f"{name}_options"
-                )
+        parameters = inspect.signature(builder).parameters.values()
+        known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        field, of = f"{name}_options", getattr(self, name)
+        # A copy, so that the caller's may change.
+        object.__setattr__(self, field, checked_options(field, getattr(self, field), known, of))
 
     def __hash__(self) -> int:
         """Hash by value, so that configs can be keys; their options are mappings."""
@@ -134,38 +128,36 @@ def hash_of(config: Any) -> int:
 
 def _class_weights(weights: Any) -> dict[int, float]:
     """Read class weights; JSON's keys are text."""
-    try:
-        read = {int(label): float(weight) for label, weight in weights.items()}
-    except (AttributeError, TypeError, ValueError):
-        read = {-1: 0.0}
-    if not all(label >= 0 and 0 <= weight < 1e6 for label, weight in read.items()):
-        raise ConfigError(
-            f"class_weights must name class numbers and weights of at least 0, not {weights!r}", field="class_weights"
-        )
+    wanted = "class_weights must map class numbers to weights from 0 to 1000000"
+    if not isinstance(weights, Mapping):
+        raise ConfigError(f"{wanted}, not {shown(weights)}", field="class_weights")
+    read = {}
+    for label, weight in weights.items():
+        number = int(label) if isinstance(label, str) and label.isdecimal() and len(label) < 10 else label
+        if not is_number(number, whole=True) or number < 0 or not is_number(weight) or not 0 <= weight <= 1e6:
+            raise ConfigError(f"{wanted}, not {shown(label)} to {shown(weight)}", field="class_weights")
+        read[int(number)] = float(weight)
     return read
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-_LIMITS: tuple[tuple[str, float, float, str], ...] = (
-    ("epochs", 1, 100_000, "from 1 to 100000"),
-    ("batch_size", 1, 1_000_000, "from 1 to 1000000"),
-    ("learning_rate", 1e-12, 1000.0, "above 0 and at most 1000"),
-    ("l2", 0, 100.0, "from 0 to 100"),
-    ("weight_decay", 0, 100.0, "from 0 to 100"),
-    ("label_smoothing", 0, 0.99, "from 0 to 0.99"),
-    ("steps_per_epoch", 1, 10**9, "at least 1"),
-    ("max_steps", 1, 10**12, "at least 1"),
-    ("validation_share", 0, 0.9, "from 0 to 0.9"),
-    ("validation_every", 1, 100_000, "at least 1"),
-    ("patience", 1, 100_000, "at least 1"),
-    ("stop_at_error", 0, 1, "from 0 to 1"),
-    ("stop_at_update", 0, 1e9, "at least 0"),
-    ("max_seconds", 0, 1e9, "at least 0"),
-    ("seed", 0, 2**63, "at least 0"),
-)
-_WHOLE = ("epochs", "batch_size", "steps_per_epoch", "max_steps", "validation_every", "patience", "seed")
+_LIMITS = {
+    "epochs": Limit(1, 100_000, "from 1 to 100000", whole=True),
+    "batch_size": Limit(1, 1_000_000, "from 1 to 1000000", whole=True),
+    "learning_rate": Limit(1e-12, 1000.0, "above 0 and at most 1000"),
+    "l2": Limit(0, 100.0, "from 0 to 100"),
+    "weight_decay": Limit(0, 100.0, "from 0 to 100"),
+    "label_smoothing": Limit(0, 0.99, "from 0 to 0.99"),
+    "steps_per_epoch": Limit(1, 10**9, "of at least 1 and at most 10^9", whole=True, optional=True),
+    "max_steps": Limit(1, 10**12, "of at least 1 and at most 10^12", whole=True, optional=True),
+    "validation_share": Limit(0, 0.9, "from 0 to 0.9"),
+    "validation_every": Limit(1, 100_000, "from 1 to 100000", whole=True),
+    "patience": Limit(1, 100_000, "from 1 to 100000", whole=True, optional=True),
+    "stop_at_error": Limit(0, 1, "from 0 to 1", optional=True),
+    "stop_at_update": Limit(0, 1e9, "from 0 to 10^9", optional=True),
+    "max_seconds": Limit(0, 1e9, "from 0 to 10^9", optional=True),
+    "seed": Limit(0, 2**63, "from 0 to 2^63", whole=True),
+}
+_MOST_DRAWN = 10**8
+"""Rows that an epoch may draw with replacement: they are drawn at once."""
 
 FIT_FIELDS = tuple(f.name for f in fields(FitConfig))

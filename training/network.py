@@ -6,6 +6,7 @@ front, biases and the like at its back, so that weight decay is a slice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -17,14 +18,16 @@ from training.arrays import Floats, Targets
 from training.errors import ConfigError, DataError
 from training.initializers import BIASES, INITIALIZERS
 from training.layers import Activate, BatchNorm, Dense, Dropout, Layer, Residual, chain, numbered
+from training.limits import Limit, check_fields, checked_whole_numbers, shown
 from training.losses import Loss
-from training.preprocess import SIDE, InputForm
+from training.preprocess import InputForm
 from training.random_streams import weights_rng
 
 CHUNK = 512
 """Rows that `predict` takes at a time: a chunk's activations stay in the CPU's cache."""
 
 MAX_PARAMETERS = 100_000_000
+_DROPOUT = Limit(0, math.nextafter(1, 0), "at least 0 and below 1")
 
 
 @dataclass(frozen=True)
@@ -57,15 +60,11 @@ class MLPConfig:
         _named("activation", self.activation, ACTIVATIONS)
         _named("output", self.output, ACTIVATIONS)
         _named("initializer", self.initializer, INITIALIZERS)
-        if isinstance(self.dropout, bool | str) or not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout must be at least 0 and below 1, not {self.dropout}", field="dropout")
-        side, block = self.input.side, self.input.block
-        if not (1 <= side <= SIDE and (SIDE - side) % 2 == 0):
-            raise ConfigError(f"the input's side must be an even number of pixels up to {SIDE}", field="input")
-        if not (isinstance(block, int) and 1 <= block <= side and side % block == 0):
-            raise ConfigError(f"the input's block must divide its side, {side} pixels, not {block}", field="input")
+        check_fields(self, {"dropout": _DROPOUT})
         if parameter_count(self) > MAX_PARAMETERS:
-            raise ConfigError(f"layers {self.layers} make more than {MAX_PARAMETERS:,} parameters", field="layers")
+            raise ConfigError(
+                f"layers {shown(self.layers)} make more than {MAX_PARAMETERS:,} parameters", field="layers"
+            )
 
     def described(self) -> dict[str, Any]:
         """Give the config as JSON values; see `InputForm.described`."""
@@ -77,13 +76,11 @@ class MLPConfig:
 
 
 def _sizes(layers: Any) -> tuple[int, ...]:
-    valid = isinstance(layers, list | tuple) and len(layers) >= 2
-    if not (valid and all(isinstance(size, int) and size >= 1 for size in layers)):
-        raise ConfigError(
-            f"layers must be two or more positive whole numbers, input first, such as 784,128,10; got {layers!r}",
-            field="layers",
-        )
-    return tuple(layers)
+    wanted = "two or more positive whole numbers, input first, such as 784,128,10"
+    sizes = checked_whole_numbers("layers", layers, 1, wanted)
+    if len(sizes) < 2:
+        raise ConfigError(f"layers must be {wanted}; got {shown(layers)}", field="layers")
+    return sizes
 
 
 def _input_form(given: Any) -> InputForm:
@@ -93,13 +90,13 @@ def _input_form(given: Any) -> InputForm:
             raise ConfigError(f"input takes {', '.join(known)}, not {', '.join(unknown)}", field="input")
         return InputForm(**given)
     if not isinstance(given, InputForm):
-        raise ConfigError(f"input must map some of {', '.join(known)} to numbers, not {given!r}", field="input")
+        raise ConfigError(f"input must map some of {', '.join(known)} to numbers, not {shown(given)}", field="input")
     return given
 
 
 def _named(what: str, name: Any, table: dict[str, Any]) -> None:
     if not isinstance(name, str) or name not in table:
-        raise ConfigError(f"unknown {what} {name!r}; choose one of {', '.join(table)}", field=what)
+        raise ConfigError(f"unknown {what} {shown(name)}; choose one of {', '.join(table)}", field=what)
 
 
 def weight_count(config: MLPConfig) -> int:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from training.arrays import Floats, Pixels
-from training.errors import DataError
+from training.errors import ConfigError, DataError
 from training.ink import find_ink
+from training.limits import Limit, checked_number
 from training.resample import resized
 
 SIDE = 28
@@ -24,6 +25,14 @@ VERSION = 2
 """Counts changes of what `to_glyph` answers for any picture; part of every model's fingerprint."""
 _COMPATIBLE = (1, VERSION)
 """Networks trained behind these may be used: what is in MNIST's form passes all of them unchanged."""
+
+
+_FORM_LIMITS = {
+    "side": Limit(1, SIDE, f"of at least 1 and at most {SIDE}", whole=True),
+    "low": Limit(-1000, 1000, "from -1000 to 1000"),
+    "high": Limit(-1000, 1000, "from -1000 to 1000"),
+    "block": Limit(1, SIDE, f"of at least 1 and at most {SIDE}", whole=True),
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,20 @@ class InputForm:
     low: float = 0.0
     high: float = 1.0
     block: int = 1
+
+    def __post_init__(self) -> None:
+        """Check that there is such a form; whole numbers stay so, since they count in fingerprints."""
+        for name, limit in _FORM_LIMITS.items():
+            value = checked_number(f"the input's {name}", getattr(self, name), limit, field="input")
+            object.__setattr__(self, name, value)
+        if (SIDE - self.side) % 2:
+            raise ConfigError(f"the input's side must be an even number of pixels, not {self.side}", field="input")
+        if self.side % self.block:
+            raise ConfigError(
+                f"the input's block must divide its side, {self.side} pixels, not {self.block}", field="input"
+            )
+        if self.low == self.high:
+            raise ConfigError(f"the input's low and high must differ, both are {self.low}", field="input")
 
     @property
     def width(self) -> int:

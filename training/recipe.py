@@ -12,6 +12,7 @@ from typing import Any
 from training.augment import make_augment
 from training.errors import ConfigError
 from training.fit_config import FitConfig, hash_of
+from training.limits import Limit, check_fields, checked_whole_numbers, shown
 from training.network import MLPConfig
 from training.warp import Augment
 
@@ -53,27 +54,29 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check what can be checked without the data."""
+        check_fields(self, _DATA_LIMITS)
         if not isinstance(self.data, str) or not self.data:
-            raise ConfigError(f"data must name a source, not {self.data!r}", field="data")
-        if not isinstance(self.test_share, int | float) or not 0 <= self.test_share <= 0.9:
-            raise ConfigError(f"test_share must be from 0 to 0.9, not {self.test_share!r}", field="test_share")
+            raise ConfigError(f"data must name a source, not {shown(self.data)}", field="data")
         for name in ("extra_data", "start_from"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value):
-                raise ConfigError(f"{name} must be a path, not {value!r}", field=name)
-        if not isinstance(self.extra_share, int | float) or not 0 < self.extra_share <= 0.9:
+                raise ConfigError(f"{name} must be a path, not {shown(value)}", field=name)
+        if not isinstance(self.watch, str) or self.watch not in ("validation", "test"):
+            raise ConfigError(f"watch must be validation or test, not {shown(self.watch)}", field="watch")
+        if not isinstance(self.augment, str):
+            raise ConfigError(f"augment must be a name, not {shown(self.augment)}", field="augment")
+        if not isinstance(self.augment_options, Mapping):
             raise ConfigError(
-                f"extra_share must be above 0 and at most 0.9, not {self.extra_share!r}", field="extra_share"
+                f"augment_options must map names of options to values, not {shown(self.augment_options)}",
+                field="augment_options",
             )
-        if self.watch not in ("validation", "test"):
-            raise ConfigError(f"watch must be validation or test, not {self.watch!r}", field="watch")
-        if not isinstance(self.augment, str) or not isinstance(self.augment_options, Mapping):
-            raise ConfigError("augment must be a name, augment_options a mapping", field="augment")
         object.__setattr__(self, "augment_options", dict(self.augment_options))
         if self.classes is not None:
-            if not isinstance(self.classes, list | tuple) or not all(isinstance(c, int) for c in self.classes):
-                raise ConfigError(f"classes must be a list of class numbers, not {self.classes!r}", field="classes")
-            object.__setattr__(self, "classes", tuple(self.classes))
+            wanted = "a list of different class numbers"
+            classes = checked_whole_numbers("classes", self.classes, 0, wanted)
+            if not classes or len(set(classes)) < len(classes):
+                raise ConfigError(f"classes must be {wanted}; got {shown(self.classes)}", field="classes")
+            object.__setattr__(self, "classes", classes)
         self._check_teachers()
 
     def __hash__(self) -> int:
@@ -85,13 +88,18 @@ class DataConfig:
             object.__setattr__(self, "teachers", (self.teachers,))
         if not isinstance(self.teachers, list | tuple) or not all(isinstance(t, str) and t for t in self.teachers):
             raise ConfigError(
-                f"teachers must be names of released models or paths, not {self.teachers!r}", field="teachers"
+                f"teachers must be names of released models or paths, not {shown(self.teachers)}", field="teachers"
             )
         object.__setattr__(self, "teachers", tuple(self.teachers))
-        for name, low, high in (("teacher_share", 0, 1), ("teacher_temperature", 0.1, 100)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise ConfigError(f"{name} must be from {low} to {high}, not {value!r}", field=name)
+
+
+_DATA_LIMITS = {
+    "test_share": Limit(0, 0.9, "from 0 to 0.9"),
+    "split_seed": Limit(0, 2**63, "from 0 to 2^63", whole=True),
+    "extra_share": Limit(1e-9, 0.9, "above 0 and at most 0.9"),
+    "teacher_share": Limit(0, 1, "from 0 to 1"),
+    "teacher_temperature": Limit(0.1, 100, "from 0.1 to 100"),
+}
 
 
 @dataclass(frozen=True)
@@ -138,12 +146,18 @@ class Recipe:
             )
         if self.data.teachers and (self.fit.loss, self.network.output) != ("cross_entropy", "softmax"):
             raise ConfigError("teachers go with the loss cross_entropy and the output softmax", field="teachers")
+        if self.fit.patience and not self.fit.validation_share and self.data.watch != "test":
+            raise ConfigError("patience counts validations: set validation_share above 0", field="patience")
         self.make_augment()
 
     def make_augment(self) -> Augment | None:
         """Build the deformation for what the network sees. Raises ConfigError for an unknown one."""
         form = self.network.input
         augment = make_augment(self.data.augment, self.data.augment_options, form.side, form.low)
+        if self.data.augment == "handwriting" and not form.low < form.high == 1:
+            raise ConfigError(
+                "handwriting draws ink of 1: the input's low must be below 1, its high 1", field="augment"
+            )
         if augment and form.block > 1:
             raise ConfigError("deformations move single pixels: the input's block must be 1", field="augment")
         return augment
@@ -153,21 +167,22 @@ class Recipe:
 
         Raises ConfigError, naming the field, for unknown and impossible ones.
         """
-        if any(name in settings and settings[name] != getattr(self.data, name) for name in ("data", "classes")):
-            settings = {"teachers": ()} | settings
         changes: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
         for name, value in settings.items():
             part = _PART_OF.get(name)
             if part is None:
                 raise ConfigError(f"unknown setting {name!r}; {_meant(name)}", field=name)
-            changes[part][name] = _read(name, value)
-        parts = {}
+            changes[part][name] = tuple(value) if isinstance(value, list) else value
+        parts: dict[str, Any] = {}
         for part, changed in changes.items():
             try:
                 parts[part] = replace(getattr(self, part), **changed)
             except TypeError as error:
                 name = next(iter(changed), part)
                 raise ConfigError(f"a setting is of the wrong type: {error}", field=name) from error
+        was, data = self.data, parts["data"]
+        if "teachers" not in settings and (data.data, data.classes) != (was.data, was.classes):
+            parts["data"] = replace(data, teachers=())
         return replace(self, **parts, layers_are_set=self.layers_are_set or "layers" in settings)
 
     def fitted(self, classes: int) -> "Recipe":
@@ -189,14 +204,6 @@ class Recipe:
 
 _PARTS = {"network": MLPConfig, "fit": FitConfig, "data": DataConfig}
 _PART_OF = {f.name: part for part, config in _PARTS.items() for f in fields(config)}
-_BOOLEANS = {f.name for config in _PARTS.values() for f in fields(config) if f.type in (bool, "bool")}
-
-
-def _read(name: str, value: Any) -> Any:
-    """Read a setting as JSON gives it: lists become tuples."""
-    if name in _BOOLEANS and not isinstance(value, bool):
-        raise ConfigError(f"{name} must be true or false, not {value!r}", field=name)
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _meant(name: str) -> str:

@@ -13,7 +13,7 @@ from training.callbacks import Score
 from training.errors import ConfigError, DivergedError
 from training.examples import Examples
 from training.fit_config import FitConfig
-from training.network import CHUNK, MLP
+from training.network import CHUNK, MLP, MLPConfig
 from training.optimizers import descend
 from training.schedules import Schedule
 
@@ -29,7 +29,7 @@ DIVERGED = 1e6
 """How many times its first value (or 1, if that is more) a loss may reach before the run counts as diverged."""
 
 
-def steps_per_epoch(network: MLP, count: int, config: FitConfig) -> int:
+def steps_per_epoch(network: MLPConfig, count: int, config: FitConfig) -> int:
     """Count the steps of an epoch over `count` examples.
 
     Raises ConfigError where batch normalization would see batches of one example, which it turns into zeros.
@@ -47,9 +47,9 @@ def steps_per_epoch(network: MLP, count: int, config: FitConfig) -> int:
     return whole + (rest >= least)
 
 
-def smallest_batch(network: MLP) -> int:
+def smallest_batch(network: MLPConfig) -> int:
     """Return the smallest batch that a network can learn from: 2 with batch normalization, else 1."""
-    return 2 if network.config.batch_norm and len(network.config.layers) > 2 else 1
+    return 2 if network.batch_norm and len(network.layers) > 2 else 1
 
 
 def learn(
@@ -72,7 +72,7 @@ def learn(
     first_loss = run.history[0].train.loss if run.history else None
     if config.max_steps:
         steps = min(steps, config.max_steps - run.step)
-    batches = _batches(run.rng, len(examples.x), config, steps, smallest_batch(learner))
+    batches = _batches(run.rng, len(examples.x), config, steps, smallest_batch(learner.config))
     for number, rows in enumerate(batches, start=1):
         x, targets, weights = examples.batch(rows)
         if augment:

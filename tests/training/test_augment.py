@@ -177,7 +177,7 @@ def test_settings_build_what_the_table_builds() -> None:
     ("name", "options", "field"),
     [
         ("nothing", {}, "augment"),
-        ("none", {"max_shift": 1}, "augment"),
+        ("none", {"max_shift": 1}, "augment_options"),
         ("shift", {"max_degrees": 1}, "augment_options"),
         ("shift", {"max_shift": -1}, "augment_options"),
         ("shift", {"max_shift": True}, "augment_options"),

@@ -50,8 +50,8 @@ def test_patience_ends_when_no_validation_is_better_for_so_long() -> None:
     assert stop_reason(config, history(0.5, 0.4, 0.6)) is None
 
 
-def test_patience_counts_training_scores_when_nothing_is_validated() -> None:
-    assert stop_reason(FitConfig(epochs=9, patience=1), history(0.5, 0.4, validated=False))
+def test_patience_counts_no_epoch_that_was_not_validated() -> None:
+    assert stop_reason(FitConfig(epochs=9, patience=1), history(0.5, 0.4, 0.3, validated=False)) is None
 
 
 def test_time_runs_out() -> None:

@@ -1,0 +1,114 @@
+"""What settings may be: each check names the setting and what came, and gives a plain Python value.
+
+NumPy's numbers count as numbers, and become Python's, so that a config can be written as JSON.
+"""
+
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import fields
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from training.errors import ConfigError
+
+_LONGEST = 80
+
+
+class Limit(NamedTuple):
+    """The numbers that a setting may be."""
+
+    low: float
+    high: float
+    rule: str
+    """Completes "must be …"."""
+    whole: bool = False
+    optional: bool = False
+    """Whether None stands for leaving it out."""
+
+
+def shown(value: object) -> str:
+    """Show a value that was refused, cut off where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return "so large a number"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def is_number(value: object, *, whole: bool = False) -> bool:
+    """Tell whether a value is a real or a whole number, Python's or NumPy's; true and false are none."""
+    return isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+
+
+def checked_number(name: str, value: Any, limit: Limit, field: str | None = None) -> Any:
+    """Answer a number within its limits as Python's own. Raises ConfigError for `field`, by default the name."""
+    if value is None and limit.optional:
+        return None
+    if not is_number(value, whole=limit.whole) or not limit.low <= value <= limit.high:
+        kind = "a whole number " if limit.whole else ""
+        raise ConfigError(f"{name} must be {kind}{limit.rule}, not {shown(value)}", field=field or name)
+    if limit.whole:
+        return operator.index(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def checked_bool(name: str, value: Any, field: str | None = None) -> bool:
+    """Answer true or false, Python's own. Raises ConfigError for `field`, by default the name."""
+    if not isinstance(value, bool | np.bool_):
+        raise ConfigError(f"{name} must be true or false, not {shown(value)}", field=field or name)
+    return bool(value)
+
+
+def check_fields(config: Any, limits: Mapping[str, Limit]) -> None:
+    """Check the numbers and the booleans of a frozen dataclass, and put Python's own in their place."""
+    for name, limit in limits.items():
+        object.__setattr__(config, name, checked_number(name, getattr(config, name), limit))
+    for field in fields(config):
+        if field.type in (bool, "bool"):
+            object.__setattr__(config, field.name, checked_bool(field.name, getattr(config, field.name)))
+
+
+def checked_whole_numbers(name: str, value: Any, low: int, wanted: str) -> tuple[int, ...]:
+    """Answer a list, tuple or array of whole numbers as a tuple of Python's. Raises ConfigError."""
+    listed = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(listed, list | tuple) or not all(is_number(n, whole=True) and n >= low for n in listed):
+        raise ConfigError(f"{name} must be {wanted}; got {shown(value)}", field=name)
+    return tuple(operator.index(number) for number in listed)
+
+
+_SHARE = Limit(0, 1, "from 0 to 1")
+_BELOW_1 = Limit(0, math.nextafter(1, 0), "at least 0 and below 1")
+_DEFORMATION = Limit(0, 1000, "from 0 to 1000")
+
+OPTION_LIMITS: dict[str, Limit] = {
+    "momentum": _BELOW_1,
+    "beta1": _BELOW_1,
+    "beta2": _BELOW_1,
+    "decay": _BELOW_1,
+    "epsilon": Limit(1e-12, 1, "from 1e-12 to 1"),
+    "drops": Limit(0, 1000, "from 0 to 1000", whole=True),
+    "cycles": Limit(1, 1000, "from 1 to 1000", whole=True),
+    "growth": Limit(0.01, 100, "from 0.01 to 100"),
+    "peak": Limit(0, 10, "from 0 to 10"),
+} | dict.fromkeys(("factor", "final", "warm_up", "share", "rise", "start", "low"), _SHARE)
+"""Of the options of optimizers and schedules that are numbers; those of deformations have limits of their own."""
+
+
+def checked_options(field: str, options: Any, known: Mapping[str, Any], of: str) -> dict[str, Any]:
+    """Check options against those that are known, by name, with their defaults; answer a copy. Raises ConfigError."""
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"{field} must map names of options to values, not {shown(options)}", field=field)
+    checked = {}
+    for option, value in options.items():
+        if option not in known:
+            allowed = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise ConfigError(f"{of} has no option {shown(option)}; {allowed}", field=field)
+        if isinstance(known[option], bool):
+            checked[option] = checked_bool(f"option {option}", value, field)
+        else:
+            limit = OPTION_LIMITS.get(option, _DEFORMATION)
+            checked[option] = checked_number(f"option {option}", value, limit, field)
+    return checked
