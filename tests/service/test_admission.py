@@ -1,13 +1,14 @@
 """Who is let in, and that whoever leaves makes room: places, requests on their way, and bytes of bodies."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from service.access import Access
 from service.errors import Unavailable
 from service.keys import Keys
-from service.models.store import Store
+from service.models.store import open_store
 from service.observability.metrics import Metrics
 from service.settings import Settings
 from service.transport.admission import Admission
@@ -73,7 +74,7 @@ class Client:
     ],
 )
 async def test_bytes_of_bodies_are_let_go_however_a_request_ends(
-    pieces: list[bytes], leaves: bool, declared: int, status: int, store: Store
+    pieces: list[bytes], leaves: bool, declared: int, status: int, tmp_path: Path
 ) -> None:
     held = []
 
@@ -84,7 +85,7 @@ async def test_bytes_of_bodies_are_let_go_however_a_request_ends(
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    admission, keys = Admission(1, 1), Keys(store)
+    admission, keys = Admission(1, 1), Keys(open_store(str(tmp_path)))
     access = Access(keys, Settings())
     access.follow()
     edge = Edge(app, Metrics(), access, admission, (("", 100),), 60.0, False, None)
