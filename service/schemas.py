@@ -218,12 +218,16 @@ class ModelInfo(Answer):
     model: str
     aliases: list[AliasInfo]
     versions: list[VersionInfo]
+    next: str | None = None
+    """Send it as `after` to GET /models/{name} for older versions; null when there are none."""
 
 
 class Models(Answer):
-    """All models."""
+    """Models, by name."""
 
     models: list[ModelInfo]
+    next: str | None = None
+    """Send it as `after` for the next page; null on the last."""
 
 
 class PromoteBody(Body):

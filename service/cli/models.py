@@ -14,17 +14,20 @@ AliasOption = Annotated[str | None, typer.Option(help="Which alias; by default t
 
 
 @app.command("list", epilog="Example: glyphserve models list")
-def list_models(home: HomeOption = None) -> None:
-    """List all versions of all models."""
+def list_models(
+    most: Annotated[int, typer.Option(min=1, help="How many of the newest versions of each model to show.")] = 20,
+    home: HomeOption = None,
+) -> None:
+    """List the newest versions of all models."""
     from rich.table import Table
 
     from service.cli.local import console, open_registry, settings_for
 
     registry = open_registry(settings_for(home))
     table = Table("model", "version", "aliases", "layers", "accuracy", "recipe", "created", box=None)
-    for name in registry.models():
+    for name in registry.models(most=None):
         aliases = registry.aliases(name)
-        for manifest in registry.versions(name):
+        for manifest in reversed(registry.newest(name, most)):
             details = manifest.details
             metrics = details.get("metrics") or {}
             accuracy = metrics.get("test_accuracy", metrics.get("validation_accuracy"))
@@ -111,7 +114,7 @@ def collect(
     settings = settings_for(home)
     registry = open_registry(settings)
     choose = collection.collectable if dry_run else collection.collect
-    for name in registry.models():
+    for name in registry.models(most=None):
         versions = choose(registry, name, keep or settings.keep_versions)
         listed = ", ".join(map(str, versions)) or "nothing"
         typer.echo(f"{name}: {'would delete' if dry_run else 'deleted'} {listed}")

@@ -9,6 +9,7 @@ Beside its version an entry may name a candidate that is on trial, as `trial` ex
 import json
 import re
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,8 +57,7 @@ class AliasLogs:
 
     def names(self, name: str) -> list[str]:
         """List a model's aliases."""
-        parts = (key.split("/") for key in self._store.list(f"models/{checked(name)}/aliases"))
-        return sorted({part[3] for part in parts if len(part) == 5 and NAME.fullmatch(part[3])})
+        return [alias for alias in self._store.folders(f"models/{checked(name)}/aliases") if NAME.fullmatch(alias)]
 
     def generations(self, name: str, alias: str) -> list[int]:
         """List the numbers of an alias's entries, newest first, damaged ones too."""
@@ -71,17 +71,14 @@ class AliasLogs:
             raise NotFound(f"model {name} has no alias of that name")
         return self.entry(name, alias, generations[0])
 
-    def history(self, name: str, alias: str, most: int | None = None) -> list[AliasState]:
-        """List what an alias has meant, newest first, without damaged entries."""
-        states: list[AliasState] = []
+    def history(self, name: str, alias: str, before: int | None = None) -> Iterator[AliasState]:
+        """Give what an alias has meant, newest first, without damaged entries; each is read when it is asked for."""
         for generation in self.generations(name, alias):
-            if len(states) == most:
-                break
-            try:
-                states.append(self.entry(name, alias, generation))
-            except CorruptModel:
-                continue
-        return states
+            if before is None or generation < before:
+                try:
+                    yield self.entry(name, alias, generation)
+                except CorruptModel:
+                    continue
 
     def entry(self, name: str, alias: str, generation: int) -> AliasState:
         """Read one entry. Raises CorruptModel."""

@@ -21,11 +21,12 @@ REMEMBERED = 20
 def collectable(registry: Registry, name: str, keep: int) -> list[int]:
     """List a model's versions that may be deleted, oldest first, when the newest `keep` stay.
 
-    Raises CorruptModel when the log of an alias is damaged: what it means then is not known.
+    Raises NotFound for an unknown model, CorruptModel when the log of an alias is damaged: what it means is not known.
     """
-    old = registry.readable_versions(name)[:-keep]
+    kept = registry.newest(name, keep)
+    old = registry.newest(name, before=kept[-1].version) if len(kept) == keep else []
     meant = _meant(registry, name) if old else set()
-    return [manifest.version for manifest in old if manifest.version not in meant and not manifest.is_released]
+    return [m.version for m in reversed(old) if m.version not in meant and not m.is_released]
 
 
 def collect(registry: Registry, name: str, keep: int) -> list[int]:
@@ -60,6 +61,7 @@ def _delete_objects(registry: Registry, name: str, version: int) -> None:
     keys = registry.store.list(registry.folder(name, version))
     for key in sorted(keys, key=lambda key: "/deleting/" in key):  # the claims last: they tell what is unfinished
         registry.store.delete(key)
+    registry.store.remove_folder(registry.folder(name, version))
 
 
 def _meant(registry: Registry, name: str) -> set[int]:

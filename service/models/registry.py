@@ -11,93 +11,29 @@ Whoever promotes a version holds a claim on it meanwhile, so that it is not dele
 Everything but the weights is written create-only, so that two replicas that promote at once cannot both win.
 """
 
-import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from hashlib import sha256
+from itertools import chain, islice
 from typing import Any
 
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound
 from service.json_objects import read_object
-from service.models.aliases import NAME, AliasLogs, AliasState, Candidate, checked
+from service.models.aliases import AliasLogs, AliasState, Candidate, checked
 from service.models.claims import claim, is_claimed
-from service.models.manifest import LoadedModel, Manifest, is_version, open_network
+from service.models.manifest import Manifest, open_network
 from service.models.store import Store
+from service.models.versions import FILE as FILE
+from service.models.versions import Versions
 
-FILE = re.compile(r"card\.md|[a-z0-9][a-z0-9_-]{0,62}\.(svg|png)")
-"""Names of what a version may have beside its weights and manifest."""
 
-
-class Registry:
+class Registry(Versions):
     """Models, versions and aliases on a store."""
 
     def __init__(self, store: Store) -> None:
         """Stand on a store."""
-        self.store, self._aliases = store, AliasLogs(store)
-
-    def models(self) -> list[str]:
-        """List the names of models with at least one version."""
-        keys = (key.split("/") for key in self.store.list("models"))
-        found = {parts[1] for parts in keys if len(parts) == 4 and parts[3] == "manifest.json" and is_version(parts[2])}
-        return sorted(name for name in found if NAME.fullmatch(name))
-
-    def numbers(self, name: str) -> list[int]:
-        """List the numbers of a model's versions, damaged ones too. Raises NotFound for an unknown model."""
-        if not (numbers := self._numbers(name, "manifest.json")):
-            raise NotFound("there is no model of that name")
-        return numbers
-
-    def versions(self, name: str) -> list[Manifest]:
-        """List a model's versions, oldest first, without damaged manifests. Raises NotFound for an unknown model."""
-        self.numbers(name)
-        return self.readable_versions(name)
-
-    def manifest(self, name: str, version: int) -> Manifest:
-        """Read a version's manifest. Raises NotFound, or CorruptModel when it cannot be read."""
-        key = f"{self.folder(name, version)}/manifest.json"
-        try:
-            content = self.store.get(key)
-        except FileNotFoundError:
-            self.store.damaged.clear(key)
-            raise NotFound(f"model {name} has no version {version}") from None
-        with self.store.damaged.noting(key, CorruptModel):
-            return Manifest.read(name, version, content)
-
-    def weights(self, manifest: Manifest) -> bytes:
-        """Read a version's weights and check their hash. Raises CorruptModel."""
-        try:
-            content = self.store.get(f"models/{manifest.name}/{manifest.version}/weights.npz")
-        except FileNotFoundError:
-            content = b""
-        if sha256(content).hexdigest() != manifest.weights_sha256:
-            raise CorruptModel(f"the weights of {manifest.name} version {manifest.version} are missing or damaged")
-        return content
-
-    def load(self, name: str, version: int) -> LoadedModel:
-        """Load a version, verified. Raises NotFound or CorruptModel."""
-        manifest = self.manifest(name, version)
-        return LoadedModel(manifest, open_network(self.weights(manifest), manifest))
-
-    def sizes(self, name: str) -> dict[int, int]:
-        """Give the bytes that the weights of each version take."""
-        found = self.store.sizes(f"models/{checked(name)}").items()
-        parts = [(key.split("/"), size) for key, size in found if key.endswith("/weights.npz")]
-        return {int(key[2]): size for key, size in parts if len(key) == 4 and is_version(key[2])}
-
-    def files(self, name: str, version: int) -> list[str]:
-        """List what a version has beside its weights and manifest: a card, pictures."""
-        keys = (key.rpartition("/")[2] for key in self.store.list(self.folder(name, version)))
-        return [key for key in keys if FILE.fullmatch(key)]
-
-    def file(self, name: str, version: int, file: str) -> bytes:
-        """Read one of a version's files. Raises NotFound."""
-        self.manifest(name, version)
-        try:
-            if FILE.fullmatch(file):
-                return self.store.get(f"{self.folder(name, version)}/{file}")
-        except FileNotFoundError:
-            pass
-        raise NotFound(f"version {version} of {name} has no file of that name")
+        super().__init__(store)
+        self._aliases = AliasLogs(store)
 
     def publish(
         self,
@@ -127,8 +63,16 @@ class Registry:
                 manifest = self._decided(name, job_id) or manifest
         return self._finish(manifest, weights, files or {})
 
+    def published(self, name: str, job_id: str) -> int | None:
+        """Give the version that a job has published, if it has and that can still be read."""
+        try:
+            decided = self._decided(name, job_id)
+            return self.manifest(name, decided.version).version if decided else None
+        except (CorruptModel, NotFound):
+            return None
+
     def _reserve(self, name: str, weights: bytes) -> int:
-        number = max([0, *self._numbers(name, "weights.npz"), *self._numbers(name, "manifest.json")])
+        number = max(self._numbers(name), default=0)
         while True:
             number += 1
             try:
@@ -163,9 +107,12 @@ class Registry:
         """Count the promotions of an alias, also when its last entry cannot be read; 0 when it means nothing yet."""
         return self._aliases.expect(name, alias, None)
 
-    def history(self, name: str, alias: str, most: int | None = None) -> list[AliasState]:
-        """List what an alias has meant, newest first, without damaged entries."""
-        return self._aliases.history(name, alias, most)
+    def history(self, name: str, alias: str, most: int | None = None, before: int | None = None) -> list[AliasState]:
+        """List what an alias has meant, newest first, without damaged entries.
+
+        At most `most` entries are read, of generations before `before`.
+        """
+        return list(islice(self._aliases.history(name, alias, before), most))
 
     def alias_names(self, name: str) -> list[str]:
         """List the names of a model's aliases."""
@@ -212,33 +159,15 @@ class Registry:
         A trial ends with it. Of two who do this at once one fails, so that it cannot go back and forth.
         """
         generation = self._aliases.expect(name, alias, expected_generation)
-        history = self.history(name, alias)
+        history = self._aliases.history(name, alias)
+        newest = next(history, None)
         # A last entry that cannot be read never served: before it is the newest that can be.
-        present = history[0].version if history and history[0].generation == generation else None
-        before = next((state.version for state in history if state.version != present), None)
+        present = newest.version if newest and newest.generation == generation else None
+        entries = chain([newest] if newest else [], history)
+        before = next((state.version for state in entries if state.version != present), None)
         if before is None:
             raise Conflict("there is no earlier version to go back to")
         return self.promote(name, alias, before, expected_generation=generation, reason=reason)
-
-    def readable_versions(self, name: str) -> list[Manifest]:
-        """List the versions whose manifests can be read; none for an unknown model."""
-        readable = []
-        for number in self._numbers(name, "manifest.json"):
-            try:
-                readable.append(self.manifest(name, number))
-            except (CorruptModel, NotFound):  # damaged, or deleted since it was listed
-                continue
-        return readable
-
-    def remains(self, name: str) -> list[int]:
-        """List the numbers of versions whose deletion was cut off after they had ceased to exist."""
-        keys = [key.split("/") for key in self.store.list(f"models/{checked(name)}")]
-        begun = {int(parts[2]) for parts in keys if len(parts) == 5 and parts[3] == "deleting" and is_version(parts[2])}
-        return sorted(begun - set(self._numbers(name, "manifest.json")))
-
-    def folder(self, name: str, version: int) -> str:
-        """Give the key under which all objects of a version are."""
-        return f"models/{checked(name)}/{version}"
 
     def _decided(self, name: str, job_id: str) -> Manifest | None:
         try:
@@ -248,8 +177,3 @@ class Registry:
             return None
         except (ValueError, KeyError, TypeError):
             raise CorruptModel("what the job has published before is damaged") from None
-
-    def _numbers(self, name: str, member: str) -> list[int]:
-        """List the numbers of versions that have a member."""
-        keys = (key.split("/") for key in self.store.list(f"models/{checked(name)}"))
-        return sorted(int(p[2]) for p in keys if len(p) == 4 and p[3] == member and is_version(p[2]))

@@ -38,12 +38,17 @@ def adopt_released(registry: Registry, alias: str, only: str | None = None) -> N
 def _adopted(registry: Registry, folder: Path) -> int:
     """Give the version of a release in the store, published now unless it is there."""
     name, details = folder.parent.name, json.loads((folder / "manifest.json").read_text())
-    known = {manifest.weights_sha256: manifest.version for manifest in registry.readable_versions(name)}
-    version = known.get(details["weights_sha256"])
+    job_id = f"{RELEASE}{details['weights_sha256'][:16]}"
+    version = registry.published(name, job_id) or _same_weights(registry, name, details["weights_sha256"])
     if version is None:
-        job_id = f"{RELEASE}{details['weights_sha256'][:16]}"
         weights = (folder / "weights.npz").read_bytes()
         files = {path.name: path.read_bytes() for path in folder.iterdir() if FILE.fullmatch(path.name)}
         version = registry.publish(name, weights, details, job_id=job_id, files=files).version
         log.info("added released model %s version %d", name, version)
     return version
+
+
+def _same_weights(registry: Registry, name: str, weights_sha256: str) -> int | None:
+    """Find the newest version with these weights, whoever published it."""
+    same = (m.version for m in reversed(registry.readable_versions(name)) if m.weights_sha256 == weights_sha256)
+    return next(same, None)

@@ -22,6 +22,8 @@ from service.errors import NoDiskSpace, Unavailable
 from service.models.damaged import DamagedObjects
 
 if TYPE_CHECKING:
+    import builtins
+
     from obstore.store import ClientConfig, RetryConfig
 
 _STAGING = ".staging"
@@ -70,19 +72,31 @@ class Store:
             else:
                 self._link(self._root, key, content, overwrite=False)
 
-    def exists(self, key: str) -> bool:
-        """Tell whether there is an object of that key."""
+    def size(self, key: str) -> int | None:
+        """Give the bytes of an object; None when there is none."""
         try:
             with _told("read"):
-                obstore.head(self._backend, key)
+                return int(obstore.head(self._backend, key)["size"])
         except FileNotFoundError:
-            return False
-        return True
+            return None
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is an object of that key."""
+        return self.size(key) is not None
 
     def list(self, prefix: str) -> list[str]:
         """List the keys below a folder, in order."""
         with _told("listed"):
             return sorted(entry["path"] for batch in obstore.list(self._backend, prefix=prefix) for entry in batch)
+
+    def folders(self, prefix: str) -> "builtins.list[str]":
+        """List the names of the folders directly below a folder, in order; on a disk, empty ones too.
+
+        Unlike `list`, this costs the same however much is in them.
+        """
+        with _told("listed"):
+            found = obstore.list_with_delimiter(self._backend, prefix=prefix)["common_prefixes"]
+            return sorted(path.rpartition("/")[2] for path in found)
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """List the objects below a folder with their sizes in bytes."""
@@ -104,6 +118,13 @@ class Store:
                 obstore.delete(self._backend, key)
         except FileNotFoundError:
             return
+
+    def remove_folder(self, prefix: str) -> None:
+        """Remove the empty folders that deleted objects leave on a disk; one with an object in it stays."""
+        if self._root is not None:
+            for path in [*sorted((self._root / prefix).rglob("*"), reverse=True), self._root / prefix]:
+                with suppress(OSError):
+                    path.rmdir()
 
     def _link(self, root: Path, key: str, content: bytes | Path, *, overwrite: bool) -> None:
         staged = f"{_STAGING}/{secrets.token_hex(8)}"

@@ -8,7 +8,8 @@ let model = "", asked = 0;
 
 export function offerVersions(name, versions, serving) {
   model = name;
-  const numbers = versions.map(({version}) => [version, `version ${version}`]);
+  const known = new Set([...versions.map(({version}) => version), ...(serving ? [serving] : [])]);
+  const numbers = [...known].map((version) => [version, `version ${version}`]);
   offer(byId("looked-version"), numbers, serving ?? numbers[0]?.[0]);
   offer(byId("looked-other"), [["", "no other"], ...numbers], "");
   return look();

@@ -8,7 +8,7 @@ import {watch} from "./training.js";
 import {offerTrial} from "./trial.js";
 
 const COMPARED = 8;
-let served = "mnist", model = served, alias = "production", generation = 0;
+let served = "mnist", model = served, alias = "production", generation = 0, shown = [], older = null;
 
 export async function showServing() {
   try {
@@ -24,18 +24,48 @@ export async function showServing() {
 export async function open() {
   try {
     await showServing();
-    const {models} = await get("models");
-    offer(byId("model"), models.map((each) => [each.model, each.model]), served);
+    offer(byId("model"), (await modelNames()).map((name) => [name, name]), served);
     model = byId("model").value;
-    const {aliases, versions} = models.find((each) => each.model === model);
-    const state = aliases.find((each) => each.alias === alias);
-    generation = state?.generation ?? 0;
-    byId("alias").replaceChildren(...(aliases.length ? aliases.map(meaning) : [element("li", {}, "No alias means any version.")]));
-    byId("versions").replaceChildren(...versions.map((version) => versionLine(version, state)));
+    const page = await get(`models/${model}`);
+    byId("alias").replaceChildren(...(page.aliases.length ? page.aliases.map(meaning) : [element("li", {}, "No alias means any version.")]));
+    byId("versions").replaceChildren();
+    shown = [];
+    const offered = show(page);
     tell(null);
-    await Promise.all([compare(versions), offerTrial(model, state, versions, open), offerVersions(model, versions, state?.version)]);
+    await Promise.all([compare(shown), offered]);
   } catch (error) {
     byId("versions").replaceChildren(line(["The versions cannot be listed now."], 9));
+    tell(error);
+  }
+}
+
+async function modelNames() {
+  const names = [];
+  for (let after = ""; after !== null;) {
+    const {models, next} = await get(`models?versions=1&limit=100${after && `&after=${after}`}`);
+    names.push(...models.map((each) => each.model));
+    after = next;
+  }
+  return names;
+}
+
+// Show a page of versions below those that are shown.
+function show({aliases, versions, next}) {
+  const state = aliases.find((each) => each.alias === alias);
+  generation = state?.generation ?? 0;
+  byId("versions").append(...versions.map((version) => versionLine(version, state)));
+  shown = [...shown, ...versions];
+  older = next;
+  byId("older").hidden = next === null;
+  return Promise.all([offerTrial(model, state, shown, open), offerVersions(model, shown, state?.version)]);
+}
+
+async function showOlder() {
+  byId("older").hidden = true;  // pressed once
+  try {
+    await show(await get(`models/${model}?after=${older}`));
+  } catch (error) {
+    byId("older").hidden = false;
     tell(error);
   }
 }
@@ -98,4 +128,5 @@ function promote(version) {
 
 byId("rollback").addEventListener("click", () =>
   change("Go back to the version that served before?", "POST", `models/${model}/aliases/${alias}/rollback`, {reason: "rolled back on the page"}));
+byId("older").addEventListener("click", showOlder);
 byId("model").addEventListener("change", open);

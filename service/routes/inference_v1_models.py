@@ -48,9 +48,9 @@ def list_models(parts: PartsDep) -> ModelNames:
 
 @router.get("/v1/models/{name:without_verb}")
 def model_status(name: str, parts: PartsDep) -> ModelStatus:
-    """Tell which versions of a model can be asked for, the one that serves first (503 when there is none)."""
+    """Tell which versions can be asked for: the one that serves (503 when there is none), then the newest 100."""
     serving = find(parts, name).version
-    numbers = sorted(parts.registry.numbers(name), key=lambda number: (number != serving, -number))
+    numbers = sorted({serving, *parts.registry.numbers(name)}, key=lambda number: (number != serving, -number))
     return ModelStatus(name=name, ready=True, model_version_status=[_status(parts, name, number) for number in numbers])
 
 

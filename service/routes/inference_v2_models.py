@@ -2,6 +2,7 @@
 statistics.
 """
 
+from itertools import islice
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -28,6 +29,7 @@ from service.routes.inferring import find, parsed_version
 router = APIRouter(prefix="/v2", tags=["inference V2"])
 
 PLATFORM = "glyphserve_npz"
+_MOST_IN_ALL = 1000
 _EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
 
 
@@ -41,6 +43,12 @@ def manifest_of(parts: Parts, model: str, version: str | None, alias: str | None
         return parts.registry.manifest(model, parts.registry.alias(model, alias or parts.settings.alias).version)
     except InvalidInput:  # no name of a model or of an alias
         raise NotFound("there is no model of that name, or no such alias of it") from None
+
+
+def all_versions(parts: Parts) -> list[tuple[str, int]]:
+    """List the newest versions of each model: the protocol has no pages, so there is a limit to how many in all."""
+    numbers = ((name, number) for name in parts.registry.models() for number in _numbers(parts, name))
+    return list(islice(numbers, _MOST_IN_ALL))
 
 
 @router.get("")
@@ -70,8 +78,8 @@ def list_models(parts: PartsDep) -> ModelNames:
 
 @router.get("/models/stats")
 def all_statistics(parts: PartsDep) -> ModelStatistics:
-    """Give the statistics of all versions of all models."""
-    return _statistics(parts, [(name, number) for name in parts.registry.models() for number in _numbers(parts, name)])
+    """Give the statistics of the newest 100 versions of each model, of 1,000 in all."""
+    return _statistics(parts, all_versions(parts))
 
 
 @router.get("/models/{name}")
@@ -112,7 +120,7 @@ def version_config(name: str, version: str, parts: PartsDep) -> ModelConfig:
 
 @router.get("/models/{name}/stats")
 def model_statistics(name: str, parts: PartsDep) -> ModelStatistics:
-    """Give the statistics of all versions of a model."""
+    """Give the statistics of a model's newest 100 versions."""
     return _statistics(parts, [(name, number) for number in _numbers(parts, name)])
 
 

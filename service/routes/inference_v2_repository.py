@@ -18,7 +18,7 @@ from service.errors import Conflict, CorruptModel, InvalidTensor, Unavailable
 from service.inference.open_inference import read_json
 from service.inference.schemas import IndexEntry
 from service.parts import Parts
-from service.routes.inference_v2_models import manifest_of
+from service.routes.inference_v2_models import all_versions, manifest_of
 from service.routes.inferring import find
 
 router = APIRouter(prefix="/v2/repository", tags=["inference V2"])
@@ -34,7 +34,7 @@ _CHANGE = _optional({"type": "object", "properties": {"parameters": {"type": ["o
 
 @router.post("/index", openapi_extra=_INDEX)
 async def index(request: Request, parts: PartsDep) -> list[IndexEntry]:
-    """List all versions of all models; with `{"ready": true}` only those that can be asked."""
+    """List the newest 100 versions of each model, 1,000 in all; with `{"ready": true}` only those that can be asked."""
     wanted = read_json(await request.body()).get("ready")
     if wanted is not None and not isinstance(wanted, bool):
         raise InvalidTensor("`ready` must be true or false", field="ready")
@@ -82,7 +82,7 @@ def _load(parts: Parts, name: str) -> None:
 
 
 def _entries(parts: Parts) -> list[IndexEntry]:
-    return [_entry(parts, name, number) for name in parts.registry.models() for number in parts.registry.numbers(name)]
+    return [_entry(parts, name, number) for name, number in all_versions(parts)]
 
 
 def _entry(parts: Parts, name: str, number: int) -> IndexEntry:

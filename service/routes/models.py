@@ -3,17 +3,18 @@
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from service.dependencies import PartsDep
 from service.errors import InvalidInput
 from service.jobs.verdicts import read_verdict
-from service.models.aliases import AliasState, Candidate, make_candidate
+from service.models.aliases import NAME, AliasState, Candidate, make_candidate
 from service.models.manifest import Manifest
 from service.models.registry import Registry
 from service.parts import Parts
 from service.routes.downloads import NamePath, VersionPath
 from service.schemas import (
+    MAX_VERSION,
     AliasInfo,
     AliasNow,
     ModelInfo,
@@ -26,6 +27,9 @@ from service.schemas import (
 
 router = APIRouter(prefix="/models", tags=["models"])
 
+_MOST = 100
+LimitQuery = Annotated[int, Query(ge=1, le=_MOST, description="Most in one answer.")]
+
 IfMatch = Annotated[
     str | None,
     Header(
@@ -35,26 +39,41 @@ IfMatch = Annotated[
 ]
 
 
+VersionsQuery = Annotated[int, Query(alias="versions", ge=1, le=_MOST, description="Newest versions of each model.")]
+
+
 @router.get("")
-def list_models(parts: PartsDep) -> Models:
-    """List all models with their aliases and versions."""
-    return Models(models=[get_model(name, parts) for name in parts.registry.models()])
+def list_models(
+    parts: PartsDep,
+    limit: LimitQuery = 20,
+    after: Annotated[
+        str | None, Query(pattern=f"^{NAME.pattern}$", description="The `next` of the page before.")
+    ] = None,
+    versions: VersionsQuery = 20,
+) -> Models:
+    """List models by name, with their aliases and their newest versions."""
+    names = parts.registry.models(limit + 1, after or "")
+    shown = names[:limit]
+    models = [_model(name, parts.registry, versions) for name in shown]
+    return Models(models=models, next=shown[-1] if len(names) > limit else None)
 
 
 @router.get("/{name}")
-def get_model(name: NamePath, parts: PartsDep) -> ModelInfo:
+def get_model(
+    name: NamePath,
+    parts: PartsDep,
+    limit: LimitQuery = 50,
+    after: Annotated[int | None, Query(ge=1, le=MAX_VERSION, description="The `next` of the page before.")] = None,
+) -> ModelInfo:
     """Show a model: its aliases, and its versions, newest first."""
-    versions, aliases = parts.registry.versions(name), parts.registry.aliases(name)
-    sizes = parts.registry.sizes(name)
-    infos = [_version(manifest, aliases, parts.registry, sizes) for manifest in reversed(versions)]
-    return ModelInfo(model=name, aliases=[_alias(state) for state in aliases], versions=infos)
+    return _model(name, parts.registry, limit, after)
 
 
 @router.get("/{name}/versions/{version}")
 def get_version(name: NamePath, version: VersionPath, parts: PartsDep) -> VersionInfo:
     """Show a version: how it was made and how good it is."""
     manifest = parts.registry.manifest(name, version)
-    info = _version(manifest, parts.registry.aliases(name), parts.registry, parts.registry.sizes(name))
+    info = _version(manifest, parts.registry.aliases(name), parts.registry)
     info.files = parts.registry.files(name, version)
     return info
 
@@ -79,9 +98,20 @@ def get_alias(name: NamePath, alias: NamePath, parts: PartsDep, response: Respon
 
 
 @router.get("/{name}/aliases/{alias}/history")
-def get_history(name: NamePath, alias: NamePath, parts: PartsDep) -> list[AliasInfo]:
-    """Show all that an alias has meant, newest first."""
-    return [_alias(state) for state in parts.registry.history(name, alias)]
+def get_history(
+    name: NamePath,
+    alias: NamePath,
+    parts: PartsDep,
+    response: Response,
+    limit: LimitQuery = 50,
+    after: Annotated[int | None, Query(ge=1, le=10**10, description="The last generation of the page before.")] = None,
+) -> list[AliasInfo]:
+    """Show what an alias has meant, newest first; the header `Link` names the next page, if there is one."""
+    states = parts.registry.history(name, alias, limit + 1, after)
+    shown = states[:limit]
+    if len(states) > limit:
+        response.headers["Link"] = f'<?limit={limit}&after={shown[-1].generation}>; rel="next"'
+    return [_alias(state) for state in shown]
 
 
 @router.put("/{name}/aliases/{alias}")
@@ -156,12 +186,23 @@ def _alias(state: AliasState) -> AliasInfo:
     )
 
 
-def _version(manifest: Manifest, aliases: list[AliasState], registry: Registry, sizes: dict[int, int]) -> VersionInfo:
+def _model(name: str, registry: Registry, limit: int, after: int | None = None) -> ModelInfo:
+    manifests, aliases = registry.newest(name, limit + 1, after), registry.aliases(name)
+    shown = manifests[:limit]
+    return ModelInfo(
+        model=name,
+        aliases=[_alias(state) for state in aliases],
+        versions=[_version(manifest, aliases, registry) for manifest in shown],
+        next=str(shown[-1].version) if shown and len(manifests) > limit else None,
+    )
+
+
+def _version(manifest: Manifest, aliases: list[AliasState], registry: Registry) -> VersionInfo:
     return VersionInfo(
         model=manifest.name,
         version=manifest.version,
         aliases=[state.alias for state in aliases if state.version == manifest.version],
         manifest=manifest.details,
-        weights_bytes=sizes.get(manifest.version),
+        weights_bytes=registry.weights_bytes(manifest.name, manifest.version),
         verdict=read_verdict(registry, manifest.name, manifest.version),
     )

@@ -1,12 +1,14 @@
 """The page's versions in a real browser: what they misread, two of them beside each other, a trial."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from service.settings import Settings
 from tests.service.browsing import DIGITS, accessible, draw
-from tests.service.conftest import Server, half_trained
+from tests.service.conftest import Server, half_trained, publish_many
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("playwright", reason="the page is tested where Playwright is installed (the extra `browser`)")
@@ -130,6 +132,31 @@ def test_a_version_without_held_out_digits_says_so(page: Page, server: Server) -
     expect(page.locator("#misread li")).to_have_count(0)
     page.select_option("#looked-version", "1")
     expect(page.locator("#looked-state")).to_contain_text("held-out digits")
+
+
+def test_older_versions_are_shown_on_demand_and_the_serving_one_is_looked_at_all_the_same(
+    page: Page, server: Server
+) -> None:
+    publish_many(Path(Settings(home=server.home).store_location), "crowd", range(1, 113))
+    httpx.put(f"{server.url}/models/crowd/aliases/production", json={"version": 1}).raise_for_status()
+    open_models(page)
+    page.select_option("#model", "crowd")
+    rows = page.locator("#versions tr")
+    expect(rows).to_have_count(50)
+    expect(rows.first).to_contain_text("112")
+    expect(page.locator("#looked-version")).to_have_value("1")
+    expect(page.locator("#looked-state")).to_contain_text("version 1 reads")
+    accessible(page)
+    for count in (100, 112):
+        page.click("#older")
+        expect(rows).to_have_count(count)
+    expect(page.locator("#older")).to_be_hidden()
+    expect(rows.last.locator(".mark")).to_have_text("serves")
+    page.select_option("#trial-version", "2")
+    page.click("button[aria-label='What version 3 misreads']")
+    expect(page.locator("#looked-state")).to_contain_text("version 3 reads")
+    page.select_option("#model", "mnist")
+    expect(page.locator("#older")).to_be_hidden()
 
 
 def test_another_model_than_the_serving_one_can_be_looked_at(page: Page, server: Server) -> None:
