@@ -80,7 +80,7 @@ def _joined(count: int, above: NDArray[np.int64], below: NDArray[np.int64]) -> N
 def glyph_parts(found: Components) -> Mask:
     """Choose the parts that are the glyph, bool by part: no dust, no frame around others, nothing cut by the edge.
 
-    What would leave nothing is not done.
+    None, when each part is as small as dust. What else would leave nothing is not done.
     """
     kept: Mask = found.weights >= _SPECK * found.weights.sum()
     for place in np.flatnonzero(kept).tolist():

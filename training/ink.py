@@ -71,7 +71,7 @@ def _glyph_of(ink: Pixels, by_row: Pixels, by_column: Pixels, most: int) -> Floa
     if _is_scattered(glyph) and not _is_enlarged(ink):
         found = components(glyph, ink > 0)
         kept = glyph_parts(found)
-        if not kept.all():
+        if kept.any() and not kept.all():  # where each is as small as dust, as dots may be, all of them are the glyph
             ink = np.where(np.append(kept, False)[found.labels], ink, 0)
             most = int(ink.max())
             glyph = _boxed(ink, ink.max(axis=1), ink.max(axis=0), most).astype(np.float32)

@@ -115,3 +115,13 @@ def test_a_broad_soft_stroke_is_no_sheet() -> None:
     soft = resized(small, 100, 100)
     glyph = to_glyph(np.rint(soft).astype(np.uint8))
     assert glyph[4:24].any(axis=1).all()
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("ink", [30, 255])
+def test_dots_that_are_each_as_small_as_dust_are_all_of_the_glyph(ink: int, times: int) -> None:
+    dots = np.zeros((60, 60), np.uint8)
+    dots[1:-1:4, 1:-1:4] = ink
+    picture = dots.repeat(times, axis=0).repeat(times, axis=1)
+    for gray in (picture, 255 - picture):
+        assert to_glyph(gray)[4:24, 4:24].any()
