@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
-from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
 
 from service.access import Access, scope_of
 from service.problems import problem_type
+from service.routes.revalidated import RevalidatedFiles, revalidated
 from service.schemas import Problem
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -51,26 +50,18 @@ _POLICY = (
 _START = 'SwaggerUIBundle({url: "./openapi.json", dom_id: "#swagger-ui", deepLinking: true});\n'
 
 
-class _WholeFiles(StaticFiles):
-    """Files that are sent as a whole: errors about ranges would not have the one shape."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [header for header in scope["headers"] if header[0] != b"range"]
-        await super().__call__({**scope, "headers": headers}, receive, send)
-
-
 def serve(app: FastAPI) -> None:
     """Add the documentation to an application."""
     files = Path(str(resources.files("fastapi_offline"))) / "static"
-    app.mount("/docs/static", _WholeFiles(directory=files), name="docs-static")
+    app.mount("/docs/static", RevalidatedFiles(directory=files), name="docs-static")
 
     @app.get("/docs", include_in_schema=False)
-    async def page() -> Response:
-        return Response(_PAGE, media_type="text/html", headers={"Content-Security-Policy": _POLICY})
+    async def page(request: Request) -> Response:
+        return revalidated(request.headers, _PAGE.encode(), "text/html", {"Content-Security-Policy": _POLICY})
 
     @app.get("/docs/start.js", include_in_schema=False)
-    async def start() -> Response:
-        return Response(_START, media_type="text/javascript")
+    async def start(request: Request) -> Response:
+        return revalidated(request.headers, _START.encode(), "text/javascript")
 
     describing = threading.Lock()
 
@@ -81,9 +72,9 @@ def serve(app: FastAPI) -> None:
             return app.openapi_schema
 
     @app.get("/openapi.json", include_in_schema=False)
-    def description() -> Response:
+    def description(request: Request) -> Response:
         """Runs in a thread: the description takes a second to make the first time."""
-        return Response(orjson.dumps(describe()), media_type="application/json")
+        return revalidated(request.headers, orjson.dumps(describe()), "application/json")
 
     app.openapi = describe  # type: ignore[method-assign]  # the way that FastAPI's documentation gives
 

@@ -36,7 +36,7 @@ _PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {}}}}
 async def alive(request: Request) -> Any:
     """Tell KServe's client that the service is there; a browser gets the page."""
     if "text/html" in request.headers.get("accept", ""):
-        return page()
+        return page(request)
     return Alive(status="alive")
 
 

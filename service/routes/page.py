@@ -3,8 +3,9 @@
 from importlib import resources
 from pathlib import Path
 
-from fastapi import FastAPI, Response
-from starlette.staticfiles import StaticFiles
+from fastapi import FastAPI, Request, Response
+
+from service.routes.revalidated import RevalidatedFiles, revalidated
 
 _FILES = Path(str(resources.files("service"))) / "page"
 _POLICY = (
@@ -13,12 +14,14 @@ _POLICY = (
 )
 
 
-def page() -> Response:
+def page(request: Request) -> Response:
     """Give the page itself."""
-    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
-    return Response((_FILES / "index.html").read_bytes(), media_type="text/html", headers=headers)
+    content = (_FILES / "index.html").read_bytes()
+    # The same address answers KServe's client with JSON.
+    headers = {"Content-Security-Policy": _POLICY, "Vary": "Accept"}
+    return revalidated(request.headers, content, "text/html", headers)
 
 
 def serve(app: FastAPI) -> None:
     """Add the files that it is made of to an application."""
-    app.mount("/page", StaticFiles(directory=_FILES), name="page")
+    app.mount("/page", RevalidatedFiles(directory=_FILES), name="page")
