@@ -100,8 +100,8 @@ def delete(
     if not ids and label is None and older_than_days is None and not everything:
         raise typer.BadParameter("name ids, --label, --older-than-days, or --all", param_hint="samples delete")
     settings, samples = _open(home)
-    choose = chosen_by(label, older_than_days)
     name = model or settings.model
+    choose = chosen_by(label, older_than_days, samples.list(name) if older_than_days else [])
     deleted = samples.delete(name, lambda entry: choose(entry) and (not ids or entry.sample_id in ids))
     typer.echo(f"{deleted} samples deleted")
 

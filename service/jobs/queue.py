@@ -10,7 +10,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs, Unavailable
@@ -183,12 +183,17 @@ class Jobs:
             if job.executor_id == executor_id:
                 self.requeue(job)
 
-    def forget_old(self, days: float) -> int:
-        """Delete the records of jobs that ended so long ago; the versions that they made stay."""
-        before = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+    def newest(self) -> datetime | None:
+        """Give the time at which the newest job was queued; None without any."""
+        with self._client() as client:
+            found = client.list_workflows(name=WORKFLOW, sort_desc=True, limit=1, load_input=False, load_output=False)
+        return datetime.fromtimestamp((found[0].created_at or 0) / 1000, UTC) if found else None
+
+    def forget_ended(self, before: datetime, most: int) -> int:
+        """Delete the records of at most so many jobs that ended before a time; the versions that they made stay."""
         with self._client() as client:
             old = client.list_workflows(
-                name=WORKFLOW, status=_FINAL, completed_before=before, limit=_LISTED, load_input=False
+                name=WORKFLOW, status=_FINAL, completed_before=before.isoformat(), limit=most, load_input=False
             )
             if old:
                 client.delete_workflows([status.workflow_id for status in old])

@@ -11,6 +11,7 @@ from service.errors import NotFound, ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
 from service.jobs.queue import Jobs
 from service.jobs.record import Running
+from service.jobs.retention import Retention
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Upkeep:
     ) -> None:
         """`is_at_work` says whether a job of this worker's is really being done; `take_jobs` begins one that waits."""
         self._take_jobs = take_jobs
+        self._retention = Retention(jobs, settings.job_retention_days)
         self._jobs, self._checkpoints, self._is_at_work = jobs, checkpoints, is_at_work
         self._executor_id, self._settings = executor_id, settings
         self._last_change: dict[Running, float] = {}
@@ -102,7 +104,7 @@ class Upkeep:
 
     def _tidy(self) -> None:
         """Forget jobs that ended long ago, and checkpoints of jobs that have ended."""
-        self._jobs.forget_old(self._settings.job_retention_days)
+        self._retention.forget_old()
         try:
             for job_id in self._checkpoints.job_ids():
                 if self._has_ended(job_id):

@@ -140,7 +140,8 @@ def delete_samples(
     """Delete samples by label, by age, by both, or all. Nothing brings them back."""
     if label is None and older_than_days is None and not everything:
         raise InvalidInput("say label, older_than_days, or everything=true", field="everything")
-    return DeletedSamples(deleted=parts.samples.delete(model, chosen_by(label, older_than_days)))
+    known = parts.samples.list(model) if older_than_days else []
+    return DeletedSamples(deleted=parts.samples.delete(model, chosen_by(label, older_than_days, known)))
 
 
 @router.get("/export", response_class=StreamingResponse, responses=_ZIP)

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import groupby
 
-from service.errors import InvalidInput, NotFound, SamplesFull
+from service.errors import Conflict, InvalidInput, NotFound, SamplesFull
 from service.models.store import Store
 from service.samples.sample import Label, Sample, Source, from_bytes, identify, time_of, to_bytes
 from service.settings import Settings
@@ -187,9 +188,21 @@ def open_samples(store: Store, settings: Settings) -> Samples:
     return Samples(store, most=settings.max_samples, most_bytes=settings.max_sample_bytes)
 
 
-def chosen_by(label: str | None = None, older_than_days: float | None = None) -> Callable[[Entry], bool]:
-    """Choose samples by label, by age, by both; by neither: all."""
-    before = (time.time() - (older_than_days or 0) * 86_400) * 1e6
+def chosen_by(
+    label: str | None = None, older_than_days: float | None = None, known: Sequence[Entry] = ()
+) -> Callable[[Entry], bool]:
+    """Choose samples by label, by age, by both; by neither: all.
+
+    Raises Conflict when of those `known` the newest, too, is older: then the clock may be wrong by years.
+    """
+    now = time.time()
+    before = (now - (older_than_days or 0) * 86_400) * 1e6
+    if older_than_days and known and all(entry.stamp < before for entry in known):
+        today = datetime.fromtimestamp(now, UTC).date()
+        raise Conflict(
+            f"by the clock of this host, where it is {today}, all {len(known)} samples are that old; "
+            "set the clock if it is wrong, or else delete them all, or by label or id"
+        )
 
     def choose(entry: Entry) -> bool:
         return label in (None, entry.label) and (older_than_days is None or entry.stamp < before)

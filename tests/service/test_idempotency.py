@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def request(seed: int = 0, trials: int = 0) -> JobRequest:
 def forget(jobs: Jobs, *job_ids: str) -> None:
     """Let the records of ended jobs be deleted."""
     known = {job.id for job in jobs.list()}
-    wait_until(lambda: jobs.forget_old(0) or not known & set(job_ids), "the clock to move on")
+    wait_until(lambda: jobs.forget_ended(datetime.now(UTC), 50) or not known & set(job_ids), "the clock to move on")
     assert not {job.id for job in jobs.list()} & set(job_ids)
 
 

@@ -12,6 +12,7 @@ from dbos import run_dbos_database_migrations
 from service.errors import Conflict, NotFound, TooManyJobs, Unavailable
 from service.jobs.job import JobRequest, Progress
 from service.jobs.queue import Jobs
+from service.jobs.retention import Retention
 from service.settings import Settings
 from tests.service.conftest import Server, png, running_server, wait_until
 from tests.service.processes import ENDLESS, QUICK, trainers_of, worker_of
@@ -218,8 +219,8 @@ def test_many_at_once_do_not_overfill_the_queue(queue: Jobs) -> None:
 def test_ended_jobs_are_forgotten_after_their_time_and_waiting_ones_never(queue: Jobs) -> None:
     ended, waiting = queue.submit(request()), queue.submit(request())
     assert queue.cancel(ended.id).is_final
-    assert queue.forget_old(days=1) == 0
-    assert wait_until(lambda: queue.forget_old(days=0), "the clock to move on") == 1
+    assert Retention(queue, days=1).forget_old() == 0
+    assert wait_until(Retention(queue, days=0).forget_old, "the clock to move on") == 1
     assert [job.id for job in queue.list()] == [waiting.id]
     with pytest.raises(NotFound):
         queue.get(ended.id)
