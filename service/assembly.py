@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 
 from service.access import Access
+from service.decoding import Decoder
 from service.errors import ServiceError
 from service.jobs.evaluations import Evaluations
 from service.jobs.queue import Jobs
@@ -47,6 +48,8 @@ def assemble(settings: Settings, siblings: Siblings | None = None) -> Parts:
     jobs, draining = Jobs(settings), threading.Event()
     job_watcher = JobWatcher(jobs, settings.max_event_streams, draining)
     metrics.event_streams = lambda: job_watcher.streams
+    decoder = Decoder()
+    metrics.decoding = lambda: (decoder.waiting, decoder.decoded)
     return Parts(
         settings,
         registry,
@@ -59,6 +62,7 @@ def assemble(settings: Settings, siblings: Siblings | None = None) -> Parts:
         Access(Keys(store), settings),
         Evaluations(registry, settings.datasets_dir),
         draining,
+        decoder,
         siblings=siblings,
         telemetry=open_telemetry(),
     )
@@ -77,6 +81,7 @@ async def living(parts: Parts) -> AsyncIterator[None]:
     publishing.cancel()
     publish(parts)
     parts.recent.close()
+    parts.decoder.close()
     await asyncio.to_thread(parts.predictor.close)
     await asyncio.to_thread(parts.jobs.close)
     if parts.telemetry:

@@ -3,6 +3,11 @@
 The status numbers are those of the map in docs/errors.md; `code` is for programs, `detail` for people.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
 
 class ServiceError(Exception):
     """An error with an answer. Its text never holds a path, a trace, or what the caller sent."""
@@ -155,3 +160,11 @@ class CorruptModel(ServiceError):
     """A model version that does not pass its checks."""
 
     status, code, title = 503, "corrupt_model", "Corrupt model"
+
+
+def attempt(work: Callable[[], _T]) -> _T | ServiceError:
+    """Do it, or give the error that it raises."""
+    try:
+        return work()
+    except ServiceError as error:
+        return error

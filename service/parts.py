@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass, field
 
 from service.access import Access
+from service.decoding import Decoder
 from service.errors import Unavailable
 from service.images import ImageLimits
 from service.inference.statistics import Statistics
@@ -37,6 +38,7 @@ class Parts:
     evaluations: Evaluations
     draining: threading.Event
     """Set when the server is to end: what would go on for long ends now."""
+    decoder: Decoder
     statistics: Statistics = field(default_factory=Statistics)
     telemetry: Telemetry | None = None
     """Where spans go, if anybody wants them."""

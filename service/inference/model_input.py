@@ -7,18 +7,22 @@
 Pixels and floats reach the network as they are. Images go through the same preparation as those of `POST /predict`.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.base64_text import decode_base64
 from service.errors import InvalidInput, InvalidTensor, PayloadTooLarge, UnsupportedMediaType
-from service.images import ImageLimits, read_glyph
+from service.images import ImageLimits, Picture, open_picture
 from service.inference.tensors import Tensor
 from training.arrays import Floats, Pixels
 from training.preprocess import SIDE, InputForm
+
+_T = TypeVar("_T")
 
 INPUT = "image"
 RAW = Tensor(INPUT, "UINT8", (1, SIDE, SIDE), [])
@@ -59,21 +63,41 @@ def only_input(inputs: list[Tensor]) -> Tensor:
     return inputs[0]
 
 
-def read_batch(tensor: Tensor, form: InputForm, limits: BatchLimits) -> Batch:
-    """Turn the model's input into what a network of this form takes. Raises InvalidTensor or PayloadTooLarge."""
-    rows, is_encoded = tensor.shape[0], isinstance(tensor.values, list)
-    most = limits.most_encoded if is_encoded else limits.most_rows
-    if rows > most:
-        raise PayloadTooLarge(f"a batch of {rows:,}; at most {most:,} are taken at once")
+def open_pictures(tensor: Tensor, limits: BatchLimits) -> list[tuple[int, Callable[[], Pixels]]]:
+    """Read the headers of encoded images: of each its pixels, and what decodes it; none for other tensors.
+
+    Raises InvalidTensor or PayloadTooLarge; so does what decodes.
+    """
+    if not isinstance(tensor.values, list):
+        return []
+    rows = _checked_rows(tensor, limits.most_encoded)
+    if tensor.shape not in ((rows,), (rows, 1)):
+        raise InvalidTensor("BYTES has the shape [n] or [n, 1], an image each", field="shape")
+    pictures = [_named(place, partial(_opened, file, limits)) for place, file in enumerate(tensor.values)]
+    return [(picture.pixels, partial(_named, place, picture.glyph)) for place, picture in enumerate(pictures)]
+
+
+def read_batch(tensor: Tensor, form: InputForm, limits: BatchLimits, glyphs: Sequence[Pixels] | None = None) -> Batch:
+    """Turn the model's input into what a network of this form takes. Raises InvalidTensor or PayloadTooLarge.
+
+    `glyphs` are the encoded images, decoded already.
+    """
     if isinstance(tensor.values, list):
-        if tensor.shape not in ((rows,), (rows, 1)):
-            raise InvalidTensor("BYTES has the shape [n] or [n, 1], an image each", field="shape")
-        return _of_glyphs(np.stack([_glyph(place, file, limits) for place, file in enumerate(tensor.values)]), form)
+        read = [decode() for _, decode in open_pictures(tensor, limits)] if glyphs is None else glyphs
+        return _of_glyphs(np.stack(read), form)
+    rows = _checked_rows(tensor, limits.most_rows)
     is_float = tensor.values.dtype.kind == "f"
     _check_shape(tensor.shape, form.width if is_float else SIDE, tensor.datatype)
     if is_float:
         return _of_features(tensor.values.reshape(rows, form.width**2), form)
     return _of_glyphs(_pixels(tensor.values).reshape(rows, SIDE, SIDE), form)
+
+
+def _checked_rows(tensor: Tensor, most: int) -> int:
+    rows = tensor.shape[0]
+    if rows > most:
+        raise PayloadTooLarge(f"a batch of {rows:,}; at most {most:,} are taken at once")
+    return rows
 
 
 def _check_shape(shape: tuple[int, ...], side: int, datatype: str) -> None:
@@ -111,9 +135,14 @@ def _of_features(values: NDArray[Any], form: InputForm) -> Batch:
     return Batch(features, form.spread(shades).astype(np.uint8))
 
 
-def _glyph(place: int, file: bytes, limits: BatchLimits) -> Pixels:
+def _opened(file: bytes, limits: BatchLimits) -> Picture:
+    return open_picture(_decoded(file), limits.images)
+
+
+def _named(place: int, read: Callable[[], _T]) -> _T:
+    """Read an image; an error names its place in the batch."""
     try:
-        return read_glyph(_decoded(file), limits.images)
+        return read()
     except (InvalidInput, UnsupportedMediaType) as error:
         raise InvalidTensor(f"image {place}: {error.detail}", field="data") from None
 

@@ -33,6 +33,8 @@ FAMILIES = (
     Family("glyphserve_batch_images", "histogram", "Images that the network read at once.", bounds=tuple(BATCH_IMAGES)),
     Family("glyphserve_predictions", "counter", "Images read, by answer.", ("model", "label")),
     Family("glyphserve_prediction_confidence", "histogram", "Confidence of the answers.", bounds=CONFIDENCES),
+    Family("glyphserve_images_decoding", "gauge", "Images that wait to be decoded in a thread, or are being decoded."),
+    Family("glyphserve_images_decoded", "counter", "Images decoded in a thread: all but small ones."),
     Family("glyphserve_images_rejected", "counter", "Images refused, by reason.", ("reason",)),
     Family(
         "glyphserve_damaged_objects",

@@ -45,7 +45,7 @@ class Metrics:
         self._tallies.absorb(_lasting(siblings.inherited) if siblings else {})
         self._answered: dict[tuple[str, str, int], Cells] = {}
         self._batches: list[_Batch] = []
-        self._images = 0
+        self._images, self._decoded = 0, 0
         self._windows: dict[tuple[str, int], Window] = {}
         self._queue = self._tallies.of("glyphserve_queue_seconds")
         self._serving: tuple[str, int] | None = None
@@ -56,6 +56,8 @@ class Metrics:
         """Requests being answered, beside those of the fast path."""
         self.event_streams: Callable[[], int] = lambda: 0
         """Asked how many event streams are open."""
+        self.decoding: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        """Asked how many images wait to be decoded, and how many were."""
         self.trouble: Callable[[], bool] = lambda: False
         """Asked whether the alias's version cannot be loaded."""
         self.damaged: Callable[[], int] = lambda: 0
@@ -121,6 +123,10 @@ class Metrics:
         tallies = self._tallies
         tallies.of("glyphserve_requests_in_flight")[0] = self.in_flight
         tallies.of("glyphserve_event_streams")[0] = self.event_streams()
+        waiting, decoded = self.decoding()
+        tallies.of("glyphserve_images_decoding")[0] = waiting
+        decoded, self._decoded = decoded - self._decoded, decoded
+        tallies.of("glyphserve_images_decoded")[0] += decoded
         tallies.of("glyphserve_fast_path_errors")  # shown from the start: an increase is what an alert looks for
         tallies.of("glyphserve_model_trouble")[0] = float(self.trouble())
         tallies.of("glyphserve_damaged_objects")[0] = self.damaged()

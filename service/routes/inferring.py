@@ -6,21 +6,23 @@ What is quick runs on the event loop; long bodies, large batches and encoded ima
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from fastapi import Request, Response
 
-from service.errors import InvalidInput, NotFound, ServiceError
+from service.errors import InvalidInput, NotFound, ServiceError, attempt
 from service.inference.compression import chosen_encoding, compressed
-from service.inference.model_input import Batch, BatchLimits, only_input, read_batch
+from service.inference.model_input import Batch, BatchLimits, only_input, open_pictures, read_batch
 from service.inference.statistics import Times
 from service.inference.tensors import Tensor
 from service.models.snapshot import Snapshot
 from service.parts import Parts
+from service.routes.decoding import decoded
 from service.schemas import MAX_VERSION
-from training.arrays import Floats
+from training.arrays import Floats, Pixels
 
 _QUICK_BYTES = 64 * 1024
 _QUICK_ROWS = 64
@@ -112,13 +114,13 @@ async def infer(
     started = time.perf_counter_ns()
     try:
         body = await call.request.body()
-        clock = _Clock()
-        if is_slow or len(body) > _QUICK_BYTES:
-            done = await clock.in_thread(lambda: _answer(call, snapshot, parse(body), write))
-        elif _is_heavy(message := parse(body)):
-            done = await clock.in_thread(lambda: _answer(call, snapshot, message, write))
+        clock, is_slow = _Clock(), is_slow or len(body) > _QUICK_BYTES
+        message = await clock.in_thread(lambda: parse(body)) if is_slow else parse(body)
+        glyphs = await _glyphs(call, message, clock)
+        if is_slow or glyphs or message.inputs[0].shape[0] > _QUICK_ROWS:
+            done = await clock.in_thread(lambda: _answer(call, snapshot, message, glyphs, write))
         else:
-            done = _answer(call, snapshot, message, write)
+            done = _answer(call, snapshot, message, glyphs, write)
     except ServiceError:
         parts.statistics.failed(snapshot.model, snapshot.version, time.perf_counter_ns() - started)
         raise
@@ -127,9 +129,23 @@ async def infer(
     return answer
 
 
-def _is_heavy(message: HasInputs) -> bool:
-    """Tell whether a short message makes much work."""
-    return any(tensor.datatype == "BYTES" or tensor.shape[0] > _QUICK_ROWS for tensor in message.inputs)
+async def _glyphs(call: Call, message: HasInputs, clock: "_Clock") -> list[Pixels] | None:
+    """Decode the images of a message; None when it has none that are encoded. Raises what reading them raises."""
+    tensor = only_input(message.inputs)
+    if tensor.datatype != "BYTES":
+        return None
+    opened = await clock.in_thread(lambda: open_pictures(tensor, _limits(call.parts)))
+    pictures = [(pixels, partial(attempt, decode)) for pixels, decode in opened]
+    glyphs = list[Pixels]()
+    for found in await decoded(call.request, call.parts, pictures):
+        if isinstance(found, ServiceError):
+            raise found
+        glyphs.append(found)
+    return glyphs
+
+
+def _limits(parts: Parts) -> BatchLimits:
+    return BatchLimits(parts.image_limits, parts.settings.max_batch_images, parts.settings.max_tensor_rows)
 
 
 class _Clock:
@@ -142,7 +158,7 @@ class _Clock:
         asked = time.perf_counter_ns()
 
         def timed() -> _T:
-            self._waited = time.perf_counter_ns() - asked
+            self._waited += time.perf_counter_ns() - asked
             return work()
 
         return await asyncio.to_thread(timed)
@@ -153,11 +169,14 @@ class _Clock:
 
 
 def _answer(
-    call: Call, snapshot: Snapshot, message: _R, write: Callable[[_R, Reading], Written]
+    call: Call,
+    snapshot: Snapshot,
+    message: _R,
+    glyphs: Sequence[Pixels] | None,
+    write: Callable[[_R, Reading], Written],
 ) -> tuple[Reading, Response, tuple[int, int, int]]:
-    settings = call.parts.settings
-    limits = BatchLimits(call.parts.image_limits, settings.max_batch_images, settings.max_tensor_rows)
-    batch = read_batch(only_input(message.inputs), snapshot.network.config.input, limits)
+    form = snapshot.network.config.input
+    batch = read_batch(only_input(message.inputs), form, _limits(call.parts), glyphs)
     input_done = time.perf_counter_ns()
     reading = Reading(snapshot, batch, snapshot.read(batch.features))
     infer_done = time.perf_counter_ns()

@@ -2,19 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from service.dependencies import PartsDep, RequestIdDep
-from service.errors import PayloadTooLarge, ServiceError
+from service.errors import PayloadTooLarge, ServiceError, attempt
 from service.explain import explain as explain_answers
 from service.images import Picture
 from service.models.predictor import Snapshot
 from service.parts import Parts
+from service.routes.decoding import decoded
 from service.routes.form_docs import OPENAPI
 from service.routes.forms import Reader, readers_of
 from service.schemas import MAX_VERSION, BatchPrediction, SinglePrediction
@@ -23,10 +25,6 @@ from training.arrays import Pixels
 from training.preprocess import SIDE
 
 router = APIRouter(tags=["predict"])
-
-_Read = TypeVar("_Read")
-_QUICK_PIXELS = 65_536
-"""Images of so many pixels together are decoded on the event loop: a thread would cost more than it saves."""
 
 
 @router.post("/predict", openapi_extra=OPENAPI, response_model=SinglePrediction | BatchPrediction)
@@ -48,7 +46,7 @@ async def predict(
     readers, is_batch = await readers_of(request, parts)
     if len(readers) > parts.settings.max_batch_images:
         raise PayloadTooLarge(f"{len(readers)} images; at most {parts.settings.max_batch_images} are taken at once")
-    glyphs = await _glyphs(readers)
+    glyphs = await _glyphs(request, parts, readers)
     answers = _answer(glyphs, snapshot, parts, request_id, top_k)
     _remember(parts, request_id, snapshot, glyphs, answers)
     if explain:
@@ -65,24 +63,12 @@ async def predict(
     return Response(content, media_type="application/json", headers=headers)
 
 
-async def _glyphs(readers: Sequence[Reader]) -> list[Pixels | ServiceError]:
+async def _glyphs(request: Request, parts: Parts, readers: Sequence[Reader]) -> list[Pixels | ServiceError]:
     """Read all images; one that cannot be read becomes its own error."""
-    opened = [_attempt(reader) for reader in readers]
-    pictures = [picture for picture in opened if isinstance(picture, Picture)]
-    if sum(picture.pixels for picture in pictures) <= _QUICK_PIXELS:
-        return _decoded(opened)
-    return await asyncio.to_thread(_decoded, opened)
-
-
-def _decoded(opened: Sequence[Pixels | Picture | ServiceError]) -> list[Pixels | ServiceError]:
-    return [_attempt(picture.glyph) if isinstance(picture, Picture) else picture for picture in opened]
-
-
-def _attempt(read: Callable[[], _Read]) -> _Read | ServiceError:
-    try:
-        return read()
-    except ServiceError as error:
-        return error
+    opened = [attempt(reader) for reader in readers]
+    pictures = [(each.pixels, partial(attempt, each.glyph)) for each in opened if isinstance(each, Picture)]
+    glyphs = iter(await decoded(request, parts, pictures))
+    return [next(glyphs) if isinstance(each, Picture) else each for each in opened]
 
 
 def _answer(

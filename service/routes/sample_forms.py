@@ -7,7 +7,6 @@ import orjson
 from fastapi import Request
 
 from service.errors import InvalidInput
-from service.images import Picture
 from service.parts import Parts
 from service.routes.forms import Reader, readers_of
 
@@ -37,12 +36,6 @@ async def correction_of(request: Request, parts: Parts, label: str | None) -> Co
     if kind == "multipart/form-data":
         said = (await request.form()).get("label")  # read already: kept by the request
     return Correction(_one_label(said, label), readers[0])
-
-
-def read(reader: Reader) -> Any:
-    """Read the image to the end. Raises the errors of images."""
-    found = reader()
-    return found.glyph() if isinstance(found, Picture) else found
 
 
 def _json(body: bytes) -> dict[str, Any]:

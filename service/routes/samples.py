@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import IO, Annotated, Any
 
@@ -11,10 +12,12 @@ from fastapi.responses import StreamingResponse
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from service.dependencies import PartsDep, RequestIdDep
-from service.errors import InvalidInput
+from service.errors import InvalidInput, ServiceError, attempt
+from service.images import Picture
 from service.models.aliases import NAME
 from service.models.predictor import Snapshot
-from service.routes.sample_forms import OPENAPI, Correction, correction_of, read
+from service.routes.decoding import decoded
+from service.routes.sample_forms import OPENAPI, Correction, correction_of
 from service.samples.export import write_zip
 from service.samples.sample import Sample, Source
 from service.samples.samples import Entry, chosen_by, count_by_label
@@ -89,7 +92,8 @@ async def add_sample(
         glyph = seen.glyph
         source = Source(correction.request_id or "", seen.version, seen.label, seen.confidence)
     else:
-        glyph, source = await asyncio.to_thread(_read, correction, snapshot, request_id)
+        glyph = await _glyph(request, parts, correction)
+        source = await asyncio.to_thread(_source, glyph, snapshot, request_id)
     source = replace(source, key_id=parts.access.key_id(request.headers.get("authorization", "").encode("latin-1")))
     sample, is_new = await asyncio.to_thread(parts.samples.add, model, glyph, correction.label, source)
     response.status_code = 201 if is_new else 200
@@ -97,13 +101,23 @@ async def add_sample(
     return _info(sample)
 
 
-def _read(correction: Correction, snapshot: Snapshot, request_id: str) -> tuple[Pixels, Source]:
-    """Read the image, and let the network read it too: what it answers belongs to the sample's story."""
+async def _glyph(request: Request, parts: PartsDep, correction: Correction) -> Pixels:
+    """Read the image. Raises the errors of images, Unavailable when that would take too long."""
     assert correction.reader  # noqa: S101 -- for the type checker
-    glyph = read(correction.reader)
+    opened = correction.reader()
+    if not isinstance(opened, Picture):
+        return opened
+    (glyph,) = await decoded(request, parts, [(opened.pixels, partial(attempt, opened.glyph))])
+    if isinstance(glyph, ServiceError):
+        raise glyph
+    return glyph
+
+
+def _source(glyph: Pixels, snapshot: Snapshot, request_id: str) -> Source:
+    """Let the network read the image, too: what it answers belongs to the sample's story."""
     probabilities = snapshot.probabilities(glyph[None])[0]
     place = int(probabilities.argmax())
-    return glyph, Source(request_id, snapshot.version, snapshot.labels[place], round(float(probabilities[place]), 6))
+    return Source(request_id, snapshot.version, snapshot.labels[place], round(float(probabilities[place]), 6))
 
 
 @router.get("")

@@ -126,6 +126,7 @@ class Edge:
             asked = time.perf_counter()
             async with asyncio.timeout(self._request_seconds) as deadline, self._admission.place() as place:
                 self._metrics.waited(time.perf_counter() - asked)
+                scope["state"]["deadline"] = deadline.when()
 
                 async def send_and_leave(message: Message) -> None:
                     deadline.reschedule(None)  # a slow reader of a long answer is no reason to cut it short
