@@ -70,6 +70,10 @@ class Service:
         except httpx.HTTPError:
             return False
 
+    def apis(self) -> list[int]:
+        """Find the API process, which its parent starts again."""
+        return [pid for pid, line in children_of(self.process.pid).items() if "service worker" not in line]
+
     def workers(self) -> list[int]:
         """Find the worker processes."""
         return [pid for pid, line in children_of(self.process.pid).items() if "service worker" in line]

@@ -16,6 +16,7 @@ import uvloop
 
 from benchmarks.asking import connect, get, good_requests, post
 from benchmarks.hot_swaps import Server
+from tests.service.processes import apis_of
 
 BAD = (
     post("/predict", b"no picture"),
@@ -78,9 +79,9 @@ def main() -> None:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(ask(server.port, options.warm, options.warm // 10))
-                before = held(server.process.pid)
+                before = held(apis_of(server)[0])
                 outcomes = runner.run(ask(server.port, options.good, options.bad))
-                after = held(server.process.pid)
+                after = held(apis_of(server)[0])
         finally:
             server.stop()
     growth = Held(*(b - a for a, b in zip(before, after, strict=True)))

@@ -22,6 +22,7 @@ from tests.hostile.corpus import mutated, named
 from tests.hostile.judge import Outcome, ask_all, forget_peak, memory_kib
 from tests.hostile.request import CLOSED
 from tests.hostile.started import impatient_server
+from tests.service.processes import apis_of
 
 _MOST_MILLISECONDS = 50.0
 _MOST_MEBIBYTES = 64.0
@@ -55,7 +56,7 @@ def main() -> None:
     inputs = named()
     print(f"{len(inputs):,} named inputs, {options.mutated:,} mutated ones")
     with tempfile.TemporaryDirectory() as folder, impatient_server(Path(folder, "home")) as server:
-        port, pid = httpx.URL(server.url).port or 80, server.process.pid
+        port, pid = httpx.URL(server.url).port or 80, apis_of(server)[0]
         assert server.http.post("/train", json={"settings": {"epochs": 1}}).status_code == 202  # loads its library
         ask_all(port, inputs[::10])
         before = memory_kib(pid)

@@ -50,7 +50,7 @@ def random_kills(service: Service, kills: int, seed: int, minutes: float = 60.0)
             time.sleep(0.2)
             continue
         kind = rng.choice(["api", "worker", "worker", "training"])
-        targets = {"api": [service.process.pid], "worker": service.workers(), "training": list(service.trainers())}
+        targets = {"api": service.apis(), "worker": service.workers(), "training": list(service.trainers())}
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself in this moment
             recovery[kind] += [_kill(service, jobs, kind, pid) for pid in targets[kind][:1]]
             if rng.random() < _IMPORTS:
@@ -71,8 +71,6 @@ def _kill(service: Service, jobs: Jobs, kind: str, pid: int) -> float:
     started = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     if kind == "api":
-        service.process.wait()
-        service.start()
         wait_until(service.is_ready, "the API")
     wait_until(lambda: service.trainers() - before if not running else _goes_on(jobs, running[0]), "training")
     return time.monotonic() - started
@@ -116,7 +114,7 @@ def crash_points_of_submitting(service: Service, calls: str, *, most: int = 50) 
     for point in range(1, most + 1):
         wait_until(service.is_ready, "the API")
         service.submit("warm", settings=JOB | {"epochs": 3}, promote="never")
-        with _killing(service.process.pid, calls, point) as tracer:
+        with _killing(service.apis()[0], calls, point) as tracer:
             try:
                 service.http.post(
                     "/train",
@@ -130,8 +128,6 @@ def crash_points_of_submitting(service: Service, calls: str, *, most: int = 50) 
                 tracer.wait()
                 return point - 1, recovery
         died = time.monotonic()
-        service.process.wait()
-        service.start()
         service.submit(f"api {calls} {point}", settings=JOB | {"epochs": 3}, promote="never")
         recovery.append(time.monotonic() - died)
     return most, recovery

@@ -1,6 +1,7 @@
 """The API process: uvicorn around the application."""
 
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -15,9 +16,9 @@ import uvicorn
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
 from service.assembly import adopt, assemble, living
+from service.heartbeats import READY, report, send_heartbeats
 from service.observability.board import Siblings
 from service.parts import Parts
-from service.processes import announcement
 from service.settings import Settings
 from service.transport.admission import Admission
 from service.transport.deadlines import keep_deadlines
@@ -71,13 +72,14 @@ class _Application:
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once all is answered there, keeps deadlines, and ends without losing a request."""
+    """Reports when it is ready and that its loop turns, keeps deadlines, and ends without losing a request."""
 
     def __init__(
         self, parts: Parts, application: _Application, config: uvicorn.Config, announce: Callable[[str, int], object]
     ) -> None:
         super().__init__(config)
         self._parts, self._application, self._announce = parts, application, announce
+        self.telling: int | None = None
         self._drain_seconds = 0.0
         self.has_failed = False
 
@@ -97,6 +99,8 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def startup(self, sockets: object = None) -> None:
+        if self.telling is not None:
+            send_heartbeats(self.telling)
         await super().startup(sockets)  # type: ignore[arg-type]
         if not self.started:
             return
@@ -104,7 +108,7 @@ class _Server(uvicorn.Server):
         self._building = asyncio.create_task(self._build())
 
     async def _build(self) -> None:
-        """Say where it listens once everything is answered; end when there is no application."""
+        """Announce where it listens once everything is answered; end when there is no application."""
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         try:
             await self._application.built
@@ -115,15 +119,10 @@ class _Server(uvicorn.Server):
             self._announce(host, port)
 
 
-def _print(host: str, port: int) -> None:
-    sys.stdout.write(announcement(host, port))
-    sys.stdout.flush()
-
-
 def _end_with_the_parent() -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)  # and not SIGTERM: whoever comes after the parent wants the port now
 
 
 def make_server(
@@ -131,7 +130,7 @@ def make_server(
     *,
     finish_seconds: int = 10,
     siblings: Siblings | None = None,
-    announce: Callable[[str, int], object] = _print,
+    announce: Callable[[str, int], object] = lambda _host, _port: None,
 ) -> _Server:
     """Make the server of one process; its `run` serves until its `should_exit` is set."""
     parts = assemble(settings, siblings)
@@ -154,26 +153,27 @@ def make_server(
 
 
 def run_server(
-    settings: Settings,
-    *,
-    finish_seconds: int,
-    siblings: Siblings | None = None,
-    listener: socket.socket | None = None,
-    announce: Callable[[str, int], object] = _print,
+    settings: Settings, listener: socket.socket, telling: int, *, finish_seconds: int, siblings: Siblings | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT; after draining, requests in flight get `finish_seconds` to finish.
 
-    As one of several processes it has siblings and a listening socket from a parent, and ends when that does.
-    `announce` hears the address once it is served.
+    The listening socket comes from a parent, with which it ends. It reports to it by the file number `telling`, and on
+    SIGUSR1 writes the stacks of all threads on standard error. As one of several processes it has siblings.
     """
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     give_back_large_blocks()
     sys.setswitchinterval(_SWITCH_SECONDS)
-    server = make_server(settings, finish_seconds=finish_seconds, siblings=siblings, announce=announce)
+    server = make_server(
+        settings,
+        finish_seconds=finish_seconds,
+        siblings=siblings,
+        announce=lambda _host, _port: report(telling, READY),
+    )
+    server.telling = telling
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has drained; by then there is nothing left for it to do.
         signal.signal(number, lambda *_: None)
-    if siblings:
-        threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    server.run(sockets=[listener] if listener else None)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    server.run(sockets=[listener])
     if not server.started or server.has_failed:
         sys.exit(1)

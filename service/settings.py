@@ -104,6 +104,8 @@ class Settings(BaseModel):
     """Time without progress after which a client that does not read its answer is disconnected."""
     idle_seconds: float = Field(default=75.0, ge=0.5, le=3600)
     """Time after which a connection without requests is closed; longer than a proxy in front keeps it."""
+    stall_seconds: float = Field(default=10.0, ge=0, le=3600)
+    """Time without a turn of its event loop after which an API process is killed and started again; 0 for never."""
     drain_seconds: float = Field(default=1.0, ge=0, le=60)
     """Time after SIGTERM in which requests are still taken, while `/health/ready` says no to balancers."""
     max_queued_jobs: int = Field(default=20, ge=1)

@@ -1,34 +1,34 @@
 """A process that is kept running."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+
+from service.forked import Forked
+from service.heartbeats import HEARTBEAT, HEARTBEAT_SECONDS, READY
 
 _RESTART_SECONDS = 0.5  # after a second death in a row; after the first it starts again at once
 _STABLE_SECONDS = 5.0  # after it was ready
-_STABLE_UNREPORTED_SECONDS = 60.0  # since its start, which on a busy machine spends many of them on imports
 _LONGEST_WAIT_SECONDS = 60.0
 _JOIN_SECONDS = 5.0
-_REPORT_BYTES = 100
-
-
-def report_ready(file_number: int) -> None:
-    """Report to the supervisor that this process is ready; to be called once."""
-    with os.fdopen(file_number, "w") as stream:
-        stream.write(str(time.monotonic()))  # the same clock for all processes of a host
+_STACKS_SECONDS = 2.0  # for a process to write its stacks
+_REPORT_BYTES = 4096
 
 
 class Supervisor:
     """Starts a process again when it ends, and waits longer and longer with one that keeps dying.
 
-    Its standard input is a pipe that closes with this process: it is to end then, too. With `reports_ready` it gets
-    the option `--ready-fd` and calls `report_ready`; the wait is reset by a process that went on for a while after
-    that, since how long it takes to be ready depends on the machine.
+    Its standard input is a pipe that closes with this process: it is to end then, too. It gets the option
+    `--report-fd`, a pipe on which it reports that it is ready: the wait is reset by a process that went on for a while
+    after that, since how long it takes to be ready depends on the machine.
+
+    A process that sends heartbeats on that pipe, and then none for `stall_seconds`, writes the stacks of its threads
+    and is killed. 0 switches that off.
     """
 
     def __init__(
@@ -38,39 +38,47 @@ class Supervisor:
         settings: Mapping[str, str],
         file_numbers: Sequence[int] = (),
         *,
-        reports_ready: bool = False,
+        stall_seconds: float = 0.0,
+        on_ready: Callable[[], object] = bool,
+        gives_up: Callable[[int, bool], bool] = lambda _code, _was_ready: False,
+        first: Forked | None = None,
     ) -> None:
-        """Start `glyphserve` with arguments, with settings beside those of this process, and open files to inherit."""
+        """Start `glyphserve` with arguments, with settings beside those of this process, and open files to inherit.
+
+        `on_ready` is called each time it is ready. `gives_up` hears each exit code, and whether any start has
+        succeeded, and tells whether it is not to be started again. With `first` the first process runs already.
+        """
         self._name, self._arguments, self._file_numbers = name, list(arguments), list(file_numbers)
-        self._pipe: list[int] = [*os.pipe()] if reports_ready else []
-        if self._pipe:
-            os.set_blocking(self._pipe[0], False)
-            self._arguments += ["--ready-fd", str(self._pipe[1])]
-            self._file_numbers.append(self._pipe[1])
         self._environment = os.environ | {f"GLYPHSERVE_{key}": value for key, value in settings.items()}
+        self._stall_seconds, self._on_ready, self._gives_up = stall_seconds, on_ready, gives_up
         self._stopping, self._starting = threading.Event(), threading.Lock()
-        self._process = self._start()
+        self._was_ready = False
+        self._process, self._hearing = (first, first.hearing) if first else self._start()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> "tuple[subprocess.Popen[bytes] | Forked, int]":
+        hearing, telling = os.pipe()
         # A session of its own: Ctrl-C in the terminal reaches the parent alone, which then ends the others.
-        return subprocess.Popen(  # noqa: S603 -- our own command
-            [sys.executable, "-P", "-m", "service", *self._arguments],
+        process = subprocess.Popen(  # noqa: S603 -- our own command
+            [sys.executable, "-P", "-m", "service", *self._arguments, "--report-fd", str(telling)],
             env=self._environment,
             stdin=subprocess.PIPE,
             start_new_session=True,
-            pass_fds=self._file_numbers,
+            pass_fds=[*self._file_numbers, telling],
         )
+        os.close(telling)
+        return process, hearing
 
     def _watch(self) -> None:
         wait = 0.0
         while True:
-            started = time.monotonic()
+            is_stable = self._listen()
             code = self._process.wait()
-            if self._stopping.is_set():
+            self._close_pipes()
+            if self._stopping.is_set() or self._gives_up(code, self._was_ready):
                 return
-            wait = 0.0 if self._was_stable(started) else wait
+            wait = 0.0 if is_stable else wait
             sys.stderr.write(f"{self._name} ended with code {code}; it starts again in {wait:.1f} s\n")
             if self._stopping.wait(wait):
                 return
@@ -78,20 +86,42 @@ class Supervisor:
             with self._starting:
                 if self._stopping.is_set():
                     return
-                self._close_input()
-                self._process = self._start()
+                self._process, self._hearing = self._start()
 
-    def _close_input(self) -> None:
+    def _listen(self) -> bool:
+        """Hear the process until it ends; tell whether it was ready and went on for a while."""
+        ready_at, silent = 0.0, None
+        while True:
+            # Silence is counted in rounds: a machine that slept, and this process with it, has been silent for one.
+            heard, _, _ = select.select([self._hearing], [], [], None if silent is None else HEARTBEAT_SECONDS)
+            received = os.read(self._hearing, _REPORT_BYTES) if heard else HEARTBEAT
+            if not received:
+                return bool(ready_at) and time.monotonic() - ready_at > _STABLE_SECONDS
+            if READY in received:
+                ready_at, self._was_ready = time.monotonic(), True
+                self._on_ready()
+            if heard and HEARTBEAT in received and self._stall_seconds:
+                silent = 0.0
+            elif silent is not None and not heard and not self._stopping.is_set():
+                silent += HEARTBEAT_SECONDS
+                if silent >= self._stall_seconds:
+                    self._kill_stalled()
+                    silent = None
+
+    def _kill_stalled(self) -> None:
+        sys.stderr.write(
+            f"{self._name}: its event loop has not turned for {self._stall_seconds:g} s "
+            "(GLYPHSERVE_STALL_SECONDS); it is killed, and this is where its threads were:\n"
+        )
+        sys.stderr.flush()
+        self._process.send_signal(signal.SIGUSR1)
+        self._stopping.wait(_STACKS_SECONDS)
+        self._process.send_signal(signal.SIGKILL)
+
+    def _close_pipes(self) -> None:
+        os.close(self._hearing)
         if self._process.stdin:
             self._process.stdin.close()
-
-    def _was_stable(self, started: float) -> bool:
-        """Tell whether the process that has ended had been at work for a while."""
-        if not self._pipe:
-            return time.monotonic() - started > _STABLE_UNREPORTED_SECONDS
-        with suppress(BlockingIOError):
-            return time.monotonic() - float(os.read(self._pipe[0], _REPORT_BYTES)) > _STABLE_SECONDS
-        return False  # it was never ready
 
     def ask_to_end(self, number: int = signal.SIGTERM) -> None:
         """Send a signal, after which it is not started again."""
@@ -101,11 +131,7 @@ class Supervisor:
 
     def wait(self, seconds: float) -> None:
         """Wait for its end, and make it end after so many seconds."""
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        self._thread.join(_JOIN_SECONDS)
-        self._close_input()
-        while self._pipe:
-            os.close(self._pipe.pop())
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            self._process.send_signal(signal.SIGKILL)
+            self._thread.join(_JOIN_SECONDS)

@@ -1,6 +1,5 @@
 """`glyphserve serve` and `glyphserve worker`: the processes of the service."""
 
-import os
 import socket
 import sys
 from contextlib import suppress
@@ -10,8 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from service.forked import fork
+from service.heartbeats import CHECKED, READY, report
+from service.observability.board import Board, Siblings
+from service.processes import Processes, listening
 from service.settings import Settings
-from service.supervisor import Supervisor, report_ready
+from service.supervisor import Supervisor
 from service.transport.memory import imports
 
 _WORKER_STOP_SECONDS = 5.0
@@ -40,67 +43,72 @@ def serve(
     """Serve predictions and training jobs until Ctrl-C."""
     given: dict[str, Any] = {"host": host, "port": port, "home": home, "processes": processes}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    _log(settings)
+    with imports():
+        from training.kernel import use_better_kernel  # imports NumPy, which `--help` does without
+
+    use_better_kernel()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    sockets, board = _listening(settings), Board.make(settings.processes)
+    # The first API process is a copy of this one. What starts threads (the store) is used in the copy alone.
+    first = fork()
+    if isinstance(first, int):
+        _ensure_keys(settings, insecure=insecure)
+        _check_store(settings)
+        report(first, CHECKED)
+        _serve(settings, sockets[0], first, board, 0)
+        return
+    if not first.has_checked():
+        raise typer.Exit(first.wait())
+    supervisor = None if no_worker else _keep_worker(settings)
+    try:
+        code = Processes(settings, sockets, board, first).wait(_FINISH_SECONDS)
+    finally:
+        if supervisor:
+            supervisor.ask_to_end()
+            supervisor.wait(_WORKER_STOP_SECONDS)
+    raise typer.Exit(code)
+
+
+def _listening(settings: Settings) -> list[socket.socket]:
+    try:
+        return listening(settings.host, settings.port, settings.processes)
+    except OSError as error:
+        sys.stderr.write(f"error: cannot listen on {settings.host}:{settings.port}: {error.strerror}\n")
+        raise typer.Exit(1) from None
+
+
+def _ensure_keys(settings: Settings, *, insecure: bool) -> None:
     if not insecure and not settings.is_local and not _asks_for_keys(settings):
         sys.stderr.write(
             f"error: {settings.host} can be reached by others, who could then train and promote models.\n"
             "Create a key first (glyphserve keys create --scope admin), listen on 127.0.0.1, or say --insecure.\n"
         )
         raise typer.Exit(2)
-    _log(settings)
-    _check_store(settings)
+
+
+def _serve(settings: Settings, listener: socket.socket, telling: int, board: Board, place: int) -> None:
     with imports():
-        from training.kernel import use_better_kernel  # imports NumPy, which `--help` does without
+        from service.server import run_server
 
-    use_better_kernel()
-    settings.home.mkdir(parents=True, exist_ok=True)
-    supervisor = None if no_worker else _keep_worker(settings)
-    try:
-        if settings.processes > 1:
-            _serve_together(settings)
-        else:
-            with imports():
-                from service.server import run_server  # after the worker is on its way: both start at the same time
-
-            run_server(settings, finish_seconds=_FINISH_SECONDS)
-    finally:
-        if supervisor:
-            supervisor.ask_to_end()
-            supervisor.wait(_WORKER_STOP_SECONDS)
-
-
-def _serve_together(settings: Settings) -> None:
-    from service.processes import run_processes
-
-    try:
-        run_processes(settings, finish_seconds=_FINISH_SECONDS)
-    except OSError as error:
-        sys.stderr.write(f"error: cannot listen on {settings.host}:{settings.port}: {error.strerror}\n")
-        raise typer.Exit(1) from None
+    siblings = Siblings(board, place) if settings.processes > 1 else None
+    run_server(settings, listener, telling, finish_seconds=_FINISH_SECONDS, siblings=siblings)
 
 
 def _keep_worker(settings: Settings) -> Supervisor:
     arguments = ["worker", "--stop-when-stdin-closes"]
-    return Supervisor("the worker", arguments, {"HOME": str(settings.home.absolute())}, reports_ready=True)
+    return Supervisor("the worker", arguments, {"HOME": str(settings.home.absolute())})
 
 
-def api(place: int, listener: int, board: int, telling: int) -> None:
-    """Be one of several API processes; `serve --processes` starts them with what they inherit."""
+def api(place: int, listener: int, board: int, report_fd: Annotated[int, typer.Option("--report-fd")]) -> None:
+    """Be one of the API processes; `serve` starts them with what they inherit."""
     settings = Settings()
     _log(settings)
     with imports():
         from training.kernel import use_better_kernel
 
         use_better_kernel()
-        from service.observability.board import Board, Siblings
-        from service.server import run_server
-
-    run_server(
-        settings,
-        finish_seconds=_FINISH_SECONDS,
-        siblings=Siblings(Board(board, settings.processes), place),
-        listener=socket.socket(fileno=listener),
-        announce=lambda *_: os.write(telling, b"."),
-    )
+    _serve(settings, socket.socket(fileno=listener), report_fd, Board(board, settings.processes), place)
 
 
 def worker(
@@ -108,8 +116,8 @@ def worker(
     stop_when_stdin_closes: Annotated[
         bool, typer.Option("--stop-when-stdin-closes", help="End when whoever started this is gone.")
     ] = False,
-    ready_fd: Annotated[
-        int | None, typer.Option("--ready-fd", hidden=True, help="Where to report that it is ready.")
+    report_fd: Annotated[
+        int | None, typer.Option("--report-fd", hidden=True, help="Where to report that it is ready.")
     ] = None,
 ) -> None:
     """Run training jobs, next to `serve` or on a host of its own that shares the database and the store."""
@@ -118,7 +126,7 @@ def worker(
     settings = Settings(home=home) if home else Settings()
     _log(settings)
     _check_store(settings)
-    on_ready = partial(report_ready, ready_fd) if ready_fd is not None else bool
+    on_ready = partial(report, report_fd, READY) if report_fd is not None else bool
     run_worker(settings, stop_when_stdin_closes=stop_when_stdin_closes, on_ready=on_ready)
 
 

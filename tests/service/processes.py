@@ -1,12 +1,19 @@
 """Looking at the processes of a started service, and the trainings that tests ask it for."""
 
+import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tests.service.conftest import Server, wait_until
 
 QUICK: dict[str, Any] = {"epochs": 2, "layers": [784, 16, 10]}
 ENDLESS: dict[str, Any] = {"epochs": 100_000, "layers": [784, 16, 10]}
+
+
+class Started(Protocol):
+    """What has a process."""
+
+    process: "subprocess.Popen[str]"
 
 
 def children_of(pid: int) -> dict[int, str]:
@@ -20,6 +27,11 @@ def children_of(pid: int) -> dict[int, str]:
         except OSError:  # it ended while we looked
             continue
     return found
+
+
+def apis_of(server: Started) -> list[int]:
+    """Find the API processes of a started service: all its children but the worker."""
+    return sorted(pid for pid, line in children_of(server.process.pid).items() if "service worker" not in line)
 
 
 def worker_of(server: Server) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 from service.processes import listening
 from tests.service.conftest import Server, png, running_server, wait_until
-from tests.service.processes import children_of
+from tests.service.processes import apis_of
 from tests.service.test_metrics import samples
 from training import Dataset
 
@@ -23,10 +23,6 @@ PREDICTED = ("glyphserve_requests_total", "200", "POST", "/predict")
 def server(tmp_path: Path) -> Iterator[Server]:
     with running_server(tmp_path / "home", "--no-worker", "--processes", "2") as server:
         yield server
-
-
-def children(server: Server) -> list[int]:
-    return sorted(pid for pid, line in children_of(server.process.pid).items() if "service api" in line)
 
 
 def ask(server: Server, path: str) -> Any:
@@ -64,7 +60,7 @@ def test_a_process_that_is_killed_comes_back_counts_on_and_nobody_is_refused(ser
     for _ in range(40):
         predict(server, digit)
     wait_until(lambda: count(server) == 40, "all to be published")
-    before = children(server)
+    before = apis_of(server)
     os.kill(before[0], signal.SIGKILL)
     for _ in range(40):  # who meets the process that is gone waits for the next one
         assert predict(server, digit).status_code == 200
@@ -75,7 +71,7 @@ def test_a_process_that_is_killed_comes_back_counts_on_and_nobody_is_refused(ser
 
     wait_until(all_ready, "two ready processes")
     wait_until(lambda: count(server) == 80, "the sum over the dead and the living")
-    after = children(server)
+    after = apis_of(server)
     assert len(after) == 2
     assert len({*before, *after}) == 3
 
@@ -95,7 +91,7 @@ def test_a_correction_may_reach_another_process_than_the_prediction(server: Serv
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_all_end_in_good_order(number: int, server: Server) -> None:
-    pids = children(server)
+    pids = apis_of(server)
     assert len(pids) == 2
     server.process.send_signal(number)
     assert server.stop() == 0
@@ -105,7 +101,7 @@ def test_all_end_in_good_order(number: int, server: Server) -> None:
 
 
 def test_without_their_parent_they_drain_and_end(server: Server) -> None:
-    pids = children(server)
+    pids = apis_of(server)
     server.process.kill()
     server.process.wait()
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the end of both")

@@ -14,6 +14,7 @@ from service.models.registry import Registry
 from service.models.store import open_store
 from service.settings import Settings
 from tests.service.conftest import Server, half_trained, png, wait_until
+from tests.service.processes import apis_of
 from tests.service.test_predict import assert_problem
 from training import Dataset
 
@@ -23,7 +24,7 @@ LARGE = 50 * 1024**2
 def peak_memory(server: Server) -> int:
     """The most bytes that the API process has ever held."""
     (line,) = (
-        line for line in Path(f"/proc/{server.process.pid}/status").read_text().splitlines() if line.startswith("VmHWM")
+        line for line in Path(f"/proc/{apis_of(server)[0]}/status").read_text().splitlines() if line.startswith("VmHWM")
     )
     return int(line.split()[1]) * 1024
 

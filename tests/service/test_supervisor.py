@@ -15,7 +15,7 @@ from tests.service.processes import children_of
 
 def supervised(home: Path) -> Supervisor:
     arguments = ["worker", "--stop-when-stdin-closes"]
-    return Supervisor("the worker", arguments, {"HOME": str(home)}, reports_ready=True)
+    return Supervisor("the worker", arguments, {"HOME": str(home)})
 
 
 def waits(written: str) -> list[float]:
