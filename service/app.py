@@ -69,6 +69,7 @@ def application(parts: Parts, admission: Admission) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # its redirects name a host and a path that a proxy may have changed
         responses=docs.ERRORS,
     )
     app.state.parts = parts
@@ -138,7 +139,9 @@ def _answer_errors(app: FastAPI) -> None:
         if isinstance(error.__cause__, ServiceError):  # FastAPI wraps what goes wrong while it reads a body
             return answer(request, error.__cause__)
         kind = _HTTP_ERRORS.get(error.status_code, ServiceError)
-        detail = {404: "there is nothing at this address", 405: "not with this method"}
+        is_folder = request.url.path.endswith("/")
+        nothing = "there is nothing at this address" + ("; leave out the slash at its end" if is_folder else "")
+        detail = {404: nothing, 405: "not with this method"}
         headers = {"Allow": _allowed(request)} if error.status_code == 405 else dict(error.headers or {})
         return answer(request, kind(detail.get(error.status_code, "the request is malformed")), headers)
 

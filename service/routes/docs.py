@@ -90,6 +90,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
                 operation["description"] = f"{operation.get('description', '')}\n\nWith keys: needs `{scope}`.".strip()
             # FastAPI lists the model of errors under the media type of the route's own answer, too.
             operation["responses"]["default"]["content"] = {problem_type(path): schema}
+    described["servers"] = [{"url": "."}]  # where this description is, below whatever prefix
     described["components"]["securitySchemes"] = {
         "key": {
             "type": "http",

@@ -97,7 +97,8 @@ async def add_sample(
     source = replace(source, key_id=parts.access.key_id(request.headers.get("authorization", "").encode("latin-1")))
     sample, is_new = await asyncio.to_thread(parts.samples.add, model, glyph, correction.label, source)
     response.status_code = 201 if is_new else 200
-    response.headers["Location"] = _address(sample)
+    # As seen from here, whatever prefix a proxy has taken off.
+    response.headers["Location"] = f"samples/{sample.id}?model={sample.model}"
     return _info(sample)
 
 
@@ -201,10 +202,6 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
 def _place(entry: Entry) -> str:
     """Where an entry stands in the list, newest first: pages go on below it, also when others came on top."""
     return f"{entry.stamp:016d}-{entry.sample_id}"
-
-
-def _address(sample: Sample) -> str:
-    return f"/samples/{sample.id}?model={sample.model}"
 
 
 def _info(sample: Sample) -> SampleInfo:

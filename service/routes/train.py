@@ -28,7 +28,7 @@ def submit(
 ) -> JobInfo:
     """Queue a training job. Everything that can be checked is checked before: a bad setting is a 422 that names it."""
     job = parts.jobs.submit(checked(body or TrainBody(), parts), idempotency_key)
-    response.headers["Location"] = f"/train/{job.id}"
+    response.headers["Location"] = f"train/{job.id}"  # as seen from here, whatever prefix a proxy has taken off
     return _info(job)
 
 

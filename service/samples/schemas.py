@@ -37,7 +37,7 @@ class SampleInfo(Answer):
     history: list[SampleLabel]
     """All labels that it was given, the present one first."""
     picture: str
-    """Where its picture is: a gray 28×28 PNG."""
+    """Where its picture is, below the service's address: a gray 28×28 PNG."""
 
 
 class ListedSample(Answer):

@@ -60,7 +60,7 @@ def test_the_same_key_answers_the_same_job_and_never_another(server: Server) -> 
     first, again = (server.http.post("/train", json={"settings": QUICK}, headers=headers) for _ in range(2))
     assert first.status_code == again.status_code == 202
     assert first.json()["id"] == again.json()["id"]
-    assert first.headers["location"] == f"/train/{first.json()['id']}"
+    assert first.headers["location"] == f"train/{first.json()['id']}"
     other = server.http.post("/train", json={"settings": QUICK, "seed": 5}, headers=headers)
     assert_problem(other, 409, "conflict")
     server.wait_for(first.json()["id"], "rejected")
