@@ -19,15 +19,17 @@ _WATCH_SECONDS = 0.3
 
 
 @app.command("list", epilog="Example: glyphserve jobs list")
-def list_jobs(home: HomeOption = None) -> None:
-    """List jobs, newest first."""
+def list_jobs(
+    most: Annotated[int, typer.Option(min=1, help="How many of the newest to show.")] = 50, home: HomeOption = None
+) -> None:
+    """List the newest jobs."""
     from rich.table import Table
 
     from service.cli.local import console, settings_for
     from service.jobs.queue import Jobs
 
     table = Table("id", "state", "recipe", "epoch", "attempts", "version", "created", "detail", box=None)
-    for job in Jobs(settings_for(home)).list():
+    for job in Jobs(settings_for(home)).page(most)[0]:
         epoch = f"{job.progress.epoch}/{job.progress.epochs or '?'}"
         version = str(job.version or "")
         begun = str(job.attempts)

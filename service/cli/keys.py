@@ -25,14 +25,16 @@ def create(
 
 
 @app.command(name="list")
-def list_keys(home: HomeOption = None) -> None:
-    """List the keys by their ids, with their scopes."""
+def list_keys(
+    most: Annotated[int, typer.Option(min=1, help="How many of the newest to show.")] = 100, home: HomeOption = None
+) -> None:
+    """List the newest keys by their ids, with their scopes."""
     from rich.table import Table
 
     from service.cli.local import console
 
     table = Table("id", "scopes", "name", "created", box=None)
-    for key in _keys(home).list():
+    for key in _keys(home).list()[-most:]:
         table.add_row(key.id, " ".join(key.scopes), key.name, key.created)
     console().print(table)
 

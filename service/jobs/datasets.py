@@ -5,6 +5,7 @@ by class, or an `.npz`.
 """
 
 import re
+from itertools import chain, islice
 from pathlib import Path
 
 from service.errors import InvalidInput
@@ -16,10 +17,15 @@ BUNDLED = ("starter", "mnist", "fashion")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def names(folder: Path | None) -> list[str]:
-    """List the data sets: those of the library first."""
-    found = sorted(path.name for path in folder.iterdir() if _is_one(path)) if folder and folder.is_dir() else []
-    return [*BUNDLED, *(name for name in found if name not in BUNDLED)]
+def names(folder: Path | None, most: int | None = None, after: str | None = None) -> list[str]:
+    """List the data sets: those of the library, then those of a folder by name; at most `most`, behind `after`."""
+    if after in (None, *BUNDLED):
+        bundled, least = BUNDLED[BUNDLED.index(after) + 1 if after else 0 :], ""
+    else:
+        bundled, least = (), after
+    paths = sorted(folder.iterdir()) if folder and folder.is_dir() else []
+    others = (path.name for path in paths if path.name > least and path.name not in BUNDLED and _is_one(path))
+    return list(islice(chain(bundled, others), most))
 
 
 def locate(name: str, folder: Path | None, field: str = "dataset") -> str:

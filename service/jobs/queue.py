@@ -11,18 +11,20 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs, Unavailable
 from service.jobs.ids import job_for_key, new_id
 from service.jobs.job import Job, JobRequest, Progress, trial_id
+from service.jobs.pages import read_page
 from service.jobs.record import PROGRESS, RETURNED, Running, json_serializer, read_job, read_running
 from service.jobs.wakeup import wake_workers
 from service.models.store import open_store
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from dbos import DBOSClient, EnqueueOptions, WorkflowStatus
+    from dbos import DBOSClient, EnqueueOptions
 
 log = logging.getLogger(__name__)
 
@@ -100,15 +102,19 @@ class Jobs:
 
     def get(self, job_id: str) -> Job:
         """Find a job. Raises NotFound."""
-        status = self._status(job_id)
-        if status is None:
+        if (job := self._record(job_id)) is None:
             raise NotFound("there is no job of that id")
-        return read_job(status)
+        return job
+
+    def page(self, limit: int, after: str | None = None) -> tuple[list[Job], str | None]:
+        """List jobs, newest first, and say what the next page is `after`: None on the last. Raises InvalidInput."""
+        with self._client() as client:
+            found, following = read_page(partial(client.list_workflows, name=WORKFLOW, sort_desc=True), limit, after)
+        return [read_job(status) for status in found], following
 
     def list(self) -> list[Job]:
         """List the jobs, newest first, at most 200."""
-        with self._client() as client:
-            return [read_job(s) for s in client.list_workflows(name=WORKFLOW, sort_desc=True, limit=_LISTED)]
+        return self.page(_LISTED)[0]
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job that has not ended, a search with all its trials. Raises NotFound, or Conflict when it has."""
@@ -200,13 +206,9 @@ class Jobs:
         return len(old)
 
     def _record(self, job_id: str) -> Job | None:
-        status = self._status(job_id)
-        return read_job(status) if status else None
-
-    def _status(self, job_id: str) -> "WorkflowStatus | None":
         with self._client() as client:
             found = client.list_workflows(name=WORKFLOW, workflow_ids=[job_id])
-        return found[0] if found else None
+        return read_job(found[0]) if found else None
 
     @contextlib.contextmanager
     def _client(self) -> "Iterator[DBOSClient]":

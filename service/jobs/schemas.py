@@ -49,6 +49,8 @@ class Datasets(Answer):
     """The data sets that jobs may learn from."""
 
     datasets: list[str]
+    next: str | None = None
+    """Send it as `after` for the next page; null on the last."""
 
 
 class EpochFigures(Answer):
@@ -126,6 +128,8 @@ class JobInfo(Answer):
 
 
 class Jobs(Answer):
-    """All jobs, newest first."""
+    """Jobs, newest first."""
 
     jobs: list[JobInfo]
+    next: str | None = None
+    """Send it as `after` for the next page; null on the last."""

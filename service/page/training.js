@@ -26,7 +26,7 @@ export function chooseCorrections() {
 }
 
 async function listRecipes() {
-  const [known, {datasets}] = await Promise.all([get("train/recipes"), get("train/datasets")]);
+  const [known, {datasets}] = await Promise.all([get("train/recipes"), get("train/datasets?limit=1000")]);
   recipes = known;
   offer(byId("recipe"), Object.keys(recipes).map((name) => [name, name]), "starter");
   offer(byId("dataset"), [["", "the recipe's own"], ...datasets.map((name) => [name, name])], "");
@@ -38,7 +38,7 @@ function describe() {
 }
 
 async function listJobs() {
-  const {jobs} = await get("train");
+  const {jobs} = await get("train?limit=200");
   byId("jobs").replaceChildren(...(jobs.length ? jobs.map(jobLine) : [line(["No training yet."], 5)]));
   return jobs;
 }

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from service.dependencies import PartsDep
 from service.jobs.datasets import names
@@ -15,6 +15,8 @@ from service.routes.train_checks import checked
 from training import recipes
 
 router = APIRouter(prefix="/train", tags=["training"])
+
+_AFTER = "The `next` of the page before."
 
 
 @router.post("", status_code=202)
@@ -33,9 +35,14 @@ def submit(
 
 
 @router.get("")
-def list_jobs(parts: PartsDep) -> Jobs:
+def list_jobs(
+    parts: PartsDep,
+    limit: Annotated[int, Query(ge=1, le=200, description="Most jobs in one answer.")] = 50,
+    after: Annotated[str | None, Query(max_length=120, description=_AFTER)] = None,
+) -> Jobs:
     """List jobs, newest first."""
-    return Jobs(jobs=[_info(job, most=1) for job in parts.jobs.list()])
+    jobs, following = parts.jobs.page(limit, after)
+    return Jobs(jobs=[_info(job, most=1) for job in jobs], next=following)
 
 
 @router.get("/recipes")
@@ -48,9 +55,15 @@ async def list_recipes() -> dict[str, dict[str, Any]]:
 
 
 @router.get("/datasets")
-def list_datasets(parts: PartsDep) -> Datasets:
-    """List the data sets that jobs may learn from."""
-    return Datasets(datasets=names(parts.settings.datasets_dir))
+def list_datasets(
+    parts: PartsDep,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Most data sets in one answer.")] = 100,
+    after: Annotated[str | None, Query(max_length=100, description=_AFTER)] = None,
+) -> Datasets:
+    """List the data sets that jobs may learn from: those of the library first, then those of the folder by name."""
+    found = names(parts.settings.datasets_dir, limit + 1, after)
+    shown = found[:limit]
+    return Datasets(datasets=shown, next=shown[-1] if len(found) > limit else None)
 
 
 @router.get("/{job_id}")
