@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from training.data import emnist
 from training.data.dataset import Dataset, Progress, Source
-from training.data.folder import read_images
+from training.data.folder_cache import read_images_once
 from training.data.mnist import PUBLISHED, has_files, open_address, open_published, read_folder
 from training.data.npz import read_npz
 from training.errors import UnknownDataError
@@ -33,7 +33,7 @@ def open_source(name: str, progress: Progress | None = None, *, skip_unreadable:
     if name and path.is_dir():
         if emnist.has_files(path):
             return emnist.read_folder(path)
-        return read_folder(path) if has_files(path) else read_images(path, skip_unreadable=skip_unreadable)
+        return read_folder(path) if has_files(path) else read_images_once(path, skip_unreadable=skip_unreadable)
     raise unknown(name)
 
 
