@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 640
 """Pictures with a side at least twice as long are reduced: no digit needs more, and less is much faster."""
+FEW_PIXELS = 102_400
+"""Pictures of no more are not reduced, however long: there is no time to save, and fast readers need not reduce."""
 _HALVED = 280
 """JPEGs with no shorter side are decoded at half their size or less: the digit's 20 pixels are in the rest, too."""
 
@@ -39,7 +41,8 @@ def to_gray(image: "Image.Image") -> NDArray[np.uint8]:
     image.load()
     if image.getexif():
         image = ImageOps.exif_transpose(image)
-    if image.mode in ("L", "RGB", "RGBA", "LA", "CMYK") and max(image.size) >= 2 * _LONGEST:
+    is_large = max(image.size) >= 2 * _LONGEST and image.width * image.height > FEW_PIXELS
+    if is_large and image.mode in ("L", "RGB", "RGBA", "LA", "CMYK"):
         image = image.reduce(max(image.size) // _LONGEST)
     if image.mode.startswith("I"):
         return _clipped(np.asarray(image, dtype=np.int64) >> 8)
