@@ -22,6 +22,7 @@ from service.parts import Parts
 from service.settings import Settings
 from service.transport.admission import Admission
 from service.transport.deadlines import keep_deadlines
+from service.transport.descriptors import raise_limit
 from service.transport.memory import give_back_large_blocks, imports
 from service.transport.protocol import connection_class
 
@@ -162,6 +163,7 @@ def run_server(
     """
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     give_back_large_blocks()
+    raise_limit()
     sys.setswitchinterval(_SWITCH_SECONDS)
     server = make_server(
         settings,

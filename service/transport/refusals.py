@@ -51,6 +51,8 @@ def when_full(admission: Admission, method: bytes, url: bytes, headers: list[tup
     It is told to come again, or, if it asks for nothing else, that the server lives: a crowd is no reason to restart
     it. None when the application is to answer: those that need no place, and HEAD, whose answers have no body.
     """
+    if not url.startswith(b"/"):  # an absolute target: the application takes it apart
+        return None
     path = url.partition(b"?")[0].decode("latin-1")
     request_id = request_id_of(dict(headers).get(b"x-request-id", b""))
     if method == b"GET" and url == _LIVENESS:
@@ -73,7 +75,12 @@ def as_response(error: ServiceError) -> bytes:
     """Write an error as the last response of a connection."""
     request_id = request_id_of(b"")
     body = problem(error, request_id)
-    head = (
-        b"content-type: application/problem+json\r\nx-request-id: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-    )
-    return b"".join((STATUS_LINE[error.status], head % (request_id.encode(), len(body)), body))
+    fields = {
+        "content-type": "application/problem+json",
+        "x-request-id": request_id,
+        **error_headers(error),
+        "content-length": str(len(body)),
+        "connection": "close",
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return b"".join((STATUS_LINE[error.status], head.encode(), b"\r\n", body))

@@ -1,12 +1,18 @@
-"""uvicorn's connection with deadlines: for a request's headers, its body, the time between two, and reading answers."""
+"""uvicorn's connection with deadlines: for a request's headers, its body, the time between two, and reading answers.
 
+There is also a largest number of connections, so that the process never runs out of file descriptors.
+"""
+
+import asyncio
+import math
 from typing import Any, Literal
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.errors import RequestTooSlow, ServiceError
+from service.errors import RequestTooSlow, ServiceError, Unavailable
 from service.settings import Settings
 from service.transport.deadlines import SWEEP_SECONDS, WriteProgress
+from service.transport.descriptors import most_connections
 
 
 class TimedConnection(HttpToolsProtocol):
@@ -22,12 +28,36 @@ class TimedConnection(HttpToolsProtocol):
         self.deadline = self.loop.time() + settings.header_seconds - SWEEP_SECONDS
         """When, in the loop's time, the client must have sent what is expected of it."""
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin; where there are too many connections, another makes room.
+
+        It is one that has nothing to be answered if there is any, else one whose request is still being read.
+        """
+        super().connection_made(transport)
+        if len(self.connections) > most_connections():
+            others = (each for each in self.connections if isinstance(each, TimedConnection) and each is not self)
+            reading = (each for each in others if each.deadline < math.inf and not each.transport.is_closing())
+            first = min(reading, key=lambda each: (not each.is_idle, each.deadline), default=self)
+            first.make_room()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing was asked that is not answered."""
+        return self._stage in ("waiting", "refused")
+
+    def make_room(self) -> None:
+        """End the connection, since there are too many; with a word if a request was begun."""
+        if self.is_idle and self.deadline < math.inf:
+            self.transport.close()
+        else:
+            self._refuse(Unavailable("there are too many connections; try again", retry_after_seconds=1))
+
     def check_time(self, now: float) -> None:
         """End the connection if its client neither sends nor reads in time; `now` is the loop's time."""
         if self._writes.has_stalled(self.transport, now):
             self.abort()
         elif now >= self.deadline and not self.flow.read_paused:  # when paused, it is the server that does not read
-            if self._stage in ("waiting", "refused"):
+            if self.is_idle:
                 self.transport.close()
             else:
                 self._refuse(RequestTooSlow("the request was not complete in time"))

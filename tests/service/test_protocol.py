@@ -1,6 +1,7 @@
 """Connections as clients really have them: slow, silent, pipelined, broken, or open while the server ends."""
 
 import json
+import re
 import signal
 import socket
 import threading
@@ -12,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.service.conftest import Server, png, running_server, wait_until
+from tests.service.conftest import COMMAND, Server, png, running_server, wait_until
+from tests.service.processes import children_of
 from training import Dataset
 
 HEADER_SECONDS, BODY_SECONDS = 1.0, 2.0
@@ -390,3 +392,34 @@ def test_a_client_that_asks_and_never_reads_is_let_go(
 def ask_for_ever(connected: socket.socket, sent: bytes) -> None:
     while True:
         connected.sendall(sent)
+
+
+def limited(soft: int, hard: int) -> list[str]:
+    """Start a server with so many file descriptors."""
+    return ["sh", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "sh", *COMMAND]
+
+
+def test_a_server_uses_the_descriptors_that_it_may_have(tmp_path: Path) -> None:
+    with running_server(tmp_path / "home", "--no-worker", command=limited(256, 512)) as server:
+        pids = [server.process.pid, *children_of(server.process.pid)]
+        limits = [Path(f"/proc/{pid}/limits").read_text() for pid in pids]
+    assert any(re.search(r"Max open files +512 +512 ", limit) for limit in limits)
+
+
+def test_connections_never_use_up_the_descriptors(tmp_path: Path, digits: Dataset) -> None:
+    sent = request(png(digits.images[0]))
+    with running_server(tmp_path / "home", "--no-worker", command=limited(256, 256)) as server, ExitStack() as stack:
+        silent = [stack.enter_context(connection(server)) for _ in range(400)]
+        # Those that ask are answered, though more are connected than there are descriptors.
+        for _ in range(20):
+            with connection(server) as connected:
+                connected.sendall(sent)
+                assert answers(answer(connected))[0][0] == 200
+        assert sum(rest(connected) == b"" for connected in silent[:200]) == 200
+        begun = [stack.enter_context(connection(server)) for _ in range(200)]
+        for connected in begun:
+            with suppress(OSError):
+                connected.sendall(sent[:-1])
+        received = [rest(connected) for connected in begun[:128]]
+        assert {answers(each)[0][0] for each in received if each} <= {408, 503}
+        assert httpx.get(f"{server.url}/health/live").status_code == 200
