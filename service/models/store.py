@@ -84,6 +84,17 @@ class Store:
         """Tell whether there is an object of that key."""
         return self.size(key) is not None
 
+    def has_beginning(self, beginning: str) -> bool:
+        """Tell whether a key begins so: the whole name of a folder, and the first part of a name in it."""
+        folder, _, name = beginning.rpartition("/")
+        with _told("listed"):
+            if self._root is None:
+                listed = obstore.list(self._backend, prefix=folder, offset=beginning, chunk_size=1)  # in order on S3
+                return any(entry["path"].startswith(beginning) for entry in next(iter(listed), ()))
+            with suppress(FileNotFoundError), os.scandir(self._root / folder) as entries:
+                return any(entry.name.startswith(name) for entry in entries)
+        return False
+
     def list(self, prefix: str) -> list[str]:
         """List the keys below a folder, in order."""
         with _told("listed"):

@@ -137,7 +137,8 @@ class Samples:
     def _listing_for(self, model: str, sample_id: str, size: int) -> Listing:
         """Answer a listing that is fresh enough to add to a sample."""
         known = self._recent_listing(model, _ADMITTING_SECONDS)
-        if sample_id in known:  # labelled before, and perhaps anew by another replica just now
+        # Labelled before, and perhaps anew by another replica just now, by a clock that may be ahead of this host's.
+        if sample_id in known or self._store.has_beginning(f"samples/{model}/{sample_id}-"):
             return self._new_listing(model)
         if self._refusal(known, size, is_new=True):  # others may have made room, or know the picture
             return self._recent_listing(model, _REFUSING_SECONDS)
