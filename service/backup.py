@@ -39,7 +39,6 @@ _FOLDERS = ("jobs", "keys", "models", "samples")
 _KEYS_REQUIRED = "keys-required.json"
 _KEY = re.compile(rf"store/((?:{'|'.join(_FOLDERS)})(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+|{re.escape(_KEYS_REQUIRED)})")
 _PASSING = re.compile(r"/(promoting|deleting)/")
-_SQLITE = "sqlite:///"
 _BUSY_SECONDS = 60.0
 
 
@@ -61,7 +60,7 @@ def back_up(settings: Settings, file: Path) -> Contents:
     """
     if file.exists():
         raise InvalidInput("the file exists already; a backup overwrites nothing")
-    store, database = open_store(settings.store_location), _database(settings)
+    store, database = open_store(settings.store_location), settings.database_file
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
@@ -82,7 +81,7 @@ def restore(settings: Settings, file: Path, *, jobs: bool = True) -> Contents:
     Raises Conflict when something is there, InvalidInput when the file is damaged or of a later release, Unavailable.
     """
     contents, names = _checked(file)
-    store, database = open_store(settings.store_location), _database(settings)
+    store, database = open_store(settings.store_location), settings.database_file
     check_format(store)
     if any(store.list(folder) for folder in _FOLDERS):
         raise Conflict("the store is not empty; a backup is restored into an empty one")
@@ -104,12 +103,6 @@ def restore(settings: Settings, file: Path, *, jobs: bool = True) -> Contents:
                 os.fsync(stream.fileno())
             part.rename(database)
     return contents
-
-
-def _database(settings: Settings) -> Path | None:
-    """Find the file of the jobs database; None when it is none of SQLite's."""
-    location = settings.database_location
-    return Path(location.removeprefix(_SQLITE)) if location.startswith(_SQLITE) else None
 
 
 def _write(stream: io.BufferedIOBase, store: Store, database: Path | None) -> Contents:

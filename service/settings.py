@@ -162,6 +162,12 @@ class Settings(BaseModel):
         return self.database_url or f"sqlite:///{self.home.absolute() / 'jobs.sqlite'}"
 
     @property
+    def database_file(self) -> Path | None:
+        """The file of the jobs database; None when it is none of SQLite's."""
+        _, is_sqlite, file = self.database_location.partition("sqlite:///")
+        return Path(file) if is_sqlite else None
+
+    @property
     def worker_prefix(self) -> str:
         """What the ids of this host's workers begin with: hosts that share a database must not share ids."""
         return self.worker_name or (platform.node()[:40] if self.database_url else "") or "worker"

@@ -19,12 +19,12 @@ class Checkpoints:
 
     def __init__(self, store: Store) -> None:
         """Stand on a store."""
-        self._store = store
+        self.store = store
 
     def fetch(self, job_id: str, path: Path) -> bool:
         """Bring a job's checkpoint here, if there is one. Raises Unavailable."""
         try:
-            path.write_bytes(self._store.get(_key(job_id)))
+            path.write_bytes(self.store.get(_key(job_id)))
         except FileNotFoundError:
             return False
         return True
@@ -44,7 +44,7 @@ class Checkpoints:
                 if changed == kept:
                     return
                 try:
-                    self._store.put_file(_key(job_id), path)
+                    self.store.put_file(_key(job_id), path)
                     kept = changed
                 except ServiceError as error:
                     log.warning("no checkpoint of %s is kept: %s", job_id, error.detail)
@@ -54,12 +54,12 @@ class Checkpoints:
 
     def forget(self, job_id: str) -> None:
         """Delete a job's checkpoint, and what else it was given; it has ended. Raises Unavailable."""
-        for key in self._store.list(f"jobs/{job_id}"):
-            self._store.delete(key)
+        for key in self.store.list(f"jobs/{job_id}"):
+            self.store.delete(key)
 
     def job_ids(self) -> list[str]:
         """List the jobs that have one. Raises Unavailable."""
-        return sorted({key.split("/")[1] for key in self._store.list("jobs")})
+        return sorted({key.split("/")[1] for key in self.store.list("jobs")})
 
 
 def _key(job_id: str) -> str:

@@ -3,22 +3,22 @@
 DBOS takes a second to import, so that is left until the first job is asked for.
 """
 
-import contextlib
 import json
 import logging
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs, Unavailable
+from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs
+from service.jobs.database import Database
 from service.jobs.ids import job_for_key, new_id
 from service.jobs.job import Job, JobRequest, Progress, trial_id
 from service.jobs.pages import read_page
-from service.jobs.record import PROGRESS, RETURNED, Running, json_serializer, read_job, read_running
+from service.jobs.record import PROGRESS, RETURNED, Running, read_job, read_running
 from service.jobs.wakeup import wake_workers
 from service.models.store import open_store
 from service.settings import Settings
@@ -45,9 +45,9 @@ class Jobs:
     def __init__(self, settings: Settings) -> None:
         """Touch nothing yet."""
         self._settings = settings
-        self._lock = threading.Lock()
         self._queueing = threading.Lock()
-        self._opened: DBOSClient | None = None
+        self._database = Database(settings)
+        self._client = self._database.client
 
     def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Job:
         """Queue a job, a search with all its trials; the same key again answers the job of the first time.
@@ -210,33 +210,14 @@ class Jobs:
             found = client.list_workflows(name=WORKFLOW, workflow_ids=[job_id])
         return read_job(found[0]) if found else None
 
-    @contextlib.contextmanager
-    def _client(self) -> "Iterator[DBOSClient]":
-        """Give the client, opened the first time; a database that does not answer is Unavailable."""
-        from dbos import DBOS, DBOSClient
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
-            with self._lock:
-                if self._opened is None:
-                    self._settings.home.mkdir(parents=True, exist_ok=True)
-                    DBOS.migrate(self._settings.database_location)  # API or worker, whoever comes first
-                    self._opened = DBOSClient(
-                        system_database_url=self._settings.database_location,
-                        serializer=json_serializer(),
-                        retry_connection_errors=False,
-                    )
-            yield self._opened
-        except SQLAlchemyError as error:
-            log.warning("the jobs database does not answer: %s", type(error).__name__)
-            raise Unavailable("the jobs database is not ready", retry_after_seconds=2) from error
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the database, as far as is known; reads a small file at most."""
+        return self._database.trouble
 
     def close(self) -> None:
         """Let go of the database."""
-        with self._lock:
-            if self._opened is not None:
-                self._opened.destroy()
-                self._opened = None
+        self._database.close()
 
 
 def _options(job_id: str, queue: str) -> "EnqueueOptions":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from service.errors import NotFound, ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
+from service.jobs.leftovers import Leftovers
 from service.jobs.queue import Jobs
 from service.jobs.record import Running
 from service.jobs.retention import Retention
@@ -52,7 +53,7 @@ class Upkeep:
     ) -> None:
         """`is_at_work` says whether a job of this worker's is really being done; `take_jobs` begins one that waits."""
         self._take_jobs = take_jobs
-        self._retention = Retention(jobs, settings.job_retention_days)
+        self._retention, self._leftovers = Retention(jobs, settings.job_retention_days), Leftovers(checkpoints.store)
         self._jobs, self._checkpoints, self._is_at_work = jobs, checkpoints, is_at_work
         self._executor_id, self._settings = executor_id, settings
         self._last_change: dict[Running, float] = {}
@@ -103,14 +104,15 @@ class Upkeep:
                 self._jobs.requeue(job)
 
     def _tidy(self) -> None:
-        """Forget jobs that ended long ago, and checkpoints of jobs that have ended."""
+        """Forget jobs that ended long ago, checkpoints of jobs that have ended, and what killed processes have left."""
         self._retention.forget_old()
         try:
             for job_id in self._checkpoints.job_ids():
                 if self._has_ended(job_id):
                     self._checkpoints.forget(job_id)
+            self._leftovers.clear()
         except ServiceError as error:
-            log.warning("old checkpoints stay for now: %s", error.detail)
+            log.warning("what is old in the store stays for now: %s", error.detail)
 
     def _has_ended(self, job_id: str) -> bool:
         try:

@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 
 MAX_WORKERS = 64
 _SEARCHES_AT_ONCE = 16
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # until a database that does not answer is asked again
 _MOST_BEGINNINGS = 100  # a backstop of DBOS's; the strikes are counted here
 
 
@@ -70,7 +71,7 @@ def run_worker(
     provisions = Provisions(store, open_samples(store, settings), registry, settings.datasets_dir)
     place = Workplace(registry, Checkpoints(store), provisions, scratch, settings.train_threads)
     at_work: set[str] = set()
-    jobs.recover(executor_id)
+    _recover(jobs, executor_id, wait_for_the_end)
     take_jobs = _launch(settings, place, jobs, executor_id, at_work)
     upkeep = Upkeep(jobs, place.checkpoints, executor_id, settings, at_work.__contains__, take_jobs)
     give_way(POLITENESS)  # after the start, which somebody may wait for
@@ -79,6 +80,18 @@ def run_worker(
     while wait_for_the_end(upkeep.tick()) is None:
         pass
     _leave(jobs, executor_id, lock)
+
+
+def _recover(jobs: Jobs, executor_id: str, wait: Callable[[float | None], int | None]) -> None:
+    """Queue again what this id left behind, as soon as the database answers."""
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return jobs.recover(executor_id)
+        except Unavailable:  # it is in the log
+            if wait(pause) is not None:
+                raise SystemExit(0) from None
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _leave(jobs: Jobs, executor_id: str, lock: IO[str]) -> NoReturn:
@@ -107,7 +120,7 @@ def _launch(
         "system_database_url": settings.database_location,
         "application_version": APPLICATION_VERSION,
         "executor_id": executor_id,
-        "log_level": "WARNING",
+        "log_level": "ERROR",  # it warns several times a second while the database is away, which we tell ourselves
         "serializer": json_serializer(),
     }
     dbos = DBOS(config=config)

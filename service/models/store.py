@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from obstore.store import ClientConfig, RetryConfig
 
-_STAGING = ".staging"
+STAGING = ".staging"
+"""The folder of objects that are being written to a local store."""
 _NO_SPACE = os.strerror(errno.ENOSPC)
 """Found in the text: obstore tells the operating system's errors in words alone."""
 _CLIENT: "ClientConfig" = {"connect_timeout": "3s", "timeout": "10s", "allow_http": True}
@@ -138,7 +139,7 @@ class Store:
                     path.rmdir()
 
     def _link(self, root: Path, key: str, content: bytes | Path, *, overwrite: bool) -> None:
-        staged = f"{_STAGING}/{secrets.token_hex(8)}"
+        staged = f"{STAGING}/{secrets.token_hex(8)}"
         try:
             if isinstance(content, Path):
                 (root / staged).parent.mkdir(exist_ok=True)

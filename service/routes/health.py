@@ -26,6 +26,8 @@ async def ready(parts: PartsDep) -> dict[str, Any]:
 
     `damaged` names objects of the store that were found damaged and are left out.
 
+    `jobs` tells what is wrong with the jobs database, which predictions do without.
+
     `processes` tells the same of each API process of this host, the one that answers first.
     """
     serving = parts.answering()
@@ -38,6 +40,7 @@ async def ready(parts: PartsDep) -> dict[str, Any]:
         "generation": serving.generation,
         "trouble": parts.predictor.trouble,
         "damaged": parts.registry.store.damaged.keys()[:_MOST_NAMED],
+        "jobs": await asyncio.to_thread(lambda: parts.jobs.trouble),
         # The pages of 64 processes take longer to parse than the event loop may be held up.
         "processes": await asyncio.to_thread(states, parts) if parts.siblings else states(parts),
     }
