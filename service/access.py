@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from service.cross_origin import check_origin
 from service.errors import Forbidden, Misdirected, ServiceError, Unauthorized, Unavailable
-from service.keys import Key, Keys, take_apart
+from service.keys import Key, Keys, ids_named, take_apart
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -115,9 +115,13 @@ class Access:
         if not self._keyed or scope_of(method, path) in self._open:
             check_origin(method, path, headers)
 
-    def key_id(self, authorization: bytes | None) -> str | None:
-        """Name the key that a request was let in by; None where keys are not asked for."""
-        return self._shown(authorization).id if self._keyed else None
+    def key(self, authorization: bytes | None) -> Key | None:
+        """Give the key that a request was let in by; None where keys are not asked for."""
+        return self._shown(authorization) if self._keyed else None
+
+    def ids_named(self, name: str) -> frozenset[str]:
+        """List the ids of the keys of a name."""
+        return ids_named(name, (self._known or {}).values())
 
     def _shown(self, authorization: bytes | None) -> Key:
         kind, _, text = (authorization or b"").decode("latin-1").partition(" ")

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import secrets
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -110,6 +111,11 @@ class Keys:
     def _require(self) -> None:
         with suppress(FileExistsError):
             self._store.create(_REQUIRED, b"{}")  # that it is there counts, whatever it says
+
+
+def ids_named(name: str, keys: Iterable[Key]) -> frozenset[str]:
+    """List the ids of the keys of a name."""
+    return frozenset(key.id for key in keys if key.name == name)
 
 
 def take_apart(text: str) -> tuple[str, str] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from service.samples.samples import Samples
+    from service.samples.samples import Entry, Samples
     from service.settings import Settings
 
 app = typer.Typer(help="Look at the samples that users have put right; add, export, delete.", no_args_is_help=True)
@@ -90,19 +90,31 @@ def delete(
     ids: Annotated[list[str] | None, typer.Argument(help="Ids of samples.")] = None,
     label: Annotated[str | None, typer.Option(help="All with this label.")] = None,
     older_than_days: Annotated[float | None, typer.Option(min=0, help="All labelled so long ago.")] = None,
+    key_name: Annotated[str | None, typer.Option(help="All labels that a key of this name, or id, sent.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All of the model.")] = False,
     model: ModelOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Delete samples by id, label or age. Nothing brings them back."""
+    """Delete samples by id, label, age or who sent them. Nothing brings them back."""
+    from service.keys import Keys, ids_named
+    from service.models.store import open_store
     from service.samples.samples import chosen_by
 
-    if not ids and label is None and older_than_days is None and not everything:
-        raise typer.BadParameter("name ids, --label, --older-than-days, or --all", param_hint="samples delete")
+    if not ids and label is None and older_than_days is None and not key_name and not everything:
+        known = "name ids, --label, --older-than-days, --key-name, or --all"
+        raise typer.BadParameter(known, param_hint="samples delete")
     settings, samples = _open(home)
     name = model or settings.model
     choose = chosen_by(label, older_than_days, samples.list(name) if older_than_days else [])
-    deleted = samples.delete(name, lambda entry: choose(entry) and (not ids or entry.sample_id in ids))
+
+    def chosen(entry: "Entry") -> bool:
+        return choose(entry) and (not ids or entry.sample_id in ids)
+
+    if key_name:
+        key_ids = ids_named(key_name, Keys(open_store(settings.store_location)).list())
+        deleted = samples.delete_sent(name, key_name, key_ids, chosen)
+    else:
+        deleted = samples.delete(name, chosen)
     typer.echo(f"{deleted} samples deleted")
 
 

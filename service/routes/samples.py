@@ -14,6 +14,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from service.dependencies import PartsDep, RequestIdDep
 from service.errors import InvalidInput, ServiceError, attempt
 from service.images import Picture
+from service.keys import take_apart
 from service.models.aliases import NAME
 from service.models.predictor import Snapshot
 from service.routes.decoding import decoded
@@ -94,7 +95,8 @@ async def add_sample(
     else:
         glyph = await _glyph(request, parts, correction)
         source = await asyncio.to_thread(_source, glyph, snapshot, request_id)
-    source = replace(source, key_id=parts.access.key_id(request.headers.get("authorization", "").encode("latin-1")))
+    if key := parts.access.key(request.headers.get("authorization", "").encode("latin-1")):
+        source = replace(source, key_id=key.id, key_name=key.name or None)
     sample, is_new = await asyncio.to_thread(parts.samples.add, model, glyph, correction.label, source)
     response.status_code = 201 if is_new else 200
     # As seen from here, whatever prefix a proxy has taken off.
@@ -150,13 +152,25 @@ def delete_samples(
     model: ModelDep,
     label: LabelQuery = None,
     older_than_days: Annotated[float | None, Query(ge=0, le=36_500, description="Labelled so long ago.")] = None,
-    everything: Annotated[bool, Query(description="Needed when neither label nor age is given.")] = False,
+    key_name: Annotated[
+        str | None, Query(min_length=1, max_length=80, description="Sent by a key of this name, or of this id.")
+    ] = None,
+    everything: Annotated[bool, Query(description="Needed when nothing else is given.")] = False,
 ) -> DeletedSamples:
-    """Delete samples by label, by age, by both, or all. Nothing brings them back."""
-    if label is None and older_than_days is None and not everything:
-        raise InvalidInput("say label, older_than_days, or everything=true", field="everything")
+    """Delete samples by label, by age, by who sent them, by several of these, or all. Nothing brings them back.
+
+    By `key_name` the labels go that the key sent: a label that another sent before counts again.
+    """
+    if label is None and older_than_days is None and key_name is None and not everything:
+        raise InvalidInput("say label, older_than_days, key_name, or everything=true", field="everything")
+    if key_name and take_apart(key_name):
+        raise InvalidInput("say the key's name or its id, not the key itself", field="key_name")
     known = parts.samples.list(model) if older_than_days else []
-    return DeletedSamples(deleted=parts.samples.delete(model, chosen_by(label, older_than_days, known)))
+    choose = chosen_by(label, older_than_days, known)
+    if key_name is None:
+        return DeletedSamples(deleted=parts.samples.delete(model, choose))
+    key_ids = parts.access.ids_named(key_name)
+    return DeletedSamples(deleted=parts.samples.delete_sent(model, key_name, key_ids, choose))
 
 
 @router.get("/export", response_class=StreamingResponse, responses=_ZIP)

@@ -34,6 +34,12 @@ class Source:
     """How sure it was."""
     key_id: str | None = None
     """The key of whoever sent the label, where keys are asked for."""
+    key_name: str | None = None
+    """Its name, which is known for as long as the sample is, also when the key was revoked."""
+
+    def is_by(self, sender: str, key_ids: frozenset[str] = frozenset()) -> bool:
+        """Tell whether a key of this name or id, or one of those ids, sent it."""
+        return sender in (self.key_name, self.key_id) or self.key_id in key_ids
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,8 @@ def to_bytes(glyph: Pixels, model: str, label: str, source: Source) -> bytes:
         "label": label,
         "picture": base64.b64encode(png.getvalue()).decode(),
         "preprocessing": fingerprint(),
-        "source": asdict(source),
+        # Earlier releases, which may read the same store, do not know the name.
+        "source": {name: value for name, value in asdict(source).items() if name != "key_name" or value},
     }
     return json.dumps(entry).encode()
 
@@ -107,7 +114,7 @@ def from_bytes(content: bytes, sample_id: str, stamp: int) -> Sample:
 
 
 def _is_typed(source: Source) -> bool:
-    texts = (source.answered, source.key_id)
+    texts = (source.answered, source.key_id, source.key_name)
     return (
         isinstance(source.request_id, str)
         and all(isinstance(text, str | None) for text in texts)

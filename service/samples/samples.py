@@ -7,6 +7,7 @@ newest counts. So nothing is ever overwritten, two replicas cannot undo each oth
 reading any object, tells the labels, the times and the sizes of all.
 """
 
+import logging
 import re
 import threading
 import time
@@ -23,6 +24,8 @@ from service.models.store import Store
 from service.samples.sample import Label, Sample, Source, from_bytes, identify, time_of, to_bytes
 from service.settings import Settings
 from training.arrays import Pixels
+
+log = logging.getLogger(__name__)
 
 _KEPT_LABELS = 8
 """Of one sample; older ones are forgotten."""
@@ -132,7 +135,25 @@ class Samples:
         for entries in chosen:
             with self._lock:
                 self._forget(model, entries)  # oldest first: cut off in between, the newest label still counts
+        log.info("deleted %d samples of %s", len(chosen), model)
         return len(chosen)
+
+    def delete_sent(
+        self, model: str, sender: str, key_ids: frozenset[str], choose: Callable[[Entry], bool] = lambda _: True
+    ) -> int:
+        """Delete the labels that a key sent, by its name or id or one of those ids, where they are chosen.
+
+        Answer how many samples had one. A label that another sent before counts again; without any the sample is gone.
+        """
+        chosen = [entry for entries in self._read_listing(model).values() for entry in entries if choose(entry)]
+        with ThreadPoolExecutor(_READERS) as readers:
+            read = zip(chosen, readers.map(self._attempt, chosen), strict=True)
+            sent = [entry for entry, sample in read if sample and sample.source.is_by(sender, key_ids)]
+        with self._lock:
+            self._forget(model, sent)
+        count = len({entry.sample_id for entry in sent})
+        log.info("deleted the labels of %d samples of %s that the key %r sent", count, model, sender)
+        return count
 
     def _listing_for(self, model: str, sample_id: str, size: int) -> Listing:
         """Answer a listing that is fresh enough to add to a sample."""

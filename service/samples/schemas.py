@@ -16,6 +16,8 @@ class SampleSource(Answer):
     """How sure it was."""
     key_id: str | None
     """The key of whoever sent the label, where keys are asked for."""
+    key_name: str | None
+    """Its name."""
 
 
 class SampleLabel(Answer):
@@ -64,6 +66,6 @@ class SampleList(Answer):
 
 
 class DeletedSamples(Answer):
-    """How many samples were deleted."""
+    """How many samples were deleted, or lost the labels of one sender."""
 
     deleted: int
