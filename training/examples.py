@@ -11,6 +11,7 @@ from training.arrays import Floats, Labels, Targets
 from training.data.splits import stratified_split
 from training.errors import ConfigError, DataError
 from training.fit_config import FitConfig
+from training.inputs import as_array, class_numbers, rows
 from training.losses import LOSSES, Loss
 from training.network import MLP
 
@@ -44,7 +45,7 @@ def prepare(
 
     Raises ConfigError when loss and network do not fit, DataError when the examples do not fit them.
     """
-    x, y = np.asarray(given[0]), np.asarray(given[1])
+    x, y = _pair(network, given)
     loss = LOSSES[config.loss]
     if loss.output_activations and network.config.output not in loss.output_activations:
         wanted = " or ".join(loss.output_activations)
@@ -67,27 +68,30 @@ def prepare(
 
 
 def hold_out(
-    given: Given, sample_weights: Floats | None, config: FitConfig, rng: np.random.Generator
+    network: MLP, given: Given, sample_weights: Floats | None, config: FitConfig, rng: np.random.Generator
 ) -> tuple[Given, Floats | None, Given]:
     """Split off the validation share, stratified when y is class numbers; answer (kept, their weights, held out)."""
-    x, y = np.asarray(given[0]), np.asarray(given[1])
+    x, y = _pair(network, given)
     strata = y if y.ndim == 1 and y.dtype.kind in "iub" else np.zeros(len(y), np.int64)
     kept, held = stratified_split(strata, config.validation_share, rng)
     weights = None if sample_weights is None else np.asarray(sample_weights)[kept]
     return (x[kept], y[kept]), weights, (x[held], y[held])
 
 
+def _pair(network: MLP, given: Given) -> tuple[Floats, Targets]:
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise DataError(f"examples must be a pair (x, y), not {type(given).__name__}")
+    x = rows(network.config, network.parameters.dtype, given[0])
+    return x, class_numbers(given[1], network.config.layers[-1])
+
+
 def _check_inputs(network: MLP, x: Floats, y: Targets) -> None:
-    features = network.config.layers[0]
-    if x.ndim != 2 or x.shape[1] != features or not len(x):
-        raise DataError(f"expected x of shape (n, {features}) with n ≥ 1, got {x.shape}; flatten images first")
+    if not len(x):
+        raise DataError(f"expected x of shape (n, {network.config.layers[0]}) with n ≥ 1, got {x.shape}")
     if x.dtype != network.parameters.dtype:
         raise DataError(f"x is {x.dtype}, the network {network.parameters.dtype}: convert one of them")
-    if len(y) != len(x):
-        raise DataError(f"x has {len(x)} rows, y has {len(y)}")
-    # Row blocks, so that the check of a large array needs no second one.
-    if not all(np.isfinite(x[start : start + 4096]).all() for start in range(0, len(x), 4096)):
-        raise DataError("x has numbers that are not finite (NaN or infinity)")
+    if y.ndim < 1 or len(y) != len(x):
+        raise DataError(f"x has {len(x)} rows, y has {len(y) if y.ndim else 'none'}")
 
 
 def _check_labels(labels: Labels, classes: int) -> None:
@@ -116,7 +120,9 @@ def _weights(
 ) -> Floats | None:
     if sample_weights is None and not config.class_weights:
         return None
-    weights = np.ones(count, dtype) if sample_weights is None else np.array(sample_weights, dtype)
+    weights = (
+        np.ones(count, dtype) if sample_weights is None else as_array("sample_weights", sample_weights).astype(dtype)
+    )
     if weights.shape != (count,) or not np.isfinite(weights).all() or (weights < 0).any():
         raise DataError(f"sample weights must be {count} finite numbers of at least 0")
     if config.class_weights:

@@ -31,7 +31,10 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's oldest date, so that the same weights ma
 
 
 def save(network: MLP, path: Path | str) -> bytes:
-    """Write a network to a file, all of it or nothing, and answer the bytes written."""
+    """Write a network to a file, all of it or nothing, and answer the bytes written.
+
+    Raises WeightsError for weights that are not finite; a file that is there stays as it is.
+    """
     content = to_bytes(network)
     write_atomically(Path(path), content)
     return content
@@ -57,7 +60,7 @@ def _read_file(path: Path) -> bytes:
 
 
 def to_bytes(network: MLP, dtype: type = np.float32) -> bytes:
-    """Give the content of a weights file; `dtype` float16 halves it."""
+    """Give the content of a weights file; `dtype` float16 halves it. Raises WeightsError for NaN or infinity."""
     config = network.config.described()
     header = {
         "format": FORMAT,
@@ -66,9 +69,12 @@ def to_bytes(network: MLP, dtype: type = np.float32) -> bytes:
         "preprocessing": fingerprint(network.config.input),
     }
     text = np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8)
-    members = {HEADER: text} | {
-        name: array.astype(f"<f{np.dtype(dtype).itemsize}") for name, array in network.arrays().items()
-    }
+    with np.errstate(over="ignore"):  # told below
+        arrays = {name: array.astype(f"<f{np.dtype(dtype).itemsize}") for name, array in network.arrays().items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise WeightsError(f"{name} has values that are not finite as {array.dtype}: nothing was saved; train anew")
+    members = {HEADER: text} | arrays
     content = io.BytesIO()
     write_npz(content, members)
     return content.getvalue()

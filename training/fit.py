@@ -98,7 +98,7 @@ def train(
     """
     if validation is None and config.validation_share:
         rng = np.random.default_rng(config.seed) if run.shares_streams else hold_out_rng(config.seed)
-        examples, sample_weights, validation = hold_out(examples, sample_weights, config, rng)
+        examples, sample_weights, validation = hold_out(run.network, examples, sample_weights, config, rng)
     if config.patience and validation is None:
         raise ConfigError(
             "patience counts validations: give validation examples or a validation_share", field="patience"

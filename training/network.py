@@ -15,8 +15,9 @@ import numpy as np
 
 from training.activations import ACTIVATIONS, Backward
 from training.arrays import Floats, Targets
-from training.errors import ConfigError, DataError
+from training.errors import ConfigError
 from training.initializers import BIASES, INITIALIZERS
+from training.inputs import rows
 from training.layers import Activate, BatchNorm, Dense, Dropout, Layer, Residual, chain, numbered
 from training.limits import Limit, check_fields, checked_whole_numbers, shown
 from training.losses import Loss
@@ -115,7 +116,13 @@ class MLP:
     """A network: its layers over one flat vector of parameters and one of gradients, both of shape (p,)."""
 
     def __init__(self, config: MLPConfig, rng: np.random.Generator | int = 0, dtype: type = np.float32) -> None:
-        """Build the layers and draw the weights from `rng`, or from a seed."""
+        """Build the layers and draw the weights from `rng`, or from a seed. Raises ConfigError for half precision."""
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise ConfigError(
+                f"a network computes in float32 or float64, not {np.dtype(dtype)}; "
+                "to store half as many bytes, use export.to_bytes(network, np.float16)",
+                field="dtype",
+            )
         self.config = config
         self.weight_count = weight_count(config)
         self.parameters: Floats = np.zeros(parameter_count(config), dtype)
@@ -194,10 +201,10 @@ class MLP:
     def predict(self, x: Floats) -> Floats:
         """Answer the outputs (n, layers[-1]) for rows x (n, layers[0]), in chunks; safe from many threads at once.
 
-        Raises DataError when the rows have the wrong width.
+        Lists and data frames are taken. Raises DataError for rows of the wrong width, numbers that are not finite, and
+        raw pixels 0 … 255.
         """
-        if x.ndim != 2 or x.shape[1] != self.config.layers[0]:
-            raise DataError(f"this network takes rows of {self.config.layers[0]} numbers, got shape {x.shape}")
+        x = rows(self.config, self.parameters.dtype, x)
         if len(x) <= CHUNK:
             return self.outputs(x)
         return np.concatenate([self.outputs(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)])

@@ -8,6 +8,7 @@ import numpy as np
 
 from training.arrays import Floats, Labels, Pixels
 from training.errors import DataError
+from training.inputs import as_array, class_numbers
 from training.preprocess import SIDE
 
 DIGITS = tuple("0123456789")
@@ -29,7 +30,12 @@ class Dataset:
     """The files that were left out because they could not be read, relative to the source's folder."""
 
     def __post_init__(self) -> None:
-        """Check shapes and labels."""
+        """Check shapes and labels; lists become arrays, a column of labels (n, 1) becomes (n,)."""
+        object.__setattr__(self, "images", as_array("images", self.images))
+        labels = class_numbers(self.labels, 2)
+        if len(labels) and labels.dtype.kind not in "iu":
+            raise DataError(f"{self.name}: labels must be whole numbers, not {labels.dtype}")
+        object.__setattr__(self, "labels", labels)
         if self.images.dtype != np.uint8 or self.images.ndim != 3 or self.images.shape[1:] != (SIDE, SIDE):
             found = f"{self.images.dtype} {self.images.shape}"
             raise DataError(f"{self.name}: expected images of uint8 (n, {SIDE}, {SIDE}), got {found}")
