@@ -125,13 +125,15 @@ class Access:
 
     def _shown(self, authorization: bytes | None) -> Key:
         kind, _, text = (authorization or b"").decode("latin-1").partition(" ")
-        shown = take_apart(text.strip()) if kind.lower() == "bearer" else None
-        if shown is None:
+        if kind.lower() != "bearer":
             raise Unauthorized("this needs a key: send the header Authorization: Bearer gs_…")
+        shown = take_apart(text.strip())
+        if shown is None:
+            raise Unauthorized("this is no whole key: one is gs_, 8 letters, _, and 43 more", is_invalid=True)
         key_id, digest = shown
         key = (self._known or {}).get(key_id)
         if key is None or not hmac.compare_digest(key.sha256, digest):
-            raise Unauthorized("this key is not known, or was revoked")
+            raise Unauthorized("this key is not known, or was revoked", is_invalid=True)
         return key
 
     def check_host(self, host: bytes | None) -> None:

@@ -37,9 +37,14 @@ class InvalidTensor(ServiceError):
 
 
 class Unauthorized(ServiceError):
-    """No key, or none that is known."""
+    """No key, or none that is known: `is_invalid` tells that one was shown."""
 
     status, code, title = 401, "unauthorized", "Unauthorized"
+
+    def __init__(self, detail: str, *, is_invalid: bool = False) -> None:
+        """Keep whether a key was shown, which RFC 6750 has the answer tell."""
+        super().__init__(detail)
+        self.is_invalid = is_invalid
 
 
 class Forbidden(ServiceError):

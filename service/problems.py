@@ -2,7 +2,7 @@
 
 import orjson
 
-from service.errors import ServiceError
+from service.errors import ServiceError, Unauthorized
 
 _MOST_CHARACTERS = 500
 
@@ -33,8 +33,8 @@ def error_headers(error: ServiceError) -> dict[str, str]:
     headers = {}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
-    if error.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if error.is_invalid else "Bearer"
     return headers
 
 

@@ -16,6 +16,7 @@ import uvicorn
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
 from service.assembly import adopt, assemble, living
+from service.errors import Unavailable
 from service.heartbeats import READY, report, send_heartbeats
 from service.observability.board import Siblings
 from service.parts import Parts
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _SWITCH_SECONDS = 0.0001
 """A thread that loads a model holds the event loop up for no longer than this; Python waits fifty times that."""
+_LOOK_SECONDS = 0.1
+"""Between looks whether a model answers by now."""
 _READ_SECONDS = 0.05
 """For the event loop to read what had arrived on connections that are about to be closed."""
 
@@ -109,7 +112,7 @@ class _Server(uvicorn.Server):
         self._building = asyncio.create_task(self._build())
 
     async def _build(self) -> None:
-        """Announce where it listens once everything is answered; end when there is no application."""
+        """Announce where it listens once a model answers there; end when there is no application."""
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         try:
             await self._application.built
@@ -117,7 +120,23 @@ class _Server(uvicorn.Server):
             log.critical("the application could not be built", exc_info=True)
             self.should_exit = self.has_failed = True
         else:
+            await self._until_a_model_answers()
             self._announce(host, port)
+
+    async def _until_a_model_answers(self) -> None:
+        settings, told = self._parts.settings, False
+        while True:
+            try:
+                self._parts.answering()
+            except Unavailable as error:
+                if not told:
+                    why = self._parts.predictor.trouble or error.detail
+                    model = f"GLYPHSERVE_MODEL={settings.model}, GLYPHSERVE_ALIAS={settings.alias}"
+                    log.warning("not ready, since no model answers (%s): %s", model, why)
+                told = True
+            else:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _end_with_the_parent() -> None:

@@ -3,14 +3,16 @@
 import ipaddress
 import os
 import platform
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from service.errors import InvalidInput
 
+_DATABASE = re.compile(r"sqlite:///|postgres(ql)?(\+[a-z0-9_]+)?://")
 _SIGNS_OF_LIFE = 6  # within the time after which a worker is taken for gone
 
 
@@ -137,6 +139,13 @@ class Settings(BaseModel):
     @classmethod
     def _read(cls, given: dict[str, Any]) -> dict[str, Any]:
         return _from_environment(cls.model_fields.keys() - given.keys()) | given
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_database(cls, url: str | None) -> str | None:
+        if url is not None and not _DATABASE.match(url):
+            raise ValueError("it must be sqlite:///file or postgresql+psycopg://user:password@host/name")
+        return url
 
     @property
     def sign_of_life_seconds(self) -> float:

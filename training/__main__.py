@@ -59,6 +59,8 @@ def fit_command(
         threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
     with errors(as_json=progress == "jsonl"):
         chosen = recipes.get(recipe).replace(**read_changes(changes or [], settings, data=data, seed=seed))
+        if plots:
+            import training.plots  # noqa: F401 -- what it needs may be missing, and is told before the training
         checkpoint, due = out / "checkpoint.npz", 0.0
         with REPORTS[progress]() as report:
             experiment = Experiment(chosen, progress=download_bar(progress))

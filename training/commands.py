@@ -101,9 +101,9 @@ def plot_command(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("runs/pictures"),
 ) -> None:
     """Draw a data set, what a network misreads of it, its confusion and its first layer, as PNG and SVG."""
-    from training.plots import draw
-
     with errors():
+        from training.plots import draw
+
         source = open_source(data or "mnist", download_bar("bar"))
         shown, network = source.test or source.train, load(weights)
         for path in draw(out, dataset=shown, evaluation=evaluate(network, shown), network=network):

@@ -11,6 +11,7 @@ import typer
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from service.cli import backup, jobs, keys, models, predict, samples, serve, train
+from service.cli.checks import warn_of_unknown_variables
 
 app = typer.Typer(
     name="glyphserve",
@@ -50,6 +51,8 @@ def options(
         level=logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    if "--report-fd" not in sys.argv:  # the parent of this process has told already
+        warn_of_unknown_variables()
 
 
 def main() -> None:
@@ -66,5 +69,10 @@ def main() -> None:
     except ValidationError as error:
         for problem in error.errors():
             name = "_".join(str(part) for part in problem["loc"])
-            sys.stderr.write(f"error: GLYPHSERVE_{name.upper()}: {problem['msg']}\n")
+            told = problem["msg"].removeprefix("Value error, ")
+            sys.stderr.write(f"error: GLYPHSERVE_{name.upper()}: {told}\n")
         sys.exit(2)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {where}{error.strerror or error}\n")
+        sys.exit(1)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from service.cli.checks import ensure_home
 from service.models.format import check_format
 from service.models.registry import Registry
 from service.models.released import adopt_released
@@ -28,4 +29,6 @@ def console() -> Console:
 
 def settings_for(home: Path | None) -> Settings:
     """Read the settings; an option on the command line wins."""
-    return Settings(home=home) if home else Settings()
+    settings = Settings(home=home) if home else Settings()
+    ensure_home(settings)
+    return settings

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from service.cli.checks import ensure_home
 from service.forked import fork
 from service.heartbeats import CHECKED, READY, report
 from service.observability.board import Board, Siblings
@@ -48,7 +49,7 @@ def serve(
         from training.kernel import use_better_kernel  # imports NumPy, which `--help` does without
 
     use_better_kernel()
-    settings.home.mkdir(parents=True, exist_ok=True)
+    ensure_home(settings)
     sockets, board = _listening(settings), Board.make(settings.processes)
     # The first API process is a copy of this one. What starts threads (the store) is used in the copy alone.
     first = fork()
@@ -74,7 +75,10 @@ def _listening(settings: Settings) -> list[socket.socket]:
     try:
         return listening(settings.host, settings.port, settings.processes)
     except OSError as error:
-        sys.stderr.write(f"error: cannot listen on {settings.host}:{settings.port}: {error.strerror}\n")
+        sys.stderr.write(
+            f"error: cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "choose another by --host or --port (0 for any free one)\n"
+        )
         raise typer.Exit(1) from None
 
 
@@ -125,6 +129,7 @@ def worker(
 
     settings = Settings(home=home) if home else Settings()
     _log(settings)
+    ensure_home(settings)
     _check_store(settings)
     on_ready = partial(report, report_fd, READY) if report_fd is not None else bool
     run_worker(settings, stop_when_stdin_closes=stop_when_stdin_closes, on_ready=on_ready)

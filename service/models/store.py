@@ -18,7 +18,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
 
-from service.errors import NoDiskSpace, Unavailable
+from service.errors import InvalidInput, NoDiskSpace, Unavailable
 from service.models.damaged import DamagedObjects
 
 if TYPE_CHECKING:
@@ -155,9 +155,15 @@ class Store:
 
 
 def open_store(location: str) -> Store:
-    """Open a store by folder or by URL (`s3://bucket/prefix`; credentials as the AWS variables give them)."""
+    """Open a store by folder or by URL (`s3://bucket/prefix`; credentials as the AWS variables give them).
+
+    Raises InvalidInput for another URL, OSError for a folder that cannot be made.
+    """
     if "://" in location:
-        return Store(from_url(location, client_options=_CLIENT, retry_config=_RETRIES), None)
+        try:
+            return Store(from_url(location, client_options=_CLIENT, retry_config=_RETRIES), None)
+        except (BaseError, ValueError) as error:
+            raise InvalidInput("STORE_URL must be a folder or s3://bucket/prefix", field="store_url") from error
     root = Path(location).absolute()
     root.mkdir(parents=True, exist_ok=True)
     return Store(LocalStore(root), root)
