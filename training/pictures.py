@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.errors import DataError
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -19,6 +21,19 @@ FEW_PIXELS = 102_400
 """Pictures of no more are not reduced, however long: there is no time to save, and fast readers need not reduce."""
 _HALVED = 280
 """JPEGs with no shorter side are decoded at half their size or less: the digit's 20 pixels are in the rest, too."""
+
+
+MOST_PIXELS, MOST_SIDE = 4_000_000, 4096
+"""Larger pictures are refused before they are decoded, as uploads are: a few bytes can stand for gigabytes."""
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise DataError for a picture that is too large to be decoded."""
+    if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
+        raise DataError(
+            f"the picture has {width:,}×{height:,} pixels; at most {MOST_PIXELS:,} are read, and {MOST_SIDE:,} a side: "
+            "make it smaller"
+        )
 
 
 def jpeg_reduction(width: int, height: int) -> int:

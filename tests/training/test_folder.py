@@ -1,12 +1,15 @@
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.hostile.pictures import DATA, END, header
 from training import Experiment, recipes
 from training.data import Dataset, open_source, write_images
+from training.data.survey import survey
 from training.errors import DataError
 from training.pictures import to_gray
 
@@ -223,3 +226,19 @@ def test_a_photo_taken_sideways_stands_upright(tmp_path: Path) -> None:
     image.save(tmp_path / "x.png", exif=exif)
     with Image.open(tmp_path / "x.png") as opened:
         np.testing.assert_array_equal(to_gray(opened), np.rot90(np.asarray(image), -1))
+
+
+@pytest.mark.parametrize("size", [(2100, 2100), (5000, 40), (12_000, 12_000), (20_000, 20_000)])
+@pytest.mark.parametrize("read", [open_source, survey])
+def test_a_picture_of_too_many_pixels_is_named_before_it_is_decoded(
+    read: Callable[[str], object], size: tuple[int, int], folder: Path
+) -> None:
+    (folder / "a" / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header(*size) + DATA + END)  # some 90 bytes
+    with pytest.raises(DataError, match=r"bomb\.png: the picture has .*make it smaller"):
+        read(str(folder))
+    assert len(open_source(str(folder), skip_unreadable=True).train) == 6
+
+
+def test_a_picture_as_large_as_may_be_is_read(folder: Path) -> None:
+    Image.fromarray(np.kron(DIGITS.images[0], np.ones((71, 71), np.uint8))).save(folder / "a" / "large.png")
+    assert len(open_source(str(folder)).train) == 7

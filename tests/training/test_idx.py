@@ -81,3 +81,9 @@ def test_a_bomb_is_refused_before_it_fills_the_memory(tmp_path: Path, monkeypatc
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="labels does not exist"):
         idx.read_bytes(tmp_path / "labels")
+
+
+def test_sizes_of_no_array_are_refused() -> None:
+    content = struct.pack(">HBBIII", 0, 8, 3, 0, 2**32 - 1, 2**32 - 1)
+    with pytest.raises(DataError, match="a has the sizes"):
+        idx.parse(content, dimensions=3, name="a")

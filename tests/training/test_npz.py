@@ -1,14 +1,17 @@
 """Arrays as other tools store them: read where that is safe, refused with the value at fault and a remedy elsewhere."""
 
+import io
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from training.data import Dataset, Source, open_source
+from training.data import Dataset, Source, idx, open_source
 from training.data.dataset import DIGITS
-from training.data.npz import survey_npz
+from training.data.npz import read_npz, survey_npz
 from training.errors import DataError
 
 ALL = open_source("starter").train
@@ -135,3 +138,30 @@ def test_what_cannot_be_read_is_refused_with_its_place_and_a_remedy(
 def test_arrays_of_other_names_are_told_with_those_expected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"found the arrays a, b; expected images and labels .* x_train, y_train"):
         opened(tmp_path, a=IMAGES, b=LABELS)
+
+
+@pytest.mark.parametrize("read", [read_npz, survey_npz])
+def test_a_bomb_is_refused_before_it_is_unpacked(
+    read: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idx, "MAX_BYTES", 40 * 784 + 200)
+    np.savez_compressed(tmp_path / "a.npz", images=IMAGES, labels=LABELS)
+    read(tmp_path / "a.npz")
+    np.savez_compressed(tmp_path / "a.npz", images=np.zeros((41, 28, 28), np.uint8), labels=np.zeros(41, int))
+    with pytest.raises(DataError, match=r"images unpacks to 32,.* bytes; at most"):
+        read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("read", [read_npz, survey_npz])
+def test_a_shape_that_no_file_has_and_a_member_that_is_no_array_are_refused(
+    read: Callable[[Path], object], tmp_path: Path
+) -> None:
+    described = io.BytesIO()
+    np.lib.format.write_array_header_1_0(described, {"descr": "|u1", "fortran_order": False, "shape": (10**9, 28, 28)})
+    for name, content, says in (("images.npy", described.getvalue(), "unpacks to"), ("images", b"x", "no array")):
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive, archive.open("labels.npy", "w") as file:
+            np.save(file, LABELS)
+        with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+            archive.writestr(name, content)
+        with pytest.raises(DataError, match=says):
+            read(tmp_path / "a.npz")

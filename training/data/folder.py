@@ -7,16 +7,21 @@ that are sent to be recognised. Class names are the folders' names, sorted. Name
 over, and so is what operating systems leave in folders (IGNORED).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from training.arrays import Pixels
 from training.data.dataset import Dataset, Source
 from training.errors import DataError
-from training.pictures import to_gray
+from training.pictures import MOST_PIXELS, check_size, to_gray
 from training.preprocess import to_glyph
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 PARTS = ("test", "train")
 IGNORED = frozenset(
@@ -141,11 +146,24 @@ def _listed(faults: Sequence[str]) -> str:
     return "; ".join(faults[:_MOST_NAMED]) + more
 
 
-def _read_image(file: Path) -> Pixels:
-    from PIL import Image, UnidentifiedImageError
+@contextmanager
+def open_image(file: Path) -> Iterator["Image.Image"]:
+    """Open a picture by its beginning. Raises DataError for one that is too large, and what Pillow raises."""
+    from PIL import Image
 
     try:
         with Image.open(file) as image:
+            check_size(*image.size)
+            yield image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # beyond Pillow's own limit
+        raise DataError(f"the picture has more than {MOST_PIXELS:,} pixels: make it smaller") from None
+
+
+def _read_image(file: Path) -> Pixels:
+    from PIL import UnidentifiedImageError
+
+    try:
+        with open_image(file) as image:
             return to_glyph(to_gray(image))
     except DataError as error:
         raise DataError(f"{file}: {error}") from None

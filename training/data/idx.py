@@ -53,7 +53,10 @@ def parse(content: bytes, *, dimensions: int, name: str) -> np.ndarray:
     expected = header + math.prod(shape)
     if len(content) != expected:
         raise DataError(f"{name} has {len(content):,} bytes, but its header {shape} promises {expected:,}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    try:
+        return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    except ValueError:  # nothing, by sizes that NumPy takes for no array's, too large and 0 among them
+        raise DataError(f"{name} has the sizes {shape}, which are those of no array") from None
 
 
 def read_idx(path: Path, *, dimensions: int) -> np.ndarray:

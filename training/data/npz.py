@@ -1,5 +1,6 @@
 """Sets of examples in an `.npz`: our own layout, Keras's, and others that are usual."""
 
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from training.data import idx
 from training.data.dataset import Dataset, Source
 from training.data.labels import class_numbers
 from training.data.pixels import as_pixels, check_shape
@@ -42,6 +44,7 @@ def parse(file: BinaryIO, name: str) -> Source:
     try:
         with np.load(file, allow_pickle=False) as members:
             pairs = _pairs(members.files)
+            _check_members(members.zip, pairs)
             arrays = [(what, where, members[what], members[where]) for what, where in pairs]
             classes = _classes(members, name)
     except DataError as error:
@@ -66,6 +69,7 @@ def survey_npz(path: Path) -> Source:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
             pairs = _pairs(members.files)
+            _check_members(members.zip, pairs)
             labels = {where: members[where] for _, where in pairs}
             classes = _classes(members, path.stem)
             shapes = {what: _header(members.zip, what) for what, _ in pairs}
@@ -80,6 +84,19 @@ def survey_npz(path: Path) -> Source:
         if shapes[what][0][0] != len(found):
             raise DataError(f"{path.stem}: {what} has {shapes[what][0][0]:,} images, {where} {len(found):,} labels")
     return Source(*(Dataset.of_labels(path.stem, found, classes) for found in numbers))
+
+
+def _check_members(archive: zipfile.ZipFile, pairs: list[tuple[str, str]]) -> None:
+    """Look at the members before they are unpacked: a few bytes can stand for gigabytes. Raises DataError."""
+    for name in (name for pair in pairs for name in pair):
+        if f"{name}.npy" not in archive.NameToInfo:
+            raise DataError(f"{name} is no array that numpy.savez wrote")
+        shape, dtype = _header(archive, name)
+        size = max(archive.getinfo(f"{name}.npy").file_size, math.prod(shape) * dtype.itemsize)
+        if size > idx.MAX_BYTES:
+            raise DataError(
+                f"{name} unpacks to {size:,} bytes; at most {idx.MAX_BYTES:,} are read: save pixels as uint8, or less"
+            )
 
 
 def _header(archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from training.data import emnist
 from training.data.dataset import DIGITS, Dataset, Source
-from training.data.folder import list_images
+from training.data.folder import list_images, open_image
 from training.data.mnist import PUBLISHED, find_folder, has_files, read_folder
 from training.data.npz import survey_npz
 from training.data.sources import path_of, starter, unknown
@@ -49,7 +49,7 @@ def _starter() -> Source:
 
 
 def _survey_images(folder: Path, *, skip_unreadable: bool) -> Source:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     parts, faults, opened = list[Dataset](), list[str](), 0
     for classes, files in list_images(folder).values():
@@ -60,8 +60,10 @@ def _survey_images(folder: Path, *, skip_unreadable: bool) -> Source:
                 break
             opened += 1
             try:
-                with Image.open(path):  # reads the beginning alone
+                with open_image(path):  # reads the beginning alone
                     pass
+            except DataError as error:
+                faults.append(f"{path}: {error}")
             except Exception as error:  # a dozen types
                 reason = "is not an image" if isinstance(error, UnidentifiedImageError) else f"is damaged: {error}"
                 faults.append(f"{path} {reason}")
