@@ -8,6 +8,7 @@ downloaded.
 
 import threading
 from collections import OrderedDict
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +31,9 @@ from training.metrics import calibration_error, confusion_matrix
 MOST_EXAMPLES = 10_000
 _CHUNK = 256
 _REMEMBERED = 12  # those of one set share its pictures, 8 MB at most
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 4.0  # two of them are less than a request may take
+_AT_ONCE = 2
+_MOST_RUNNING = 16
 
 
 @dataclass(frozen=True)
@@ -67,39 +70,77 @@ class Evaluation:
         return confusion_matrix(self.answers, self.examples.labels, len(self.examples.classes))
 
 
+class StillEvaluatingError(Exception):
+    """It is being worked out, which takes longer than a request may; ask again."""
+
+
+_Key = tuple[str, int, str, str]
+
+
 class Evaluations:
     """The evaluations of the versions in a registry."""
 
     def __init__(self, registry: Registry, datasets_dir: Path | None) -> None:
         """Nothing is worked out before it is asked for."""
         self._registry, self._datasets_dir = registry, datasets_dir
-        self._done: OrderedDict[tuple[str, int, str, str], Evaluation] = OrderedDict()
-        self._working = threading.Lock()  # one at a time: the cores are for those who want predictions
+        self._lock = threading.Lock()  # of the two below
+        self._done: OrderedDict[_Key, Evaluation] = OrderedDict()
+        self._working: dict[_Key, Future[Evaluation]] = {}
+        """Those that are being worked out, and those that failed and whose error nobody has heard."""
+        self._turns = threading.Semaphore(_AT_ONCE)  # the cores are for those who want predictions
 
     def of(self, name: str, version: int) -> Evaluation:
-        """Give a version's evaluation. Blocks for a second or two the first time.
+        """Give a version's evaluation. The first time it is worked out, in a thread that goes on without the caller.
 
-        Raises NotFound for an unknown version and where no held-out examples fit, CorruptModel, Unavailable.
+        Raises StillEvaluatingError after four seconds, NotFound for an unknown version and where no held-out examples
+        fit, CorruptModel, Unavailable when too many are asked for at once.
         """
         manifest = self._registry.manifest(name, version)
         source = _source(manifest)
         key = (name, version, manifest.weights_sha256, source)
-        if not self._working.acquire(timeout=_PATIENCE_SECONDS):
-            raise Unavailable("other versions are being evaluated", retry_after_seconds=2)
+        with self._lock:
+            if found := self._done.get(key):
+                self._done.move_to_end(key)
+                return found
+            working = self._working.get(key) or self._begin(key, manifest, source)
         try:
-            if key not in self._done:
-                self._done[key] = self._work_out(manifest, source)
-            self._done.move_to_end(key)
-            if len(self._done) > _REMEMBERED:
-                self._done.popitem(last=False)
-            return self._done[key]
+            return working.result(_PATIENCE_SECONDS)
+        except TimeoutError:
+            raise StillEvaluatingError from None
         except (TrainingError, InvalidInput):
             raise NotFound("the examples that were held out from this version are not here") from None
         finally:
-            self._working.release()
+            if working.done():  # an error was heard: who asks again has it tried again
+                with self._lock:
+                    self._working.pop(key, None)
+
+    def _begin(self, key: _Key, manifest: Manifest, source: str) -> "Future[Evaluation]":
+        running = [future for future in self._working.values() if not future.done()]
+        if len(running) >= _MOST_RUNNING:
+            raise Unavailable("many other versions are being evaluated", retry_after_seconds=10)
+        if len(self._working) - len(running) >= _REMEMBERED:
+            self._working = {each: future for each, future in self._working.items() if not future.done()}
+        future = self._working[key] = Future[Evaluation]()
+        threading.Thread(target=self._run, args=(future, key, manifest, source), daemon=True).start()
+        return future
+
+    def _run(self, future: "Future[Evaluation]", key: _Key, manifest: Manifest, source: str) -> None:
+        try:
+            with self._turns:
+                found = self._work_out(manifest, source)
+        except BaseException as error:
+            future.set_exception(error)
+            return
+        with self._lock:
+            self._done[key] = found
+            if len(self._done) > _REMEMBERED:
+                self._done.popitem(last=False)
+            self._working.pop(key, None)
+        future.set_result(found)
 
     def _work_out(self, manifest: Manifest, source: str) -> Evaluation:
-        known = (evaluation.examples for (_, _, _, of), evaluation in self._done.items() if of == source)
+        with self._lock:
+            known = iter([done.examples for (_, _, _, of), done in self._done.items() if of == source])
         examples = next(known, None) or self._open(manifest, source)
         if examples.classes != manifest.labels:
             raise NotFound("no held-out examples here have the labels of this version")

@@ -2,7 +2,7 @@
 
 import {byId, element, offer, percent} from "./elements.js";
 import {content, isEmpty} from "./paper.js";
-import {ask, get} from "./service.js";
+import {ask} from "./service.js";
 
 let model = "", asked = 0;
 
@@ -28,8 +28,8 @@ async function look() {
   say("The held-out digits are read…");
   drawings(isPair ? [mine, other] : [mine]);
   try {
-    const of = (version, against) => get(`models/${model}/versions/${version}/evaluation${against ? `?against=${against}` : ""}`);
-    const first = await of(mine, isPair && other), second = isPair ? await of(other, mine) : null;
+    const isWanted = () => turn === asked;
+    const first = await evaluation(mine, isPair && other, isWanted), second = isPair && isWanted() ? await evaluation(other, mine, isWanted) : null;
     if (turn !== asked) return;
     say(sentence(first, second));
     byId("confusions").replaceChildren(...[first, second].filter(Boolean).map(confusions));
@@ -39,6 +39,17 @@ async function look() {
     byId("confusions").replaceChildren();
     byId("misread").replaceChildren();
     say(error.status === 404 ? "No examples are here that were held out from this version." : error.message);
+  }
+}
+
+// Asks until the evaluation is worked out, or nobody wants it any more.
+async function evaluation(version, against, isWanted) {
+  for (;;) {
+    const response = await ask(`models/${model}/versions/${version}/evaluation${against ? `?against=${against}` : ""}`);
+    if (response.status !== 202 || !isWanted()) return response.json();
+    say("The held-out digits are read for the first time, which may take minutes…");
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    if (!isWanted()) return null;
   }
 }
 

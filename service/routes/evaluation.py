@@ -1,14 +1,16 @@
 """How a version reads what was held out, over HTTP: its confusions and the pictures that it misreads."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from service.dependencies import PartsDep
 from service.errors import InvalidInput
 from service.explain import as_png
-from service.jobs.evaluations import Evaluation
+from service.jobs.evaluations import Evaluation, StillEvaluatingError
 from service.routes.downloads import NamePath, VersionPath
 from service.schemas import MAX_VERSION, AgainstInfo, EvaluationInfo, Misread
 
@@ -17,7 +19,18 @@ router = APIRouter(prefix="/models/{name}/versions/{version}", tags=["models"])
 _MOST_LABELS = 100
 
 
-@router.get("/evaluation")
+class EvaluationPending(BaseModel):
+    """An evaluation that is being worked out."""
+
+    detail: str
+
+
+_PENDING: dict[int | str, dict[str, Any]] = {
+    202: {"model": EvaluationPending, "description": "It is being worked out: ask again after `Retry-After` seconds."}
+}
+
+
+@router.get("/evaluation", response_model=EvaluationInfo, responses=_PENDING)
 def get_evaluation(
     name: NamePath,
     version: VersionPath,
@@ -26,13 +39,18 @@ def get_evaluation(
         int | None, Query(ge=1, le=MAX_VERSION, description="Compare with this version, on the same examples.")
     ] = None,
     most: Annotated[int, Query(ge=0, le=200, description="Most misread examples in the answer.")] = 40,
-) -> EvaluationInfo:
+) -> Any:
     """Show how a version reads examples that were held out: a confusion matrix, and what it misreads.
 
-    Worked out when it is first asked for, which takes a second or two. 404 where no such examples are here.
+    Worked out when it is first asked for, which takes a second or two; a folder of many images that is read for the
+    first time takes longer, and until then the answer is 202. 404 where no such examples are here.
     """
-    mine = parts.evaluations.of(name, version)
-    other = None if against is None else parts.evaluations.of(name, against)
+    try:
+        mine = parts.evaluations.of(name, version)
+        other = None if against is None else parts.evaluations.of(name, against)
+    except StillEvaluatingError:
+        pending = EvaluationPending(detail="the held-out examples are being read; ask again")
+        return JSONResponse(pending.model_dump(), 202, {"Retry-After": "2"})
     if other and not mine.is_comparable(other):
         raise InvalidInput("the two versions are not held against the same examples", field="against")
     labels = mine.examples.classes

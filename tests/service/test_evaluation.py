@@ -3,7 +3,12 @@
 import base64
 import gzip
 import io
+import os
 import struct
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +23,7 @@ from PIL import Image
 from service.errors import NotFound
 from service.jobs import evaluations
 from service.jobs.datasets import located
-from service.jobs.evaluations import Evaluations
+from service.jobs.evaluations import Evaluations, StillEvaluatingError
 from service.jobs.job import JobRequest
 from service.jobs.provisions import start_version
 from service.models.registry import Registry
@@ -29,7 +34,7 @@ from tests.service.conftest import half_trained, png
 from tests.service.test_predict import assert_problem
 from training import MLP, Experiment, recipes
 from training.arrays import Pixels
-from training.data import mnist
+from training.data import mnist, write_images
 from training.experiment import split
 from training.export import to_bytes
 
@@ -41,6 +46,13 @@ def _only_what_is_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """Published sets are looked for in empty folders."""
     monkeypatch.setenv("GLYPHSERVE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(evaluations, "_PATIENCE_SECONDS", 180)
+
+
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path) -> Settings:
+    """Time enough for a busy machine, and a folder for data sets."""
+    return settings.model_copy(update={"datasets_dir": tmp_path / "sets", "request_seconds": 600.0})
 
 
 @pytest.fixture
@@ -232,3 +244,64 @@ def test_the_network_reads_as_it_was_trained_to(registry: Registry) -> None:
     assert np.array_equal(shown.confusion, expected.confusion)
     assert shown.calibration_error == pytest.approx(expected.calibration_error, abs=1e-6)
     assert sorted(shown.wrong) == expected.wrong.tolist()
+
+
+@pytest.fixture
+def slow(app: FastAPI, settings: Settings) -> tuple[int, threading.Event]:
+    """A version whose data set is a folder with a file that is read to its end only once the event is set."""
+    parts: Parts = app.state.parts
+    folder = settings.datasets_dir
+    assert folder
+    some = split(recipes.get("starter")).held_out.take(np.arange(40))
+    write_images(replace(some, classes=tuple(f"no {n}" for n in range(10))), folder / "slow")
+    body = {"data": "slow", "skip_unreadable": True}
+    version = publish_from(parts.registry, JobRequest("starter", body, "odd"), settings)
+    pipe, open_it = folder / "slow" / "no 3" / "pipe.png", threading.Event()
+    os.mkfifo(pipe)
+
+    def feed() -> None:
+        open_it.wait()
+        while open_it.is_set():
+            with suppress(BrokenPipeError):
+                pipe.write_bytes(b"no picture")
+
+    threading.Thread(target=feed, daemon=True).start()
+    return version, open_it
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Pillow never closes a pipe
+async def test_an_evaluation_that_takes_long_goes_on_is_told_to_be_asked_again_and_blocks_no_other(
+    client: httpx.AsyncClient, slow: tuple[int, threading.Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, open_it = slow
+    address = f"/models/odd/versions/{version}/evaluation"
+    monkeypatch.setattr(evaluations, "_PATIENCE_SECONDS", 0.05)
+    for _ in range(3):  # asked again, it is the same work
+        pending = await client.get(address)
+        assert (pending.status_code, pending.headers["retry-after"]) == (202, "2"), pending.text
+    assert sum("_run" in thread.name for thread in threading.enumerate()) == 1
+    monkeypatch.setattr(evaluations, "_PATIENCE_SECONDS", 180)
+    assert (await client.get(ADDRESS)).status_code == 200  # of another version, meanwhile
+    open_it.set()
+    shown = await client.get(address)
+    assert shown.status_code == 200, shown.text
+    open_it.clear()
+    monkeypatch.setattr(evaluations, "_PATIENCE_SECONDS", 0)
+    assert (await client.get(address)).json() == shown.json()  # remembered
+
+
+def test_an_error_of_long_work_is_told_to_the_next_who_asks_and_then_tried_again(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = registry.publish("mnist", *half_trained(labels=4)).version
+    done = Evaluations(registry, None)
+    monkeypatch.setattr(evaluations, "_PATIENCE_SECONDS", 0)
+    for _ in range(2):
+        for _ in range(2000):
+            try:
+                done.of("mnist", version)
+            except StillEvaluatingError:
+                time.sleep(0.05)
+            except NotFound:
+                break
+        assert not done._working

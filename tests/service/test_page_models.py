@@ -8,7 +8,7 @@ import pytest
 
 from service.settings import Settings
 from tests.service.browsing import DIGITS, accessible, draw
-from tests.service.conftest import Server, half_trained, publish_many
+from tests.service.conftest import Server, half_trained, publish_many, wait_until
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("playwright", reason="the page is tested where Playwright is installed (the extra `browser`)")
@@ -26,7 +26,11 @@ def publish(server: Server, model: str = "mnist", **kind: int) -> int:
 
 
 def evaluation(server: Server, version: int, **query: int) -> Any:
-    return httpx.get(f"{server.url}/models/mnist/versions/{version}/evaluation", params=query, timeout=60).json()
+    def ask() -> httpx.Response | None:
+        answer = httpx.get(f"{server.url}/models/mnist/versions/{version}/evaluation", params=query, timeout=60)
+        return answer if answer.status_code == 200 else None  # 202 while it is worked out
+
+    return wait_until(ask, "the evaluation").json()
 
 
 def production(server: Server) -> Any:
