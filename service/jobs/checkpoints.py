@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from service.errors import ServiceError
@@ -30,8 +30,8 @@ class Checkpoints:
         return True
 
     @contextlib.contextmanager
-    def keeping(self, job_id: str, path: Path) -> Iterator[None]:
-        """Keep each new state of a file as the job's checkpoint, from a thread of its own.
+    def keeping(self, job_id: str, path: Path, should_stop: Callable[[], bool]) -> Iterator[None]:
+        """Keep each new state of a file as the job's checkpoint, from a thread of its own, unless it should stop.
 
         A store that cannot be written is told in the log; training goes on, and a later checkpoint may get through.
         """
@@ -41,7 +41,7 @@ class Checkpoints:
             nonlocal kept
             with contextlib.suppress(FileNotFoundError):
                 changed = path.stat().st_mtime_ns
-                if changed == kept:
+                if changed == kept or should_stop():  # another may have ended it while this process was stopped
                     return
                 try:
                     self.store.put_file(_key(job_id), path)

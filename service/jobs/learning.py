@@ -82,7 +82,7 @@ def _train(place: Workplace, request: JobRequest, job_id: str, folder: Path, wat
     patiently(lambda: place.checkpoints.fetch(job_id, checkpoint), watch)
     while True:
         try:
-            with place.checkpoints.keeping(job_id, checkpoint):
+            with place.checkpoints.keeping(job_id, checkpoint, watch.should_stop):
                 return run_training(request, folder, place.threads, watch)
         except BadCheckpointError as error:
             checkpoint.unlink()

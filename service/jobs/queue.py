@@ -140,6 +140,12 @@ class Jobs:
             found = client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
         return not found or found[0].status == "CANCELLED"
 
+    def is_at(self, job_id: str, executor_id: str) -> bool:
+        """Say whether a worker still has a job: it was neither cancelled nor ended, nor has another taken it over."""
+        with self._client() as client:
+            found = client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
+        return bool(found) and found[0].status == "PENDING" and found[0].executor_id == executor_id
+
     def has_ended(self, job_id: str) -> bool:
         """Say whether a job has ended, or is gone, without reading all of it."""
         with self._client() as client:

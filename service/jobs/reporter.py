@@ -15,9 +15,9 @@ class Reporter:
     Two sides use it: `hear` only remembers, so that a slow database never holds up training; `tell` writes.
     """
 
-    def __init__(self, jobs: Jobs, job: Job) -> None:
-        """Go on with the record of the attempts before."""
-        self._jobs, self._job = jobs, job
+    def __init__(self, jobs: Jobs, job: Job, executor_id: str) -> None:
+        """Go on with the record of the attempts before, as this worker."""
+        self._jobs, self._job, self._executor_id = jobs, job, executor_id
         self._progress = self._told = job.progress
         self._lock = threading.Lock()
 
@@ -43,9 +43,12 @@ class Reporter:
             self._progress = progress
 
     def tell(self) -> bool:
-        """Write what is new, and answer whether the job was cancelled; False while the database does not answer."""
+        """Write what is new, and answer whether the job is to stop; False while the database does not answer.
+
+        It is when it was cancelled, or when another worker has taken it over while this one was stopped.
+        """
         try:
-            if self._jobs.is_cancelled(self._job.id):
+            if not self._jobs.is_at(self._job.id, self._executor_id):
                 return True
             if (progress := self._progress) is not self._told:
                 self._jobs.report(self._job.id, progress)

@@ -146,6 +146,7 @@ def _launch(
             learned = learn(given)
             outcome = conclude(given, learned["version"]) if "version" in learned else learned
             _forget(place.checkpoints, job_id)
+            _log_failure(job_id, outcome)
             return outcome
         except (SQLAlchemyError, OSError) as error:
             # A full disk, say. Raised on, it would be the job's end: so nothing is recorded, and upkeep queues it.
@@ -177,7 +178,7 @@ def _learn(place: Workplace, jobs: Jobs, job_id: str, given: dict[str, Any]) -> 
         request = restored(JobRequest, given, "the job")
         job = patiently(lambda: jobs.get(job_id))
         log.info("begun, for the %d. time", job.attempts)
-        reporter = Reporter(jobs, job)
+        reporter = Reporter(jobs, job, str(DBOS.executor_id))
         watch = Watch(reporter.hear, reporter.tell)
         if request.trials:
             return {"version": search_and_publish(place, jobs, job, watch)}
@@ -204,6 +205,11 @@ def _conclude(
     log.info("version %d is trained: %s", version, verdict.reason or "it was not to be promoted")
     outcome = {"version": version, "promoted": verdict.promoted, "detail": verdict.reason}
     return outcome | {"state": verdict.state(request)}
+
+
+def _log_failure(job_id: str, outcome: dict[str, Any]) -> None:
+    if outcome["state"] == "failed" and outcome["detail"] != "cancelled":
+        log.error("job %s failed: %s", job_id, outcome["detail"])
 
 
 def _forget(checkpoints: Checkpoints, job_id: str) -> None:

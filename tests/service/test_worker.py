@@ -118,7 +118,7 @@ def test_a_job_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
 def test_progress_that_cannot_be_written_does_not_fail_the_job(tmp_path: Path) -> None:
     nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
     job = Job("job-1", "running", JobRequest("starter", {}, "mnist"), "", None, None, 1, Progress())
-    reporter = Reporter(Jobs(Settings(home=tmp_path, database_url=nowhere)), job)
+    reporter = Reporter(Jobs(Settings(home=tmp_path, database_url=nowhere)), job, "worker-0")
     reporter.hear({"event": "start", "epochs": 3})
     reporter.hear({"event": "epoch", "epoch": 1})
     assert reporter.tell() is False
