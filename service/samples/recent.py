@@ -140,13 +140,22 @@ def _claim(folder: Path, size: int) -> Any:
     file = path.open("x+b")
     try:
         fcntl.flock(file, fcntl.LOCK_SH)  # before it has the name by which others find it, and would remove it
-        os.posix_fallocate(file.fileno(), 0, size)  # or writing to memory could fail later, where nothing catches it
+        _allocate(file, size)  # or writing to memory could fail later, where nothing catches it
         path.rename(path.with_suffix(".ring"))
     except OSError:
         path.unlink()
         file.close()
         raise
     return file
+
+
+def _allocate(file: Any, size: int) -> None:
+    """Have the disk give a file its room. Raises OSError."""
+    if hasattr(os, "posix_fallocate"):  # macOS lacks it
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        file.write(bytes(size))
+        file.flush()
 
 
 def _attached(path: Path) -> Ring | None:
