@@ -8,6 +8,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
+AT_HAND = {
+    "NGINX_IMAGE": "nginx:stable-alpine",
+    "POSTGRES_IMAGE": "postgres:15-alpine",
+    "PROMETHEUS_IMAGE": "prom/prometheus:latest",
+}
+"""What tests run instead of the pinned images: names that an engine without a registry may have, too."""
+
 
 def engine_answers() -> bool:
     """Tell whether there is a Docker Engine."""
@@ -34,7 +41,7 @@ class Composed:
     def __init__(self, project: str, files: tuple[str, ...], variables: Mapping[str, str] | None = None) -> None:
         """Run nothing yet. Compose v2 is a plugin of docker, Compose v1 a program."""
         plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
-        self.project, self.variables = project, dict(variables or {})
+        self.project, self.variables = project, AT_HAND | dict(variables or {})
         self._command = ["docker", "compose"] if plugin.returncode == 0 else ["docker-compose"]
         self._command += ["--project-name", project, *(part for file in files for part in ("--file", file))]
 
