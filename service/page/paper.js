@@ -5,6 +5,7 @@ const [LARGE_BYTES, LONG_SIDE] = [1e6, 1600];
 const context = canvas.getContext("2d");
 let strokes = [];
 let picture = null;
+let isShown = false;  // whether the browser could draw the picture
 let changed = () => {};
 
 export function onChange(callback) {
@@ -17,20 +18,40 @@ export function isEmpty() {
 
 // Resolves with what there is to read: the picture as it was given, or the drawing as PNG.
 export function content() {
-  return picture ? Promise.resolve(picture) : new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  return picture ? Promise.resolve(picture) : drawn();
+}
+
+function drawn() {
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+}
+
+// Takes what the canvas shows instead of the picture's file, which the service could not read; tells whether it did.
+export async function takeDrawn() {
+  const file = picture;
+  if (!file || !isShown) return false;
+  const png = await drawn();
+  if (picture !== file) return false;
+  [picture, isShown] = [png, false];
+  return true;
 }
 
 export async function show(file) {
   location.hash = "read";
   strokes = [];
-  picture = file;
+  [picture, isShown] = [file, false];
   blank();
   try {
     const bitmap = await createImageBitmap(file);
+    if (picture !== file) return;  // another one was chosen, or somebody draws
     const scale = Math.min(canvas.width / bitmap.width, canvas.height / bitmap.height);
     const [width, height] = [bitmap.width * scale, bitmap.height * scale];
     context.drawImage(bitmap, (canvas.width - width) / 2, (canvas.height - height) / 2, width, height);
-    if (file.size > LARGE_BYTES || Math.max(bitmap.width, bitmap.height) > LONG_SIDE) picture = await reduced(bitmap);
+    isShown = true;
+    if (file.size > LARGE_BYTES || Math.max(bitmap.width, bitmap.height) > LONG_SIDE) {
+      const small = await reduced(bitmap);
+      if (picture !== file) return;
+      picture = small;
+    }
   } catch {
     // Not a picture for this browser; the service says what it makes of it.
   }

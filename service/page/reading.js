@@ -1,9 +1,10 @@
 // What is on the paper, read while it is drawn; and the right digit, pressed when the answer is wrong.
 
 import {percent} from "./elements.js";
-import {content, isEmpty, onChange} from "./paper.js";
+import {content, isEmpty, onChange, takeDrawn} from "./paper.js";
 import {ask, get, tell} from "./service.js";
 
+const UNREADABLE = new Set(["unsupported_media_type", "invalid_image", "payload_too_large"]);  // kinds that a browser may draw
 const WAIT = 120;  // milliseconds between two questions to the service while somebody draws
 const [label, confidence, made, bars, corrected, seen, saw, below, decided] =
   ["label", "confidence", "made", "bars", "corrected", "seen", "saw", "below", "decided"].map((id) => document.getElementById(id));
@@ -63,10 +64,16 @@ async function read() {
     tell(null);
   } catch (error) {
     if (mine !== asking) return;
-    show(null);
-    made.textContent = "\u00a0";
-    confidence.textContent = error.code === "blank_image" ? "There is nothing on it yet." : "No answer.";
-    tell(error.code === "blank_image" ? null : error);
+    const takesDrawn = UNREADABLE.has(error.code) && await takeDrawn();
+    if (mine !== asking) return;
+    if (takesDrawn) {
+      again = true;
+    } else {
+      show(null);
+      made.textContent = "\u00a0";
+      confidence.textContent = error.code === "blank_image" ? "There is nothing on it yet." : "No answer.";
+      tell(error.code === "blank_image" ? null : error);
+    }
   }
   asking = null;
   if (again) readSoon();

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.service.browsing import DIGITS, accessible, draw
 from tests.service.conftest import Server, half_trained, png, running_server
@@ -38,6 +40,31 @@ def test_a_picture_is_read_and_what_is_none_is_said_to_be_none(page: Page, tmp_p
     page.set_input_files("#picture", other)
     expect(page.locator("#notice")).to_contain_text("no picture of a kind that can be read")
     expect(page.locator("#label")).to_have_text("?")
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "ICO", "animated GIF", "animated PNG", "animated WEBP"])
+def test_what_the_browser_can_draw_and_the_service_cannot_read_is_read_as_drawn(
+    kind: str, page: Page, server: Server, tmp_path: Path, digits: Dataset
+) -> None:
+    form = kind.removeprefix("animated ")
+    first, second = (
+        Image.fromarray(np.pad(255 - digits.images[row], 10, constant_values=255)).resize((192, 192)).convert("RGB")
+        for row in (0, 1)
+    )
+    file = tmp_path / f"digit.{form.lower()}"
+    frames = {"save_all": True, "append_images": [second], "duration": 60_000} if kind != form else {}
+    first.save(file, form, **frames)
+    refused = server.http.post("/predict", content=file.read_bytes(), headers={"Content-Type": "image/png"})
+    assert refused.status_code in (415, 422), "the service reads it by itself now"
+    page.set_input_files("#picture", file)
+    label = digits.classes[digits.labels[0]]
+    expect(page.locator("#label")).to_have_text(label)
+    expect(page.locator("#notice")).to_be_hidden()
+    page.locator("#bars button").nth(int(label)).click()  # what is learned from is what was read
+    expect(page.locator("#corrected")).to_contain_text(f"it is a {label}")
+    assert (
+        server.http.delete("/samples?everything=true").json()["deleted"] == 1
+    )  # other tests of this server count them
 
 
 def test_undo_takes_back_a_stroke(page: Page) -> None:
