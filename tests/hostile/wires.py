@@ -161,7 +161,7 @@ def _lengths() -> Iterator[Hostile]:
         ("chunks twice", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
         ("chunks in disguise", b"Transfer-Encoding:\x0bchunked\r\n", b"0\r\n\r\n"),
     ):
-        yield Hostile(name, start + lines + _LAST + body, frozenset({400, 415, 422, CLOSED}))
+        yield Hostile(name, start + lines + _LAST + body, frozenset({400, 415, 422, 501, CLOSED}))
     chunked = start + b"Transfer-Encoding: chunked\r\n" + _LAST
     for name, body in {
         "of nothing": b"0\r\n\r\n",
