@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from service.errors import InvalidInput, Unavailable
+from service.errors import CorruptModel, InvalidInput, Unavailable
 from service.jobs.datasets import located
 from service.jobs.job import JobRequest
+from service.json_objects import read_object
 from service.models.registry import Registry
 from service.models.store import Store
 from service.samples.export import to_npz
@@ -98,7 +99,10 @@ class Provisions:
         def decide() -> bytes:
             return json.dumps({"version": start_version(self.registry, request)}).encode()
 
-        return int(json.loads(self._decided(job_id, "start.json", decide))["version"])
+        try:
+            return int(read_object(self._decided(job_id, "start.json", decide))["version"])
+        except (KeyError, TypeError, ValueError):
+            raise CorruptModel(f"{_key(job_id, 'start.json')} is damaged; train again") from None
 
     def _decided(self, job_id: str, name: str, decide: Callable[[], bytes]) -> bytes:
         """Give what was decided for a job; decide it now if it is the first time."""

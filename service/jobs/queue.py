@@ -18,7 +18,7 @@ from service.jobs.database import Database
 from service.jobs.ids import job_for_key, new_id
 from service.jobs.job import Job, JobRequest, Progress, trial_id
 from service.jobs.pages import read_page
-from service.jobs.record import PROGRESS, RETURNED, Running, read_job, read_running
+from service.jobs.record import PROGRESS, RETURNED, Running, read_jobs, read_running
 from service.jobs.wakeup import wake_workers
 from service.models.store import open_store
 from service.settings import Settings
@@ -98,7 +98,7 @@ class Jobs:
         if not ids:
             return {}
         with self._client() as client:
-            return {s.workflow_id: read_job(s) for s in client.list_workflows(workflow_ids=[*ids])}
+            return {job.id: job for job in read_jobs(client.list_workflows(workflow_ids=[*ids]))}
 
     def get(self, job_id: str) -> Job:
         """Find a job. Raises NotFound."""
@@ -110,7 +110,7 @@ class Jobs:
         """List jobs, newest first, and say what the next page is `after`: None on the last. Raises InvalidInput."""
         with self._client() as client:
             found, following = read_page(partial(client.list_workflows, name=WORKFLOW, sort_desc=True), limit, after)
-        return [read_job(status) for status in found], following
+        return read_jobs(found), following
 
     def list(self) -> list[Job]:
         """List the jobs, newest first, at most 200."""
@@ -214,7 +214,7 @@ class Jobs:
     def _record(self, job_id: str) -> Job | None:
         with self._client() as client:
             found = client.list_workflows(name=WORKFLOW, workflow_ids=[job_id])
-        return read_job(found[0]) if found else None
+        return next(iter(read_jobs(found)), None)
 
     @property
     def trouble(self) -> str | None:

@@ -1,15 +1,20 @@
 """A job as DBOS keeps it, read in our words."""
 
 import json
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from service.jobs.job import Job, JobRequest, Progress
+from service.json_objects import read_object
 from training.stored import of_known_fields
 
 if TYPE_CHECKING:
     from dbos import WorkflowStatus
+
+log = logging.getLogger(__name__)
 
 PROGRESS, RETURNED = "progress", "returned"
 """The attributes of a workflow that are ours: how far it is, and how often a worker gave it back."""
@@ -50,13 +55,32 @@ def read_job(status: "WorkflowStatus") -> Job:
         started=_time(status.dequeued_at),
         finished=_time(status.completed_at),
         attempts=status.recovery_attempts or 0,
-        progress=of_known_fields(Progress, json.loads(attributes.get(PROGRESS, "{}"))),
+        progress=of_known_fields(Progress, _object(attributes.get(PROGRESS, "{}"))),
         version=outcome.get("version"),
         promoted=bool(outcome.get("promoted")),
         detail=detail,
         returned=attributes.get(RETURNED, 0),
         figures=outcome.get("figures", {}),
     )
+
+
+def read_jobs(found: Iterable["WorkflowStatus"]) -> list[Job]:
+    """Read the jobs whose records can be read; one that is damaged hides no other, and is logged."""
+    jobs = []
+    for status in found:
+        try:
+            jobs.append(read_job(status))
+        except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
+            log.error("the record of the job %s is damaged, and left out: %s", status.workflow_id, type(error).__name__)
+    return jobs
+
+
+def _object(content: Any) -> dict[str, Any]:
+    """Read an attribute; a damaged one counts as empty."""
+    try:
+        return read_object(content.encode())
+    except (AttributeError, ValueError):
+        return {}
 
 
 def json_serializer() -> Any:

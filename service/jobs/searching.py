@@ -12,6 +12,7 @@ from service.jobs.job import Job, chosen, rank
 from service.jobs.learning import Workplace, patiently, train_patiently
 from service.jobs.queue import Jobs
 from service.jobs.trainer import StoppedError, TrainingFailedError, Watch
+from service.json_objects import read_object
 
 _ASK_SECONDS = 0.5
 
@@ -39,7 +40,10 @@ def search_and_publish(place: Workplace, jobs: Jobs, job: Job, watch: Watch) -> 
     best = _best(_ended_trials(jobs, job, watch))
     store, key = place.registry.store, f"jobs/{job.id}/{best.id}"
     weights = patiently(lambda: store.get(f"{key}.npz"), watch)
-    details = json.loads(patiently(lambda: store.get(f"{key}.json"), watch))
+    try:
+        details = read_object(patiently(lambda: store.get(f"{key}.json"), watch))
+    except ValueError as error:
+        raise TrainingFailedError(f"the result of the trial {best.id} is damaged: {error}") from None
     details["search"] = {"trials": len(job.request.trials), "trial": best.id, "settings": chosen(job, best)}
     publish = place.registry.publish
     return patiently(lambda: publish(job.request.model, weights, details, job_id=job.id).version, watch)

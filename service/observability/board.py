@@ -5,7 +5,6 @@ the parent that started them: it has no name in any folder, needs no room on a d
 killed, so that its successor goes on counting where the page ends.
 """
 
-import json
 import logging
 import mmap
 import os
@@ -62,7 +61,9 @@ class Board:
             begin = start + _HEAD.size
             content = self._memory[begin : begin + min(length, _PAGE_BYTES - _HEAD.size)]
             if zlib.crc32(content) == check:
-                page: dict[str, Any] = json.loads(content)
+                page = _object(content)
+                if page is None:
+                    break
                 return page
         log.error("the page of process %d cannot be read", place)  # it was killed while it wrote
         return None
@@ -71,6 +72,15 @@ class Board:
         """Let go of the memory."""
         self._memory.close()
         os.close(self.file_number)
+
+
+def _object(content: bytes) -> dict[str, Any] | None:
+    """Read a page whose checksum is right; None for what another release may have written."""
+    try:
+        page = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    return page if isinstance(page, dict) else None
 
 
 class Siblings:
