@@ -16,7 +16,6 @@ No answer may be a 5xx, no connection may stay open without an answer, and healt
 import argparse
 import asyncio
 import multiprocessing
-import os
 import random
 import sys
 import tempfile
@@ -116,7 +115,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=8.0, help="for all ways of sending the named inputs")
     options = parser.parse_args()
-    os.environ["GLYPHSERVE_IDLE_SECONDS"] = "1"  # the server's: a connection that was answered need not be waited for
     inputs = named()
     print(f"{len(inputs):,} named inputs, {options.mutated:,} mutated ones")
     with tempfile.TemporaryDirectory() as folder, impatient_server(Path(folder, "home")) as server:
