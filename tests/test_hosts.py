@@ -52,7 +52,7 @@ def assert_hosts(lock: Access, asked: Iterator[str] | list[str]) -> None:
 
 def test_the_image_answers_on_loopback_names_alone_until_it_is_told_others(tmp_path: Path) -> None:
     image = (ROOT / "Dockerfile").read_text()
-    (check,) = re.findall(r"http://([^/']+)/health/ready", image)
+    (check,) = re.findall(r"GET /health/ready .*?Host: ([^\\]+)", image)
     named = dict(re.findall(r"(GLYPHSERVE_\w+)=(\S+)", image))
     assert_hosts(access(tmp_path, named), [check, *LOOPBACK])
 
