@@ -21,7 +21,11 @@ class SearchBody(Body):
 
 
 class TrainBody(Body):
-    """A training job. An empty body trains the starter recipe and promotes the result if it is better."""
+    """A training job. An empty body trains the starter recipe and promotes the result if it is better.
+
+    That recipe is for trying things out: its version is rejected where a released model serves. What can take over is
+    the recipe `corrections`, which goes on from the serving version, or `mnist`.
+    """
 
     recipe: str = "starter"
     """The recipe to follow; GET /train/recipes lists them."""

@@ -34,6 +34,8 @@ async function listRecipes() {
 }
 
 function describe() {
+  // The recipe for trying things out could only be rejected beside a released model.
+  byId("promote").value = byId("recipe").value === "starter" ? "never" : "if_better";
   byId("recipe-text").textContent = recipes[byId("recipe").value]?.description ?? "\u00a0";
 }
 
