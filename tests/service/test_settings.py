@@ -47,7 +47,7 @@ def test_the_command_says_so_in_one_line(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "GLYPHSERVE_DATABASE_URL_FILE" in done.stderr
     assert len(done.stderr.splitlines()) == 2
