@@ -131,10 +131,10 @@ class HeadersTooLarge(ServiceError):
     status, code, title = 431, "headers_too_large", "Headers too large"
 
 
-class UnsupportedTransferCoding(ServiceError):
-    """A Transfer-Encoding other than chunked."""
+class NotImplementedHere(ServiceError):
+    """A part of HTTP that this server does not have: CONNECT, a Transfer-Encoding other than chunked."""
 
-    status, code, title = 501, "unsupported_transfer_coding", "Unsupported transfer coding"
+    status, code, title = 501, "not_implemented", "Not implemented"
 
 
 class TooManyJobs(ServiceError):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.errors import MalformedRequest, ServiceError, UnsupportedTransferCoding
+from service.errors import MalformedRequest, NotImplementedHere, ServiceError
 from service.problems import error_headers, problem, problem_type
 from service.transport.admission import Admission
 from service.transport.edge import SECURITY, request_id_of
@@ -26,12 +26,10 @@ class Answer(NamedTuple):
 
 
 def check_transfer_coding(headers: list[tuple[bytes, bytes]]) -> None:
-    """Raise UnsupportedTransferCoding for any but chunked, which alone is undone here (RFC 9112, section 6.1)."""
+    """Raise NotImplementedHere for any but chunked, which alone is undone here (RFC 9112, section 6.1)."""
     for name, value in headers:
         if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
-            raise UnsupportedTransferCoding(
-                "the only Transfer-Encoding that is taken is chunked; send the body without"
-            )
+            raise NotImplementedHere("the only Transfer-Encoding that is taken is chunked; send the body without")
 
 
 def reason_of(error: httptools.HttpParserError) -> ServiceError:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import httptools
 
-from service.errors import HeadersTooLarge, MethodNotAllowed
+from service.errors import HeadersTooLarge, NotImplementedHere
 
 MOST_HEAD_BYTES = 65_536
 
@@ -105,7 +105,7 @@ class RequestParser:
         if not self._parser.should_upgrade():
             self._receiver.on_headers_complete()
         elif self._parser.get_method() == b"CONNECT":
-            raise MethodNotAllowed("this server is no proxy: CONNECT is not answered here")
+            raise NotImplementedHere("this server is no proxy: CONNECT is not answered here")
 
     def on_message_complete(self) -> None:
         """Called by httptools."""
