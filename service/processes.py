@@ -100,13 +100,18 @@ def listening(host: str, port: int, count: int) -> list[socket.socket]:
     return sockets
 
 
+def url(host: str, port: int) -> str:
+    """Write an address as browsers take it."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def announcement(host: str, port: int) -> str:
     """Say where the service listens."""
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    address = url(host, port)
     return (
-        f"glyphserve is ready at {url}\n"
-        f"  draw a digit   {url}/\n"
-        f"  read a file    curl -F file=@digit.png {url}/predict\n"
-        f"  train          curl -X POST {url}/train\n"
-        f"  everything     {url}/docs\n"
+        f"glyphserve is ready at {address}\n"
+        f"  draw a digit   {address}/\n"
+        f"  read a file    curl -F file=@digit.png {address}/predict\n"
+        f"  train          curl -X POST {address}/train\n"
+        f"  everything     {address}/docs\n"
     )

@@ -20,6 +20,7 @@ from service.errors import Unavailable
 from service.heartbeats import READY, report, send_heartbeats
 from service.observability.board import Siblings
 from service.parts import Parts
+from service.processes import url
 from service.settings import Settings
 from service.transport.admission import Admission
 from service.transport.deadlines import keep_deadlines
@@ -120,10 +121,10 @@ class _Server(uvicorn.Server):
             log.critical("the application could not be built", exc_info=True)
             self.should_exit = self.has_failed = True
         else:
-            await self._until_a_model_answers()
+            await self._until_a_model_answers(host, port)
             self._announce(host, port)
 
-    async def _until_a_model_answers(self) -> None:
+    async def _until_a_model_answers(self, host: str, port: int) -> None:
         settings, told = self._parts.settings, False
         while True:
             try:
@@ -132,7 +133,7 @@ class _Server(uvicorn.Server):
                 if not told:
                     why = self._parts.predictor.trouble or error.detail
                     model = f"GLYPHSERVE_MODEL={settings.model}, GLYPHSERVE_ALIAS={settings.alias}"
-                    log.warning("not ready, since no model answers (%s): %s", model, why)
+                    log.warning("%s listens but is not ready: no model answers (%s): %s", url(host, port), model, why)
                 told = True
             else:
                 return

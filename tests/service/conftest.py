@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -104,8 +105,14 @@ class Server:
     """`glyphserve serve` as a process, and a client for it."""
 
     def __init__(
-        self, home: Path, *arguments: str, command: Sequence[str] = COMMAND, folder: Path | None = None
+        self,
+        home: Path,
+        *arguments: str,
+        command: Sequence[str] = COMMAND,
+        folder: Path | None = None,
+        until: str = "ready at",
     ) -> None:
+        """Start it, and wait until it says where it is ready, or something else."""
         self.home = home
         self.started = time.monotonic()
         self.process = subprocess.Popen(
@@ -120,10 +127,10 @@ class Server:
         self.output = ""
         for line in self.process.stdout:
             self.output += line
-            if "ready at" in line:
+            if until in line:
                 break
-        assert "ready at" in self.output, self.output
-        self.url = self.output.rpartition("ready at ")[2].split()[0]
+        assert until in self.output, self.output
+        self.url = re.findall(r"http://[^\s/]+:\d+", self.output)[-1]
         self.http = httpx.Client(base_url=self.url, timeout=60)
 
     def submit(self, **body: Any) -> dict[str, Any]:

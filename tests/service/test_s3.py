@@ -85,7 +85,7 @@ def test_a_service_that_starts_during_an_outage_is_ready_once_it_ends(
 ) -> None:
     assert location
     line.cut()
-    server = Server(tmp_path / "home", "--no-worker")
+    server = Server(tmp_path / "home", "--no-worker", until="is not ready")
     try:
         assert server.http.get("/health/live").status_code == 200
         assert server.http.get("/health/ready").status_code == 503
