@@ -105,7 +105,7 @@ def delete(
         raise typer.BadParameter(known, param_hint="samples delete")
     settings, samples = _open(home)
     name = model or settings.model
-    choose = chosen_by(label, older_than_days, samples.list(name) if older_than_days else [])
+    choose = chosen_by(label, older_than_days, samples.list(name) if older_than_days is not None else [])
 
     def chosen(entry: "Entry") -> bool:
         return choose(entry) and (not ids or entry.sample_id in ids)

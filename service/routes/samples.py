@@ -165,7 +165,7 @@ def delete_samples(
         raise InvalidInput("say label, older_than_days, key_name, or everything=true", field="everything")
     if key_name and take_apart(key_name):
         raise InvalidInput("say the key's name or its id, not the key itself", field="key_name")
-    known = parts.samples.list(model) if older_than_days else []
+    known = parts.samples.list(model) if older_than_days is not None else []
     choose = chosen_by(label, older_than_days, known)
     if key_name is None:
         return DeletedSamples(deleted=parts.samples.delete(model, choose))

@@ -219,7 +219,7 @@ def chosen_by(
     """
     now = time.time()
     before = (now - (older_than_days or 0) * 86_400) * 1e6
-    if older_than_days and known and all(entry.stamp < before for entry in known):
+    if older_than_days is not None and known and all(entry.stamp < before for entry in known):
         today = datetime.fromtimestamp(now, UTC).date()
         raise Conflict(
             f"by the clock of this host, where it is {today}, all {len(known)} samples are that old; "

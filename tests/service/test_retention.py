@@ -6,10 +6,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from service.cli.samples import app as samples_command
+from service.errors import Conflict
 from service.jobs.job import JobRequest
 from service.jobs.queue import Jobs
 from service.jobs.retention import Retention
+from service.settings import Settings
 from tests.service.processes import QUICK
 from tests.service.test_predict import assert_problem
 from tests.service.test_worker import queue_of
@@ -66,11 +70,17 @@ def test_records_are_deleted_a_few_at_a_time(jobs: Jobs) -> None:
     assert left == 0
 
 
-async def test_an_age_that_all_samples_have_deletes_none(client: httpx.AsyncClient, digits: Dataset) -> None:
+@pytest.mark.parametrize("days", [1e-9, 0, "-0.0"])
+async def test_an_age_that_all_samples_have_deletes_none(
+    days: float | str, client: httpx.AsyncClient, digits: Dataset, settings: Settings
+) -> None:
     body = {"pixels": digits.images[0].tolist(), "label": "3"}
     assert (await client.post("/samples", json=body)).status_code == 201
-    answer = await client.delete("/samples", params={"older_than_days": 1e-9})
+    answer = await client.delete("/samples", params={"older_than_days": days})
     assert_problem(answer, 409, "conflict")
     assert "clock" in answer.json()["detail"]
     assert (await client.get("/samples")).json()["counts"] == {"3": 1}
-    assert (await client.delete("/samples", params={"older_than_days": 0})).json() == {"deleted": 1}
+    command = ["delete", "--older-than-days", str(days), "--home", str(settings.home)]
+    refused = CliRunner().invoke(samples_command, command)
+    assert isinstance(refused.exception, Conflict)
+    assert (await client.delete("/samples", params={"everything": True})).json() == {"deleted": 1}
