@@ -25,6 +25,7 @@ from service.inference.tensors import (
     to_json,
 )
 
+_MOST_ENTRIES = 100
 _LENGTH = re.compile(r"[0-9]{1,10}")
 
 
@@ -111,6 +112,8 @@ def _list(content: dict[str, Any], name: str) -> list[dict[str, Any]] | None:
     entries = content.get(name)
     if entries is None:
         return None
+    if isinstance(entries, list) and len(entries) > _MOST_ENTRIES:
+        raise InvalidTensor(f"`{name}` has {len(entries):,} entries; at most {_MOST_ENTRIES} are read", field=name)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InvalidTensor(f"`{name}` must be a list of objects", field=name)
     return entries

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from service.base64_text import decode_base64
-from service.errors import InvalidTensor, MalformedRequest
+from service.errors import InvalidTensor, MalformedRequest, PayloadTooLarge
 from service.inference.tensors import Tensor, flattened, from_elements
 
 SIGNATURE = "serving_default"
@@ -38,8 +38,11 @@ class RestRequest:
         return [self.tensor]
 
 
-def read_request(body: bytes, input_name: str, forms: tuple[str, ...] = _FORMS) -> RestRequest:
-    """Read a request. Raises MalformedRequest for what is not JSON, InvalidTensor for everything else."""
+def read_request(body: bytes, input_name: str, most: int, forms: tuple[str, ...] = _FORMS) -> RestRequest:
+    """Read a request of at most so many values.
+
+    Raises MalformedRequest for what is not JSON, PayloadTooLarge for more values, InvalidTensor for everything else.
+    """
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -55,6 +58,8 @@ def read_request(body: bytes, input_name: str, forms: tuple[str, ...] = _FORMS) 
         values = _unnamed(values)
     if not isinstance(values, list) or not values:
         raise InvalidTensor(f"`{form}` must be a list of at least one value", field=form)
+    if len(values) > most:
+        raise PayloadTooLarge(f"a batch of {len(values):,}; at most {most:,} are taken at once")
     if form != "inputs":
         values = [_unnamed(value) for value in values]
     return RestRequest(form, _tensor(input_name, values))

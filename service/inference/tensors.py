@@ -112,9 +112,7 @@ def to_binary(tensor: Tensor) -> bytes:
 
 def from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> Tensor:
     """Read parsed JSON. Raises InvalidTensor."""
-    flat, own_shape = flattened(data)
-    if math.prod(own_shape) != math.prod(shape):
-        raise InvalidTensor("the data has not as many elements as the shape says", field="data")
+    flat, _ = flattened(data, math.prod(shape))
     return from_elements(name, datatype, shape, flat)
 
 
@@ -141,8 +139,11 @@ def _numbers(elements: list[Any], datatype: str) -> NDArray[Any]:
         raise InvalidTensor(f"the data has numbers that do not fit into {datatype}", field="data") from None
 
 
-def flattened(data: Any) -> tuple[list[Any], tuple[int, ...]]:
-    """Line up the elements of a list of lists, and tell its shape. Raises InvalidTensor unless it is regular."""
+def flattened(data: Any, count: int | None = None) -> tuple[list[Any], tuple[int, ...]]:
+    """Line up the elements of a list of lists, and tell its shape.
+
+    Raises InvalidTensor unless it is regular, and has `count` elements where that is given.
+    """
     shape: list[int] = []
     first = data
     while isinstance(first, list):
@@ -152,6 +153,8 @@ def flattened(data: Any) -> tuple[list[Any], tuple[int, ...]]:
         first = first[0]
     if not shape:
         raise InvalidTensor("the data must be a list", field="data")
+    if count is not None and math.prod(shape) != count:
+        raise InvalidTensor("the data has not as many elements as the shape says", field="data")
     flat = data
     for size in shape[1:]:
         if not all(type(part) is list and len(part) == size for part in flat):

@@ -42,6 +42,7 @@ async def readers_of(request: Request, parts: Parts) -> tuple[list[Reader], bool
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         contents = await _files(request)
+        _check_count(len(contents), parts)
         return [_encoded(content, parts) for content in contents], len(contents) > 1
     body = await request.body()
     if kind == "application/json":
@@ -49,6 +50,13 @@ async def readers_of(request: Request, parts: Parts) -> tuple[list[Reader], bool
     if kind.startswith("image/") or kind == "application/octet-stream":
         return [_encoded(body, parts)], False
     raise UnsupportedMediaType("send multipart/form-data with `file`, an image body, or application/json")
+
+
+def _check_count(images: int, parts: Parts) -> None:
+    """Raise PayloadTooLarge for more images than one request may have."""
+    most = parts.settings.max_batch_images
+    if images > most:
+        raise PayloadTooLarge(f"{images} images; at most {most} are taken at once")
 
 
 async def _files(request: Request) -> list[bytes]:
@@ -102,6 +110,7 @@ def _json_readers(body: bytes, parts: Parts) -> tuple[list[Reader], bool]:
     values = content[name] if is_batch else [content[name]]
     if not isinstance(values, list) or not values:
         raise InvalidInput(f"`{name}` must be a list of at least one image", field=name)
+    _check_count(len(values), parts)  # a few kilobytes of a compressed body can be millions of values
     return [make(value, parts) for value in values], is_batch
 
 
@@ -121,8 +130,7 @@ def _base64(value: Any, parts: Parts) -> Reader:
 def _pixels(value: Any, parts: Parts) -> Reader:  # noqa: ARG001 -- one type for the table
     def read() -> Pixels:
         flat = _flat(value)
-        kinds = set(map(type, flat))
-        if len(flat) != SIDE * SIDE or not kinds <= {int, float}:
+        if len(flat) != SIDE * SIDE or not (kinds := set(map(type, flat))) <= {int, float}:
             raise InvalidInput("pixels must be 28×28 or 784 numbers")
         high = 1 if float in kinds else 255
         if min(flat) < 0 or max(flat) > high:

@@ -12,7 +12,6 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from service.dependencies import PartsDep, RequestIdDep
-from service.errors import PayloadTooLarge
 from service.explain import explain as explain_answers
 from service.inference.model_input import INPUT
 from service.inference.model_output import ranked
@@ -49,22 +48,22 @@ def _json(content: dict[str, Any]) -> Written:
     return Written(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
+def _most(call: Call) -> int:
+    return call.parts.settings.max_tensor_rows
+
+
 async def _predict(call: Call) -> Response:
-    return await infer(call, partial(read_request, input_name=INPUT), _predictions)
+    return await infer(call, partial(read_request, input_name=INPUT, most=_most(call)), _predictions)
 
 
 async def _classify(call: Call) -> Response:
-    return await infer(call, partial(read_request, input_name=INPUT, forms=("examples", "instances")), _classes)
+    parse = partial(read_request, input_name=INPUT, most=_most(call), forms=("examples", "instances"))
+    return await infer(call, parse, _classes)
 
 
 async def _explain(call: Call) -> Response:
-    def parse(body: bytes) -> RestRequest:
-        message = read_request(body, INPUT, ("instances",))
-        most = call.parts.settings.max_batch_images
-        if message.tensor.shape[0] > most:
-            raise PayloadTooLarge(f"at most {most} images are explained at once")
-        return message
-
+    most = call.parts.settings.max_batch_images
+    parse = partial(read_request, input_name=INPUT, most=most, forms=("instances",))
     return await infer(call, parse, _explanations, is_slow=True)
 
 

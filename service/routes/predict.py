@@ -11,7 +11,7 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from service.dependencies import PartsDep, RequestIdDep
-from service.errors import PayloadTooLarge, ServiceError, attempt
+from service.errors import ServiceError, attempt
 from service.explain import explain as explain_answers
 from service.images import Picture
 from service.models.predictor import Snapshot
@@ -44,8 +44,6 @@ async def predict(
     else:
         snapshot = await asyncio.to_thread(parts.predictor.snapshot, model, version, alias)
     readers, is_batch = await readers_of(request, parts)
-    if len(readers) > parts.settings.max_batch_images:
-        raise PayloadTooLarge(f"{len(readers)} images; at most {parts.settings.max_batch_images} are taken at once")
     glyphs = await _glyphs(request, parts, readers)
     answers = _answer(glyphs, snapshot, parts, request_id, top_k)
     _remember(parts, request_id, snapshot, glyphs, answers)

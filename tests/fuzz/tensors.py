@@ -79,7 +79,7 @@ def v1_bodies() -> list[bytes]:
 def check_v1(content: bytes) -> None:
     """A request is read, or refused by errors of the service."""
     try:
-        message = tensorflow_rest.read_request(content, INPUT)
+        message = tensorflow_rest.read_request(content, INPUT, 2048)
         orjson.loads(content)
         _read(only_input(message.inputs))
     except ServiceError as error:

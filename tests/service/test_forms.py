@@ -1,6 +1,10 @@
+from typing import Any
+
 import httpx
 import pytest
 
+from service.parts import Parts
+from service.routes import forms
 from tests.hostile.forms import form, part
 from tests.service.test_predict import assert_problem
 
@@ -45,3 +49,23 @@ async def test_a_form_may_have_a_few_fields_more_and_a_quoted_boundary(client: h
     for kind in (KIND, 'Multipart/Form-Data; charset=utf-8; Boundary="b"'):
         answer = await client.post("/predict", content=fields(8), headers={"Content-Type": kind})
         assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("name", ["images", "instances"])
+@pytest.mark.parametrize("path", ["/predict", "/samples?label=1"])
+async def test_images_are_counted_before_any_is_looked_at(
+    path: str, name: str, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, is_batch = forms._JSON_FORMS[name]
+    seen: list[Any] = []
+
+    def noted(value: Any, parts: Parts) -> forms.Reader:
+        seen.append(value)
+        return make(value, parts)
+
+    monkeypatch.setitem(forms._JSON_FORMS, name, (noted, is_batch))
+    answer = await client.post(path, json={name: [0] * 10_000})
+    assert "10000 images; at most 64" in assert_problem(answer, 413)["detail"]
+    assert not seen
+    assert (await client.post("/predict", json={name: [0] * 64})).status_code == 200
+    assert len(seen) == 64

@@ -186,3 +186,16 @@ def test_an_empty_body_is_an_empty_object_but_only_of_the_blanks_that_json_knows
     for body in (b"\x0b", b"\x0c", b"\0"):
         with pytest.raises(MalformedRequest):
             read_json(body)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"inputs": [0] * 101}, "`inputs` has 101 entries; at most 100 are read"),
+        ({"inputs": [IMAGE], "outputs": [0] * 101}, "`outputs` has 101 entries; at most 100 are read"),
+        ({"inputs": [IMAGE | {"data": [[0]] + [[]] * 4}]}, "not as many elements as the shape says"),
+    ],
+)
+def test_lists_are_counted_before_they_are_looked_at(content: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InvalidTensor, match=reason):
+        read(json.dumps(content).encode())

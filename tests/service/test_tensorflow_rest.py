@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from service.errors import InvalidTensor, MalformedRequest
+from service.errors import InvalidTensor, MalformedRequest, PayloadTooLarge
 from service.inference.tensorflow_rest import RestRequest, read_request
 from tests.service.test_open_inference import ANYTHING
 from tests.service.test_tensors import DEEP
@@ -17,7 +17,7 @@ BOTH = ("instances", "inputs")
 
 
 def read(content: Any) -> RestRequest:
-    return read_request(json.dumps(content).encode(), "image")
+    return read_request(json.dumps(content).encode(), "image", 2048)
 
 
 @given(
@@ -59,7 +59,7 @@ def test_the_one_signature_may_be_named_and_other_fields_are_nobodys() -> None:
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"instances": [NaN]}', b"[" * 100_000])
 def test_what_is_not_json_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedRequest):
-        read_request(body, "image")
+        read_request(body, "image", 2048)
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,11 @@ def test_any_value_is_read_or_refused_with_400(content: Any, form: str) -> None:
         read({form: content})
     except (InvalidTensor, MalformedRequest):
         return
+
+
+@pytest.mark.parametrize("form", ["instances", "inputs"])
+@pytest.mark.parametrize("value", [{"b64": 0}, {"image": {"b64": 0}}, [[]]])
+def test_values_are_counted_before_any_is_looked_at(form: str, value: Any) -> None:
+    for count, error in ((2, InvalidTensor), (3, PayloadTooLarge)):
+        with pytest.raises(error):
+            read_request(json.dumps({form: [value] * count}).encode(), "image", 2)
