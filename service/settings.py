@@ -12,7 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from service.errors import InvalidInput
 
-_DATABASE = re.compile(r"sqlite:///|postgres(ql)?(\+[a-z0-9_]+)?://")
+_POSTGRES = re.compile(
+    r"postgres(ql)?(\+psycopg)?://([^:/\s]*(:[^@\s]*)?@)?(\[[0-9A-Fa-f:.]+\]|[^:/?@\[\]\s]*)(:\d{1,5})?/[^?\s]+(\?\S*)?"
+)
+"""As SQLAlchemy reads it, with psycopg, which is installed; the name of the database is needed."""
 _SIGNS_OF_LIFE = 6  # within the time after which a worker is taken for gone
 
 
@@ -42,7 +45,7 @@ class Settings(BaseModel):
     Raises ValidationError, or InvalidInput for a file that cannot be read.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)  # a password may be in what is refused
 
     home: Path = Field(default_factory=_data_home)
     """Folder of everything that is kept: models, jobs, scratch space."""
@@ -143,8 +146,11 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _is_a_database(cls, url: str | None) -> str | None:
-        if url is not None and not _DATABASE.match(url):
-            raise ValueError("it must be sqlite:///file or postgresql+psycopg://user:password@host/name")
+        scheme, is_sqlite, file = (url or "").partition("sqlite:///")
+        if url is None or (not scheme and file and ":memory:" not in file and not Path(file).is_dir()):
+            return url
+        if is_sqlite or not _POSTGRES.fullmatch(url):
+            raise ValueError("it must be sqlite:///file (no folder) or postgresql+psycopg://user:password@host/name")
         return url
 
     @property

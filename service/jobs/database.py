@@ -98,6 +98,8 @@ class Database:
 def _explained(error: Exception, file: Path | None) -> str:
     """Say what is wrong, with the name of the file where that is damaged, and what to do then."""
     damage = getattr(error, "orig", None)
+    if file and "unable to open" in str(damage):
+        return f"the jobs database {file.name} cannot be opened: it must be a file that may be written, in a folder"
     if file and isinstance(damage, sqlite3.DatabaseError) and not isinstance(damage, sqlite3.OperationalError):
         return (
             f"the jobs database {file.name} is damaged ({damage}): put a backup in its place, "

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+from sqlalchemy import make_url
 
 from service.errors import InvalidInput
 from service.settings import Settings
@@ -50,4 +52,71 @@ def test_the_command_says_so_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "GLYPHSERVE_DATABASE_URL_FILE" in done.stderr
-    assert len(done.stderr.splitlines()) == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def refusal(home: Path, variable: str, value: str) -> str:
+    """Start the service with a setting, and give the line by which it is refused."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "service", "serve", "--port", "0", "--home", str(home)],
+        env=os.environ | {variable: value},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 2, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
+    assert line.startswith(f"error: {variable}: ")
+    return line
+
+
+NO_DATABASES = [
+    "sqlite:///",
+    "sqlite:///:memory:",
+    "sqlite:////",
+    "sqlite:////tmp",
+    "sqlite://host/file",
+    "postgresql://[bad:secretpw",
+    "postgresql://user:secretpw@[bad/name",
+    "postgresql://user:secretpw@host:port/name",
+    "postgresql://user:secretpw@host:5432,other:5432/name",
+    "postgresql+nodriver://user:secretpw@host/name",
+    "postgresql+asyncpg://user:secretpw@host/name",
+    "postgresql://user:secretpw@host",
+    "postgresql://user:secretpw@host/",
+    "postgresql://user:secretpw@host/na me",
+    "mysql://user:secretpw@host/name",
+    " postgresql://user:secretpw@host/name",
+]
+
+
+@pytest.mark.parametrize("url", NO_DATABASES)
+def test_what_is_no_database_is_refused_without_a_word_of_it(url: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(database_url=url)
+    assert "sqlite:///file" in str(refused.value)
+    assert "postgresql+psycopg://user:password@host/name" in str(refused.value)
+    assert "secretpw" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///", "postgresql://[bad:secretpw"])
+def test_the_service_does_not_start_with_what_is_no_database(url: str, tmp_path: Path) -> None:
+    assert "secretpw" not in refusal(tmp_path, "GLYPHSERVE_DATABASE_URL", url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///jobs.sqlite",
+        "sqlite:////var/lib/jobs.sqlite",
+        "postgresql://host/name",
+        "postgres://user@host/name",
+        "postgresql+psycopg://us@er:p#a/s:s?w[o]rd@host:5432/name?sslmode=require&host=/run",
+        "postgresql+psycopg://user@/name?host=/run/postgresql",
+        "postgresql+psycopg://user:p@[fd00::1]:5432/name",
+    ],
+)
+def test_a_database_is_taken_in_every_form_that_sqlalchemy_reads(url: str) -> None:
+    assert Settings(database_url=url).database_location == url
+    assert make_url(url).database
