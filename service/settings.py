@@ -16,6 +16,7 @@ _POSTGRES = re.compile(
     r"postgres(ql)?(\+psycopg)?://([^:/\s]*(:[^@\s]*)?@)?(\[[0-9A-Fa-f:.]+\]|[^:/?@\[\]\s]*)(:\d{1,5})?/[^?\s]+(\?\S*)?"
 )
 """As SQLAlchemy reads it, with psycopg, which is installed; the name of the database is needed."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SIGNS_OF_LIFE = 6  # within the time after which a worker is taken for gone
 
 
@@ -24,11 +25,14 @@ def _data_home() -> Path:
 
 
 def _from_environment(names: Iterable[str]) -> dict[str, str]:
-    """Read what is set: by a variable, or in a file that one names, so that a secret is in no environment."""
+    """Read what is set: by a variable, or in a file that one names, so that a secret is in no environment.
+
+    An empty file is refused: a secret is missing.
+    """
     found = {}
     for name in names:
         variable = f"GLYPHSERVE_{name.upper()}"
-        if (value := os.environ.get(variable)) is not None:
+        if value := os.environ.get(variable):  # an empty one counts as not set, as Compose writes it
             found[name] = value
         elif path := os.environ.get(f"{variable}_FILE"):
             try:
@@ -36,6 +40,8 @@ def _from_environment(names: Iterable[str]) -> dict[str, str]:
             except (OSError, UnicodeDecodeError) as error:
                 problem = f"the file that {variable}_FILE names cannot be read: {type(error).__name__}"
                 raise InvalidInput(problem) from None
+            if not found[name]:
+                raise InvalidInput(f"the file that {variable}_FILE names is empty")
     return found
 
 
@@ -151,6 +157,20 @@ class Settings(BaseModel):
             return url
         if is_sqlite or not _POSTGRES.fullmatch(url):
             raise ValueError("it must be sqlite:///file (no folder) or postgresql+psycopg://user:password@host/name")
+        return url
+
+    @field_validator("model", "alias")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError("names are lower-case letters, digits, - and _, at most 63")
+        return name
+
+    @field_validator("store_url")
+    @classmethod
+    def _is_a_store(cls, url: str | None) -> str | None:
+        if url and "://" in url and not re.match(r"s3://[^/]", url):
+            raise ValueError("it must be a folder or s3://bucket/prefix")
         return url
 
     @property

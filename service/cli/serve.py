@@ -2,7 +2,6 @@
 
 import socket
 import sys
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -142,13 +141,23 @@ def _log(settings: Settings) -> None:
 
 
 def _check_store(settings: Settings) -> None:
-    """Start on no store of a later release; one that is out of reach is looked at again by who serves from it."""
-    from service.errors import Unavailable
+    """Start on no store of a later release; one that is out of reach is looked at again by who serves from it.
+
+    A folder is never out of reach: one that cannot be used is a wrong one.
+    """
+    from service.errors import InvalidInput, Unavailable
     from service.models.format import check_format
     from service.models.store import open_store
 
-    with suppress(Unavailable):
-        check_format(open_store(settings.store_location))
+    location = settings.store_location
+    try:
+        check_format(open_store(location))
+    except (Unavailable, OSError):
+        if "://" not in location:
+            raise InvalidInput(
+                f"the store {location} must be a folder that can be read and written; choose another by "
+                "GLYPHSERVE_STORE_URL"
+            ) from None
 
 
 def _asks_for_keys(settings: Settings) -> bool:
