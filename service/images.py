@@ -14,6 +14,7 @@ from training.arrays import Pixels
 from training.errors import DataError
 from training.pictures import to_gray
 from training.preprocess import to_glyph
+from training.segments import check_segments
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 
@@ -87,11 +88,14 @@ def open_picture(content: bytes, limits: ImageLimits) -> Picture:
     if len(content) > limits.max_bytes:
         raise PayloadTooLarge(f"the image has {len(content):,} bytes; at most {limits.max_bytes:,} are taken")
     try:
+        check_segments(content)
         image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError as error:
         if content.startswith(_SIGNATURES):
             raise _undecodable(error) from error
         raise UnsupportedMediaType(f"this is no image of the kinds {', '.join(FORMATS)}") from None
+    except DataError as error:
+        raise InvalidImage(str(error)) from None
     except Exception as error:  # decoders raise a dozen types for damaged headers
         raise _undecodable(error) from error
     if max(image.size) > limits.max_side or image.width * image.height > limits.max_pixels:

@@ -41,7 +41,8 @@ class GlyphReader:
             content = image_of(kind, body)
             if not content or len(content) > self._limits.max_bytes:
                 continue
-            gray = read_plain_png(content, self._most_pixels) or read_plain_jpeg(content, self._most_pixels)
+            most = self._most_pixels, self._limits.max_side
+            gray = read_plain_png(content, *most) or read_plain_jpeg(content, *most)
             if gray and fits_the_box(gray):
                 fitting[place] = pixels_of(gray)
             else:
@@ -53,7 +54,7 @@ class GlyphReader:
 
     def _brought_into_form(self, content: bytes, gray: Gray | None) -> bytes | None:
         """Read a picture of another form; `gray` has its gray values if it is of one of the two plain kinds."""
-        if gray and max(gray.size) <= self._limits.max_side:
+        if gray:
             return _glyph_of(array_of(gray))
         try:
             picture = open_picture(content, self._limits)

@@ -20,10 +20,12 @@ _CHUNK = _HEADER.size
 _AFTER_DATA = 4 + len(_END)
 
 
-def read_plain_png(content: bytes, most_pixels: int) -> Gray | None:
+def read_plain_png(content: bytes, most_pixels: int, most_side: int) -> Gray | None:
     """Decode such a picture to its gray values; None for any other, and for a damaged one."""
     size = _size_of(content[:_CHUNK])
-    if size is None or not 0 < size[0] * size[1] <= most_pixels or not content.endswith(_END):
+    if size is None or not 0 < size[0] * size[1] <= most_pixels or max(size) > most_side:
+        return None
+    if not content.endswith(_END):
         return None
     length = int.from_bytes(content[_CHUNK : _CHUNK + 4], "big")
     if _CHUNK + 8 + length + _AFTER_DATA != len(content):

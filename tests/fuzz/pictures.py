@@ -84,7 +84,7 @@ def must_be_the_callers(error: ServiceError) -> None:
 def check_png(content: bytes) -> None:
     """Hold a plain PNG against Pillow's whole way, as it is and with its checksums repaired; it raises nothing."""
     for each in (content, _repaired(content)):
-        gray = read_plain_png(each, _MOST)
+        gray = read_plain_png(each, _MOST, _MOST)
         if gray is not None:
             assert np.array_equal(array_of(gray), open_picture(each, LIMITS).gray())
 
@@ -96,7 +96,7 @@ def _repaired(content: bytes) -> bytes:
 
 def check_jpeg(content: bytes) -> None:
     """Hold a plain JPEG against Pillow's whole way; it raises nothing."""
-    gray = read_plain_jpeg(content, _MOST)
+    gray = read_plain_jpeg(content, _MOST, _MOST)
     if gray is not None:
         assert np.array_equal(array_of(gray), open_picture(content, LIMITS).gray())
 

@@ -165,3 +165,8 @@ def no_images() -> Iterator[tuple[str, bytes]]:
         yield f"no image: {name}", content
     for kind in ("TIFF", "PPM", "ICO", "TGA", "PCX", "SGI", "XBM", "DDS"):
         yield f"an image of the kind {kind}", encoded(digit("1" if kind == "XBM" else "RGB"), kind)
+
+
+def of_many_scans(jpeg: bytes, count: int) -> bytes:
+    """Put `count` scans of one coefficient, without data, behind those of a progressive JPEG."""
+    return jpeg[:-2] + b"\xff\xda\0\x08\x01\x01\0\x01\x3f\x10" * count + jpeg[-2:]

@@ -20,6 +20,7 @@ from service.transport.fast_path import FastPath, FastRequest
 from service.transport.gray import array_of
 from service.transport.plain_jpeg import read_plain_jpeg
 from service.transport.plain_png import read_plain_png
+from tests.hostile.pictures import of_many_scans
 from tests.service.conftest import png
 from training import Dataset
 
@@ -161,11 +162,12 @@ def test_a_plain_picture_is_decoded_as_images_are_or_not_at_all(data: st.DataObj
         picture = Image.merge("RGB", (picture, picture.rotate(90).resize(size), picture))
     options = data.draw(st.sampled_from([{}, {"progressive": True}, {"optimize": True}])) if kind == "JPEG" else {}
     content = bytearray(saved(picture, kind, **options))
-    np.testing.assert_array_equal(array_of(read(bytes(content), 100_000)), decoded(content))
-    assert read(bytes(content), size[0] * size[1] - 1) is None
+    np.testing.assert_array_equal(array_of(read(bytes(content), 100_000, 300)), decoded(content))
+    assert read(bytes(content), size[0] * size[1] - 1, 300) is None
+    assert read(bytes(content), 100_000, max(size) - 1) is None
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=3)):
         content[place] = data.draw(st.integers(0, 255))
-    gray = read(bytes(content), 100_000)
+    gray = read(bytes(content), 100_000, 300)
     if gray is not None:
         np.testing.assert_array_equal(array_of(gray), decoded(content))
 
@@ -176,22 +178,22 @@ def decoded(content: bytes | bytearray) -> Any:
 
 def test_a_png_with_a_wrong_checksum_is_no_plain_one(digits: Dataset) -> None:
     whole = png(digits.images[0])
-    assert read_plain_png(whole, 1000)
+    assert read_plain_png(whole, 1000, 28)
     for chunk in (b"IHDR", b"IDAT"):
         length = int.from_bytes(whole[whole.index(chunk) - 4 : whole.index(chunk)], "big")
         place = whole.index(chunk) + 4 + length  # of the checksum, whose data decode as well as before
         for byte in range(4):
             changed = bytearray(whole)
             changed[place + byte] ^= 1
-            assert read_plain_png(bytes(changed), 1000) is None, (chunk, byte)
+            assert read_plain_png(bytes(changed), 1000, 28) is None, (chunk, byte)
 
 
 def test_a_jpeg_with_notes_on_it_is_no_plain_one(digits: Dataset) -> None:
     picture = Image.fromarray(digits.images[0])
     turned = Image.Exif()
     turned[0x0112] = 6
-    assert read_plain_jpeg(saved(picture, "JPEG", exif=turned.tobytes()), 10_000) is None
-    assert read_plain_jpeg(saved(picture.convert("CMYK"), "JPEG"), 10_000) is None
+    assert read_plain_jpeg(saved(picture, "JPEG", exif=turned.tobytes()), 10_000, 4096) is None
+    assert read_plain_jpeg(saved(picture.convert("CMYK"), "JPEG"), 10_000, 4096) is None
 
 
 async def test_what_arrives_together_is_answered_together_each_by_its_own_image(
@@ -214,8 +216,8 @@ async def test_of_pictures_that_arrive_together_one_that_raises_takes_no_other_a
 ) -> None:
     contents = [png(digit) for digit in digits.images[:5]]
 
-    def read(content: bytes, most_pixels: int) -> Any:
-        return 1 // 0 if content == contents[2] else read_plain_png(content, most_pixels)
+    def read(content: bytes, most_pixels: int, most_side: int) -> Any:
+        return 1 // 0 if content == contents[2] else read_plain_png(content, most_pixels, most_side)
 
     monkeypatch.setattr(fast_glyphs, "read_plain_png", read)
     callers = await asked(fast_path, *((content, "image/png") for content in contents))
@@ -241,3 +243,16 @@ def test_a_form_with_more_than_one_part_is_the_applications() -> None:
     assert image_of(kind, head + b"one\r\n--\r\n--b--\r\n") == b"one\r\n--"
     assert image_of(kind, head + b"one\r\n" + head + b"two\r\n--b--\r\n") is None
     assert image_of(kind, head + b"one\r\n--b--\r\nepilogue") is None
+
+
+@pytest.mark.parametrize("limit", ["scans", "side", "segments"])
+def test_what_takes_long_for_its_size_is_no_plain_picture(limit: str, digits: Dataset) -> None:
+    size = (65_500, 1) if limit == "side" else (28, 28)
+    picture = Image.fromarray(digits.images[0]).resize(size)
+    content = saved(picture, "JPEG", progressive=limit == "scans")
+    assert read_plain_jpeg(content, 100_000, size[0]) is not None
+    if limit == "scans":
+        content = of_many_scans(content, 17)
+    if limit == "segments":
+        content = content[:2] + b"\xff\xfe\0\2" * 64 + content[2:]
+    assert read_plain_jpeg(content, 100_000, 4096) is None

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from service.errors import BlankImage, InvalidImage, InvalidInput, PayloadTooLarge, ServiceError, UnsupportedMediaType
 from service.images import ImageLimits, open_picture, read_glyph
+from tests.hostile.pictures import of_many_scans
 from training import Dataset
 from training.arrays import Pixels
 
@@ -149,3 +150,16 @@ def test_any_mutation_of_an_image_is_read_or_refused_but_never_crashes() -> None
                 mutated[place] = rng.integers(0, 256)
             with contextlib.suppress(InvalidInput, UnsupportedMediaType, PayloadTooLarge):
                 assert read_glyph(bytes(mutated[: rng.integers(1, len(mutated) + 1)]), LIMITS).shape == (28, 28)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (of_many_scans(encoded(Image.new("L", (28, 28)), "JPEG", progressive=True), 101), "at most 100 are read"),
+        (b"\xff\xd8" + b"\xff" * 1_000_000, "between its segments"),
+        (WHOLE[:33] + chunk(b"abCd", b"") * 80_000 + WHOLE[33:], "more than 1,000 chunks"),
+    ],
+)
+def test_what_takes_long_for_its_size_is_refused_before_it_is_decoded(content: bytes, reason: str) -> None:
+    with pytest.raises(InvalidImage, match=reason):
+        open_picture(content, LIMITS)

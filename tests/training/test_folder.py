@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.hostile.pictures import DATA, END, header
+from tests.hostile.pictures import DATA, END, header, of_many_scans
 from training import Experiment, recipes
 from training.data import Dataset, open_source, write_images
 from training.data.survey import survey
@@ -242,3 +242,12 @@ def test_a_picture_of_too_many_pixels_is_named_before_it_is_decoded(
 def test_a_picture_as_large_as_may_be_is_read(folder: Path) -> None:
     Image.fromarray(np.kron(DIGITS.images[0], np.ones((71, 71), np.uint8))).save(folder / "a" / "large.png")
     assert len(open_source(str(folder)).train) == 7
+
+
+def test_a_picture_of_too_many_scans_is_named_before_it_is_decoded(folder: Path) -> None:
+    file = folder / "a" / "many.jpg"
+    Image.fromarray(DIGITS.images[0]).save(file, progressive=True)
+    assert len(open_source(str(folder)).train) == 7
+    file.write_bytes(of_many_scans(file.read_bytes(), 101))
+    with pytest.raises(DataError, match=r"many.jpg: the JPEG has \d+ scans; at most 100 are read"):
+        open_source(str(folder))

@@ -19,6 +19,7 @@ from training.data.dataset import Dataset, Source
 from training.errors import DataError
 from training.pictures import MOST_PIXELS, check_size, to_gray
 from training.preprocess import to_glyph
+from training.segments import check_segments
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -148,9 +149,13 @@ def _listed(faults: Sequence[str]) -> str:
 
 @contextmanager
 def open_image(file: Path) -> Iterator["Image.Image"]:
-    """Open a picture by its beginning. Raises DataError for one that is too large, and what Pillow raises."""
+    """Open a picture, decoding nothing.
+
+    Raises DataError for one that is too large or has too many segments, and what Pillow raises.
+    """
     from PIL import Image
 
+    check_segments(file.read_bytes())
     try:
         with Image.open(file) as image:
             check_size(*image.size)
