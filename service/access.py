@@ -6,7 +6,8 @@ on, every route but the open ones needs one: `Authorization: Bearer gs_…`.
 
 import hmac
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 from service.cross_origin import check_origin
 from service.errors import Forbidden, Misdirected, ServiceError, Unauthorized, Unavailable
@@ -35,6 +36,8 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("*", "/metrics", "metrics"),
 )
 
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?", re.ASCII)
+_LAST_PORT = 65_535
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -107,7 +110,7 @@ class Access:
         if scope not in key.scopes and "admin" not in key.scopes:
             raise Forbidden(f"this key is not for {scope}")
 
-    def check_origin(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> None:
+    def check_origin(self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Raise CrossOrigin for a state-changing request of another origin's page, unless `check` has asked for a key.
 
         A page cannot send a key that it does not know, and no browser adds one by itself.
@@ -143,14 +146,20 @@ class Access:
         """
         if (host is not None and host == self._good_host) or (self._keyed and self._keys_suffice):
             return
-        name = _name((host or b"").decode("latin-1"))
-        if host is not None and name in self._hosts:
+        name = _asked(host or b"")
+        if name and name in self._hosts:
             self._good_host = host  # as nearly every request will say it
             return
         if "*" not in self._hosts and not any(
             pattern.startswith("*.") and name.endswith(pattern[1:]) for pattern in self._hosts
         ):
             raise Misdirected("this server does not go by that name; GLYPHSERVE_ALLOWED_HOSTS names those it goes by")
+
+
+def _asked(host: bytes) -> str:
+    """Give the name that a request asks for, in lower case; "" for what is not name or name:port."""
+    found = _HOST.fullmatch(host.decode("latin-1").lower())
+    return found[1] if found and int(found[2] or 0) <= _LAST_PORT else ""
 
 
 def _name(host: str) -> str:

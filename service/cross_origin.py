@@ -5,7 +5,7 @@ metadata where the browser sends it, else `Origin` against `Host`. Clients that 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from service.errors import CrossOrigin
 
@@ -27,15 +27,20 @@ def changes_state(method: str, path: str) -> bool:
     return method not in SAFE_METHODS and not (method == "POST" and _PREDICTIONS.fullmatch(path))
 
 
-def check_origin(method: str, path: str, headers: Mapping[bytes, bytes]) -> None:
-    """Raise CrossOrigin for a state-changing request that a browser sends on behalf of another origin's page."""
+def check_origin(method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Raise CrossOrigin for a state-changing request that a browser sends on behalf of another origin's page.
+
+    Of headers that came several times each must be the own page's.
+    """
     if not changes_state(method, path):
         return
-    site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
-    if site is not None:
-        is_own = site in _OWN_SITES
+    headers = list(headers)
+    sites = [value for name, value in headers if name == b"sec-fetch-site"]
+    if sites:
+        is_own = _OWN_SITES.issuperset(sites)
     else:
-        is_own = origin is None or _is_of_host(origin, headers.get(b"host", b""))
+        host = dict(headers).get(b"host", b"")
+        is_own = all(_is_of_host(value, host) for name, value in headers if name == b"origin")
     if not is_own:
         raise CrossOrigin(
             "a web page of another origin may not change anything here; send a key (Authorization: Bearer gs_…), "

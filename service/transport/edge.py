@@ -83,7 +83,7 @@ class Edge:
         try:
             self._check_host(scope, headers)
             self._access.check(headers.get(b"authorization"), scope_of(scope["method"], scope["path"]))
-            self._access.check_origin(scope["method"], scope["path"], headers)
+            self._access.check_origin(scope["method"], scope["path"], scope["headers"])
             await body.read()
             await self._answer(asked, body.receive, answer.send)
         except DisconnectedError:

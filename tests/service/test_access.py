@@ -259,6 +259,39 @@ def _written(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
+NO_HOSTS = [
+    "[::1].evil.com",
+    "[::1]evil",
+    "[::1",
+    "[::1]:",
+    "::1",
+    "localhost:80@evil",
+    "localhost@evil",
+    "evil@localhost",
+    "127.0.0.1:evil",
+    "127.0.0.1:99999",
+    "127.0.0.1:-1",
+    "127.0.0.1:80:80",
+    "localhost:80/evil",
+    "evil/.b.example",
+    "evil:80.b.example",
+    "localhost,evil",
+    "localhost localhost",
+    "",
+]
+
+
+@pytest.mark.parametrize("host", NO_HOSTS)
+def test_what_is_no_name_with_a_port_is_no_host(host: str, settings: Settings) -> None:
+    update = {"allowed_hosts": "localhost, 127.0.0.1, [::1], *.b.example"}
+    for each in (settings, settings.model_copy(update=update), settings.model_copy(update={"host": ""})):
+        access = Access(Keys(open_store(settings.store_location)), each)
+        for good in ("localhost", "LOCALHOST:65535", "127.0.0.1:0") if each.host else ():
+            access.check_host(good.encode())
+        with pytest.raises(Misdirected):
+            access.check_host(host.encode())
+
+
 def test_a_keyed_server_that_others_reach_goes_by_any_name_unless_names_are_set(settings: Settings) -> None:
     kept = Keys(open_store(settings.store_location))
     public, named = (

@@ -66,6 +66,21 @@ async def test_every_request_that_changes_something_is_refused_to_pages_of_other
     assert (await client.get("/train")).json() == {"jobs": []}
 
 
+@pytest.mark.parametrize("own_comes_last", [True, False])
+@pytest.mark.parametrize(
+    ("name", "own", "other"),
+    [("Sec-Fetch-Site", "same-origin", "cross-site"), ("Origin", "http://localhost", "http://evil.example")],
+)
+async def test_of_headers_that_come_twice_each_must_be_the_own_pages(
+    name: str, own: str, other: str, own_comes_last: bool, client: httpx.AsyncClient
+) -> None:
+    values = (other, own) if own_comes_last else (own, other)
+    answer = await client.delete("/samples?everything=true", headers=[(name, value) for value in values])
+    assert_problem(answer, 403, "cross_origin")
+    answer = await client.delete("/samples?everything=true", headers=[(name, own), (name, own)])
+    assert answer.status_code == 200
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
 @pytest.mark.parametrize("path", ["/", "/not/yet/there", "/models/mnist/versions/1", "/predict/more"])
 async def test_addresses_that_are_not_known_yet_are_refused_too(
