@@ -18,7 +18,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def names(folder: Path | None, most: int | None = None, after: str | None = None) -> list[str]:
-    """List the data sets: those of the library, then those of a folder by name; at most `most`, behind `after`."""
+    """List the data sets: those of the library, then those of a folder by name; at most `most`, behind `after`.
+
+    Raises InvalidInput for a name behind which this list never goes on.
+    """
+    if after is not None and after not in BUNDLED and not (folder and _NAME.fullmatch(after)):
+        raise InvalidInput("after must be the `next` of the page before", field="after")
     if after in (None, *BUNDLED):
         bundled, least = BUNDLED[BUNDLED.index(after) + 1 if after else 0 :], ""
     else:

@@ -46,6 +46,7 @@ _PNG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 }
 
+_PLACE = "^[0-9]{16,19}-[0-9a-f]{32}$"
 LabelQuery = Annotated[str | None, Query(max_length=64, description="Only samples with this label.")]
 SampleId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 
@@ -129,7 +130,7 @@ def list_samples(
     model: ModelDep,
     label: LabelQuery = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Most samples in one answer.")] = 100,
-    after: Annotated[str | None, Query(max_length=60, description="The `next` of the page before.")] = None,
+    after: Annotated[str | None, Query(pattern=_PLACE, description="The `next` of the page before.")] = None,
 ) -> SampleList:
     """List samples, those labelled last first, and count them by label."""
     entries, size = parts.samples.survey(model)

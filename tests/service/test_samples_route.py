@@ -115,6 +115,14 @@ async def test_samples_are_listed_page_by_page_and_counted(client: httpx.AsyncCl
     assert {sample["label"] for sample in listed["samples"]} == {labels[0]}
 
 
+@pytest.mark.parametrize("after", ["", "zzz", "0", "1-", "0" * 16, "0" * 16 + "-x", "-1-" + "0" * 32, "~"])
+@pytest.mark.parametrize("path", ["/samples", "/train", "/train/datasets", "/models/mnist"])
+async def test_a_place_that_a_list_never_gives_is_refused(path: str, after: str, client: httpx.AsyncClient) -> None:
+    answer = await client.get(path, params={"after": after})
+    assert_problem(answer, 422, "invalid_input")
+    assert answer.json()["field"] == "after"
+
+
 async def test_the_export_is_an_image_folder_that_training_reads_bit_for_bit(
     client: httpx.AsyncClient, digits: Dataset, tmp_path: Path
 ) -> None:
