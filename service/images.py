@@ -28,6 +28,10 @@ _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF")
 Image.MAX_IMAGE_PIXELS = None  # our own caps are lower, and raise our own error
 
 
+QUICK_BYTES = 16 * 1024
+"""Images of so many bytes together are opened on the event loop: more can take long, whatever they show."""
+
+
 @dataclass(frozen=True)
 class ImageLimits:
     """What is refused before it is decoded."""
@@ -79,7 +83,7 @@ def read_glyph(content: bytes, limits: ImageLimits) -> Pixels:
 
 
 def open_picture(content: bytes, limits: ImageLimits) -> Picture:
-    """Read an image's header: fast, however large the image is.
+    """Read an image's header: what stands before its data, which may be as long as the file.
 
     Raises PayloadTooLarge, UnsupportedMediaType or InvalidImage.
     """

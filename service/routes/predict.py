@@ -16,7 +16,7 @@ from service.explain import explain as explain_answers
 from service.images import Picture
 from service.models.predictor import Snapshot
 from service.parts import Parts
-from service.routes.decoding import decoded
+from service.routes.decoding import decoded, opened
 from service.routes.form_docs import OPENAPI
 from service.routes.forms import Reader, readers_of
 from service.schemas import MAX_VERSION, BatchPrediction, SinglePrediction
@@ -63,10 +63,10 @@ async def predict(
 
 async def _glyphs(request: Request, parts: Parts, readers: Sequence[Reader]) -> list[Pixels | ServiceError]:
     """Read all images; one that cannot be read becomes its own error."""
-    opened = [attempt(reader) for reader in readers]
-    pictures = [(each.pixels, partial(attempt, each.glyph)) for each in opened if isinstance(each, Picture)]
+    read = await opened(request, lambda: [attempt(reader) for reader in readers])
+    pictures = [(each.pixels, partial(attempt, each.glyph)) for each in read if isinstance(each, Picture)]
     glyphs = iter(await decoded(request, parts, pictures))
-    return [next(glyphs) if isinstance(each, Picture) else each for each in opened]
+    return [next(glyphs) if isinstance(each, Picture) else each for each in read]
 
 
 def _answer(

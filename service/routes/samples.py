@@ -17,7 +17,7 @@ from service.images import Picture
 from service.keys import take_apart
 from service.models.aliases import NAME
 from service.models.predictor import Snapshot
-from service.routes.decoding import decoded
+from service.routes.decoding import decoded, opened
 from service.routes.sample_forms import OPENAPI, Correction, correction_of
 from service.samples.export import write_zip
 from service.samples.sample import Sample, Source
@@ -108,10 +108,10 @@ async def add_sample(
 async def _glyph(request: Request, parts: PartsDep, correction: Correction) -> Pixels:
     """Read the image. Raises the errors of images, Unavailable when that would take too long."""
     assert correction.reader  # noqa: S101 -- for the type checker
-    opened = correction.reader()
-    if not isinstance(opened, Picture):
-        return opened
-    (glyph,) = await decoded(request, parts, [(opened.pixels, partial(attempt, opened.glyph))])
+    read = await opened(request, correction.reader)
+    if not isinstance(read, Picture):
+        return read
+    (glyph,) = await decoded(request, parts, [(read.pixels, partial(attempt, read.glyph))])
     if isinstance(glyph, ServiceError):
         raise glyph
     return glyph

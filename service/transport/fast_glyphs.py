@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from service.errors import ServiceError
-from service.images import ImageLimits, open_picture
+from service.images import QUICK_BYTES, ImageLimits, open_picture
 from service.transport.gray import Gray, array_of, pixels_of
 from service.transport.plain_glyph import centred, fits_the_box
 from service.transport.plain_jpeg import read_plain_jpeg
@@ -56,6 +56,8 @@ class GlyphReader:
         """Read a picture of another form; `gray` has its gray values if it is of one of the two plain kinds."""
         if gray:
             return _glyph_of(array_of(gray))
+        if len(content) > QUICK_BYTES:
+            return None
         try:
             picture = open_picture(content, self._limits)
             return picture.glyph().tobytes() if picture.pixels <= self._most_pixels else None

@@ -1,9 +1,11 @@
 """The event loop computes nothing that a thread can compute before, and imports nothing."""
 
 import ast
+import base64
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,14 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from service import images
+from service.inference import model_input
 from service.models import snapshot
 from service.models.steady import Outputs, steady_outputs
 from service.parts import Parts
-from service.routes import docs
-from tests.service.conftest import half_trained
+from service.routes import docs, forms
+from tests.hostile.pictures import chunk
+from tests.service.conftest import half_trained, png
 from training import MLP, Dataset
 
 ROOT = Path(__file__).parents[2]
@@ -136,4 +141,54 @@ async def test_the_description_of_the_interface_is_made_in_a_thread(
     again = await client.get("/openapi.json")
     assert first.json() == again.json() == app.openapi()
     assert len(seen) == 1
+    assert threading.get_ident() not in seen
+
+
+LOOP_WAYS: dict[str, Any] = {
+    "body": ("/predict", lambda file: {"content": file, "headers": {"content-type": "image/png"}}),
+    "form": ("/predict", lambda file: {"files": [("file", ("a.png", file))]}),
+    "image": ("/predict", lambda file: {"json": {"image": base64.b64encode(file).decode()}}),
+    "images": ("/predict", lambda file: {"json": {"images": [base64.b64encode(file).decode()]}}),
+    "sample": ("/samples?label=1", lambda file: {"json": {"image": base64.b64encode(file).decode(), "label": "1"}}),
+    "sample body": ("/samples?label=1", lambda file: {"content": file, "headers": {"content-type": "image/png"}}),
+    "V1": (
+        "/v1/models/mnist:predict",
+        lambda file: {"json": {"instances": [{"b64": base64.b64encode(file).decode()}]}},
+    ),
+    "V2": (
+        "/v2/models/mnist/infer",
+        lambda file: {
+            "json": {
+                "inputs": [
+                    {"name": "image", "datatype": "BYTES", "shape": [1], "data": [base64.b64encode(file).decode()]}
+                ]
+            }
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("way", LOOP_WAYS)
+async def test_what_may_take_long_to_open_or_to_decode_is_read_in_a_thread(
+    way: str, client: httpx.AsyncClient, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def noted(step: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            seen.append(threading.get_ident())
+            return step(*given)
+
+        return run
+
+    for room in (forms, model_input):
+        monkeypatch.setattr(room, "open_picture", noted(images.open_picture))
+    monkeypatch.setattr(images.Picture, "gray", noted(images.Picture.gray))
+    file = png(digits.images[0])
+    notes = chunk(b"tEXt", b"a\0" + bytes(60)) * 300  # 300 chunks for Pillow to take in, on each side of the data
+    long = file[:33] + notes + file[33:-12] + notes + file[-12:]
+    path, body = LOOP_WAYS[way]
+    answer = await client.post(path, **body(long))
+    assert answer.is_success, answer.text
+    assert len(seen) == 2
     assert threading.get_ident() not in seen

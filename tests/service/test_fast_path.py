@@ -20,6 +20,7 @@ from service.transport.fast_path import FastPath, FastRequest
 from service.transport.gray import array_of
 from service.transport.plain_jpeg import read_plain_jpeg
 from service.transport.plain_png import read_plain_png
+from tests.hostile.pictures import chunk as png_chunk
 from tests.hostile.pictures import of_many_scans
 from tests.service.conftest import png
 from training import Dataset
@@ -256,3 +257,11 @@ def test_what_takes_long_for_its_size_is_no_plain_picture(limit: str, digits: Da
     if limit == "segments":
         content = content[:2] + b"\xff\xfe\0\2" * 64 + content[2:]
     assert read_plain_jpeg(content, 100_000, 4096) is None
+
+
+async def test_what_may_take_long_to_open_is_the_applications(fast_path: FastPath, digits: Dataset) -> None:
+    content = saved(Image.fromarray(digits.images[0]).convert("RGB"), "PNG")
+    notes = png_chunk(b"tEXt", b"a\0" + bytes(60)) * 300
+    short, long = await asked(fast_path, (content, "image/png"), (content[:33] + notes + content[33:], "image/png"))
+    assert short.answer is not None
+    assert long.answer is None
