@@ -56,6 +56,7 @@ class Connection(TimedConnection):
         super().__init__(parts.settings, **uvicorn)
         self._draining, self._metrics = parts.draining, parts.metrics
         self._admission, self._fast_path, self._lines = admission, fast_path, lines
+        self.url, self.headers = b"", []
         self.parser = RequestParser(self)  # type: ignore[assignment]  # what it does not have is not asked for here
         self._fast: FastRequest | None = None  # the request that is being read, if it is one for the fast path
         self._fast_waits = False  # whether such a request waits for its answer
@@ -240,7 +241,8 @@ class Connection(TimedConnection):
             if self.cycle.response_started:
                 self.transport.close()
                 return
-        self.transport.write(refusals.as_response(error))
+        is_its_own = self._stage in ("headers", "body")  # else what was read last was another request
+        self.transport.write(refusals.as_response(error, *((self.url, self.headers) if is_its_own else ())))
         self.transport.write_eof()
         self._metrics.answered("unknown", "other", error.status, self.loop.time() - self._begun)
         self._stage, self.deadline = "refused", self.loop.time() + _LINGER_SECONDS

@@ -1,6 +1,8 @@
 """What is answered to a client whose bytes are no request: the one error shape, written without an application."""
 
 import logging
+from collections.abc import Sequence
+from email.utils import formatdate
 from typing import NamedTuple
 
 import httptools
@@ -69,16 +71,16 @@ def _lines(fields: dict[str, str]) -> bytes:
     return b"\r\n".join(lines)
 
 
-def as_response(error: ServiceError) -> bytes:
-    """Write an error as the last response of a connection."""
-    request_id = request_id_of(b"")
+def as_response(error: ServiceError, url: bytes = b"", headers: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
+    """Write an error as the last response of a connection, to a request of which so much was read."""
+    request_id = request_id_of(dict(headers).get(b"x-request-id", b""))
     body = problem(error, request_id)
     fields = {
-        "content-type": "application/problem+json",
+        "date": formatdate(usegmt=True),
+        "content-type": problem_type(url.decode("latin-1")),
         "x-request-id": request_id,
         **error_headers(error),
         "content-length": str(len(body)),
         "connection": "close",
     }
-    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    return b"".join((STATUS_LINE[error.status], head.encode(), b"\r\n", body))
+    return b"".join((STATUS_LINE[error.status], _lines(fields), b"\r\n\r\n", body))

@@ -13,6 +13,9 @@ from service.errors import HeadersTooLarge, NotImplementedHere
 
 MOST_HEAD_BYTES = 65_536
 
+_MOST_FRAMING = 16
+"""Bytes around a chunk, with its extensions, for each of its own: a chunk of one byte has five around it."""
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -47,9 +50,10 @@ class RequestParser:
     def __init__(self, receiver: Receiver) -> None:
         """Call the receiver of what is parsed."""
         self._receiver = receiver
-        self.on_url, self.on_header, self.on_body = receiver.on_url, receiver.on_header, receiver.on_body
+        self.on_url = receiver.on_url
         self._stage: Literal["between", "head", "body"] = "between"
         self._head_bytes = 0  # of the head that is being read: those of reads that held nothing else
+        self._body_bytes = self._framing_bytes = 0  # of the body that is being read, and around its chunks
         self._newest_bytes = 0
         self._heads_begun = 0  # in the newest read
         self._parser = self._fresh()
@@ -57,6 +61,7 @@ class RequestParser:
     def feed_data(self, data: bytes) -> None:
         """Parse what has come. Raises HttpParserError, its context what a callback raised, or HeadersTooLarge."""
         before, self._heads_begun, self._newest_bytes = self._stage, 0, len(data)
+        body_bytes = self._body_bytes
         rest = memoryview(data)
         while True:
             try:
@@ -72,6 +77,10 @@ class RequestParser:
             if (before, self._heads_begun) in (("between", 1), ("head", 0)):
                 self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES:
+                raise _too_large()
+        elif self._stage == before == "body" and not self._heads_begun:
+            self._framing_bytes += len(data) - (self._body_bytes - body_bytes)
+            if self._framing_bytes > MOST_HEAD_BYTES + _MOST_FRAMING * self._body_bytes:
                 raise _too_large()
 
     def get_method(self) -> bytes:
@@ -91,9 +100,19 @@ class RequestParser:
 
     def on_message_begin(self) -> None:
         """Called by httptools."""
-        self._stage, self._head_bytes = "head", 0
+        self._stage, self._head_bytes, self._body_bytes, self._framing_bytes = "head", 0, 0, 0
         self._heads_begun += 1
         self._receiver.on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by httptools. Trailers are dropped, and change nothing that headers said (RFC 9110, section 6.5.1)."""
+        if self._stage == "head":
+            self._receiver.on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Called by httptools."""
+        self._body_bytes += len(body)
+        self._receiver.on_body(body)
 
     def on_headers_complete(self) -> None:
         """Called by httptools."""

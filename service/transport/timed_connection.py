@@ -7,7 +7,8 @@ import asyncio
 import math
 from typing import Any, Literal
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import RequestTooSlow, ServiceError, Unavailable
 from service.settings import Settings
@@ -24,6 +25,7 @@ class TimedConnection(HttpToolsProtocol):
         self._settings = settings
         self._stage: Literal["waiting", "headers", "body", "answering", "refused"] = "waiting"
         self._begun = self.loop.time()
+        self._running: RequestResponseCycle | None = None
         self._writes = WriteProgress(settings.write_seconds)
         self.deadline = self.loop.time() + settings.header_seconds - SWEEP_SECONDS
         """When, in the loop's time, the client must have sent what is expected of it."""
@@ -39,6 +41,17 @@ class TimedConnection(HttpToolsProtocol):
             reading = (each for each in others if each.deadline < math.inf and not each.transport.is_closing())
             first = min(reading, key=lambda each: (not each.is_idle, each.deadline), default=self)
             first.make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is being answered, too, and not the newest alone, that nobody reads its answer."""
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     @property
     def is_idle(self) -> bool:

@@ -184,6 +184,7 @@ def test_a_request_in_single_bytes_is_a_request(target: str, server: Server, dig
 def long_draining(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let servers drain for so long that even a busy machine asks all it wants to in that time."""
     monkeypatch.setenv("GLYPHSERVE_DRAIN_SECONDS", "8")
+    monkeypatch.setenv("GLYPHSERVE_BODY_SECONDS", "300")
 
 
 @pytest.mark.usefixtures("long_draining")
@@ -423,3 +424,52 @@ def test_connections_never_use_up_the_descriptors(tmp_path: Path, digits: Datase
         received = [rest(connected) for connected in begun[:128]]
         assert {answers(each)[0][0] for each in received if each} <= {408, 503}
         assert httpx.get(f"{server.url}/health/live").status_code == 200
+
+
+def test_trailers_are_dropped_and_limited(server: Server, digits: Dataset) -> None:
+    head = "POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+    content = png(digits.images[0])
+    sent = head.encode() + b"%x\r\n%b\r\n0\r\n" % (len(content), content)
+    for trailer in (
+        b"Content-Encoding: gzip",
+        b"X-Request-ID: trail",
+        b"Host: evil.example",
+        b"Content-Type: text/plain",
+    ):
+        with connection(server) as connected:
+            connected.sendall(sent)
+            httpx.get(f"{server.url}/health/live")
+            connected.sendall(trailer + b"\r\n\r\n")
+            received = answer(connected)
+        assert received.startswith(b"HTTP/1.1 200"), trailer
+        assert b"trail" not in received
+    for endless in (b"T:\r\n" * 1_000_000, b"T: " + b"y" * 4_000_000):
+        with connection(server) as connected:
+            with suppress(OSError):  # it has heard enough
+                connected.sendall(sent + endless)
+            ((status, _, _),) = answers(rest(connected))
+        assert status == 431
+    with connection(server) as connected:  # a chunk for each byte is a body as any other
+        connected.sendall(head.encode() + b"".join(b"1\r\n%c\r\n" % byte for byte in content) + b"0\r\n\r\n")
+        assert answer(connected).startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_leaves_while_its_pipelined_requests_wait_leaves_no_traceback(tmp_path: Path) -> None:
+    with running_server(tmp_path / "home", "--no-worker") as server:
+        for count in (2, 3, 20):
+            with connection(server) as connected:
+                connected.sendall(b"GET /models HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * count)
+            assert httpx.get(f"{server.url}/models").status_code == 200
+    assert "Traceback" not in server.output
+    assert "without completing" not in server.output
+
+
+def test_errors_of_the_connection_look_as_those_of_the_application_do(server: Server) -> None:
+    lines = "Host: 127.0.0.1\r\nX-Request-ID: mine\r\nTransfer-Encoding: gzip\r\n\r\n"
+    for target, kind in (("/predict", PROBLEM), ("/v2/models/mnist/infer", "application/json")):
+        with connection(server) as connected:
+            connected.sendall(f"POST {target} HTTP/1.1\r\n{lines}".encode())
+            ((status, headers, body),) = answers(rest(connected))
+        assert (status, headers["content-type"], headers["x-content-type-options"]) == (501, kind, "nosniff")
+        assert headers["x-request-id"] == body["request_id"] == "mine"
+        assert headers["date"].endswith("GMT")
