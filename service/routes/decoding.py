@@ -21,7 +21,7 @@ async def decoded(request: Request, parts: Parts, pictures: Sequence[tuple[int, 
 
     Raises Unavailable when they will not be done in time, DisconnectedError when the client has left.
     """
-    if sum(pixels for pixels, _ in pictures) <= QUICK_PIXELS and await _is_short(request):
+    if not pictures or (sum(pixels for pixels, _ in pictures) <= QUICK_PIXELS and await _is_short(request)):
         return [work() for _, work in pictures]
     decoding = asyncio.ensure_future(parts.decoder.decode(pictures, request.state.deadline))
     leaving = asyncio.ensure_future(_left(request))
