@@ -43,7 +43,7 @@ def current(progress: Progress) -> CurrentFigures | None:
 @router.get(
     "/{job_id}/events",
     response_class=EventStream,
-    responses={200: {"content": {"text/event-stream": {"itemSchema": _EVENT_SCHEMA}}}},
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "array"}, "itemSchema": _EVENT_SCHEMA}}}},
 )
 async def follow_job(
     job_id: str,
