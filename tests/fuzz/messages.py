@@ -19,6 +19,7 @@ from service.errors import ServiceError
 from service.inference.compression import decompressed
 from service.json_objects import read_object
 from service.routes import forms as routes_forms
+from service.settings import Settings
 from service.transport.plain_request import read_plain_request
 from tests.fuzz.pictures import LIMITS, must_be_the_callers, pngs
 from tests.hostile.forms import form, part
@@ -147,6 +148,7 @@ def predict_bodies() -> list[bytes]:
 
 class _Parts:
     image_limits = LIMITS
+    settings = Settings()
 
 
 def check_predict_json(content: bytes) -> None:
