@@ -90,7 +90,8 @@ def _targets() -> Iterator[Hostile]:
         yield Hostile(f"target {target[:60]!r}, {len(target)} long", line + _HOST + _LAST, _ANY)
     for method in ("HEAD", "OPTIONS", "TRACE", "CONNECT", "PATCH", "PROPFIND", "DELETE", "PUT", "GET", "POST"):
         for target in ("/predict", "/health/live", "/metrics", "/models", "/docs/static/swagger-ui.css", "/nothing"):
-            yield Hostile(f"{method} {target}", http(target, b"", None, method), _ANY)
+            allowed = frozenset({501}) if method == "CONNECT" else _ANY
+            yield Hostile(f"{method} {target}", http(target, b"", None, method), allowed)
 
 
 def _headers() -> Iterator[Hostile]:
