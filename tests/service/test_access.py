@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from service.keys import SCOPES, Keys, take_apart
 from service.models.store import open_store
 from service.publishing import states
 from service.settings import Settings
-from tests.service.conftest import PATIENCE_SECONDS, png, running_server
+from tests.service.conftest import COMMAND, PATIENCE_SECONDS, png, running_server
 from tests.service.test_predict import assert_problem
 from training import Dataset
 
@@ -324,7 +323,7 @@ def test_a_page_that_rebound_its_name_reads_and_deletes_nothing_where_all_may_co
 
 def test_a_key_appears_in_no_log_no_metric_and_no_error(tmp_path: Path, digits: Dataset) -> None:
     home = tmp_path / "home"
-    keys_command = [sys.executable, "-P", "-m", "service", "keys"]
+    keys_command = [*COMMAND, "keys"]
     made = subprocess.run(
         [*keys_command, "create", "--scope", "predict", "--home", str(home)], capture_output=True, text=True, check=True
     )
@@ -348,10 +347,7 @@ def test_a_key_appears_in_no_log_no_metric_and_no_error(tmp_path: Path, digits: 
 
 def test_an_address_that_others_reach_needs_a_key_first(tmp_path: Path) -> None:
     command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "service",
+        *COMMAND,
         "serve",
         "--home",
         str(tmp_path),
@@ -473,7 +469,7 @@ def test_a_server_is_open_again_after_a_reset_and_a_restart_and_not_before(setti
     Keys(open_store(settings.store_location)).create(("admin",))
     access = Access(Keys(open_store(settings.store_location)), settings)
     access.follow()
-    command = [sys.executable, "-P", "-m", "service", "keys", "reset", "--home", str(settings.home)]
+    command = [*COMMAND, "keys", "reset", "--home", str(settings.home)]
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
     subprocess.run([*command, "--yes"], capture_output=True, check=True)

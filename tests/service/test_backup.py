@@ -4,7 +4,6 @@ import io
 import json
 import sqlite3
 import subprocess
-import sys
 import tarfile
 import threading
 from contextlib import closing
@@ -20,13 +19,13 @@ from service.keys import Keys
 from service.models.registry import Registry
 from service.models.store import Store, open_store
 from service.settings import Settings
-from tests.service.conftest import Server, half_trained, png
+from tests.service.conftest import COMMAND, Server, half_trained, png
 from tests.service.processes import QUICK
 from training import Dataset
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-P", "-m", "service", *map(str, arguments)]
+    line = [*COMMAND, *map(str, arguments)]
     return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
 
 

@@ -6,12 +6,11 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.service.conftest import Server, png
+from tests.service.conftest import COMMAND, Server, png
 from tests.service.processes import ENDLESS, trainers_of
 from tests.service.test_worker import queue_of, running_worker, submit, wait_for_epochs
 from training import Dataset
@@ -19,7 +18,7 @@ from training.data import open_source
 
 
 def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "service", *arguments]
+    command = [*COMMAND, *arguments]
     environment_home = (
         ["--home", str(home)] if arguments and arguments[0] not in ("--help", "--version", "worker") else []
     )
@@ -106,7 +105,7 @@ def test_help_teaches_with_examples(tmp_path: Path) -> None:
     assert "glyphserve serve" in run("--help", home=tmp_path).stdout
     for command in ("serve", "predict", "train"):
         shown = subprocess.run(
-            [sys.executable, "-P", "-m", "service", command, "--help"],
+            [*COMMAND, command, "--help"],
             capture_output=True,
             text=True,
             timeout=60,
@@ -143,7 +142,7 @@ def test_jobs_are_listed_shown_watched_and_cancelled(server: Server) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_training_in_the_foreground_is_interrupted_without_a_trace(tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-P", "-m", "service", "train", "--set", "epochs=100000", "--set", "layers=784,16,10"]
+    command = [*COMMAND, "train", "--set", "epochs=100000", "--set", "layers=784,16,10"]
     with subprocess.Popen(
         [*command, "--home", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
     ) as training:
@@ -166,7 +165,7 @@ def test_a_training_in_the_foreground_is_interrupted_without_a_trace(tmp_path: P
 def on_a_terminal(*arguments: str) -> str:
     """Run the command on a terminal of 160 columns and answer all that it drew."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-P", "-m", "service", *arguments]
+    command = [*COMMAND, *arguments]
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "160"}
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)

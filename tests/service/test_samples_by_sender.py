@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 
 import httpx
@@ -14,6 +13,7 @@ from service.models.store import Store, open_store
 from service.samples.sample import Source
 from service.samples.samples import open_samples
 from service.settings import Settings
+from tests.service.conftest import COMMAND
 from training import Dataset
 
 
@@ -97,7 +97,7 @@ def test_the_command_finds_those_of_revoked_keys_and_those_of_earlier_releases(
     written = [json.loads(store.get(key))["source"] for key in store.list("samples")]
     assert sum("key_name" in source for source in written) == 1, "earlier releases refuse a field that they do not know"
     Keys(store).revoke(id_of(shown["b"]))
-    command = [sys.executable, "-P", "-m", "service", "samples", "delete", "--home", str(settings.home), "--key-name"]
+    command = [*COMMAND, "samples", "delete", "--home", str(settings.home), "--key-name"]
     for name, told in (("nobody", "0"), ("shop", "2"), ("shop", "0")):
         done = subprocess.run([*command, name], capture_output=True, text=True, check=True)
         assert done.stdout == f"{told} samples deleted\n"

@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from service.models.registry import Registry
 from service.models.store import open_store
 from service.settings import Settings
-from tests.service.conftest import Server, half_trained, png, wait_until
+from tests.service.conftest import COMMAND, Server, half_trained, png, wait_until
 from tests.service.processes import apis_of
 from tests.service.test_predict import assert_problem
 from training import Dataset
@@ -76,7 +75,7 @@ def test_who_asks_before_the_application_is_there_waits_for_it(tmp_path: Path, d
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = probe.getsockname()
-    command = [sys.executable, "-P", "-m", "service", "serve", "--no-worker", "--home", str(tmp_path), "--port"]
+    command = [*COMMAND, "serve", "--no-worker", "--home", str(tmp_path), "--port"]
     with subprocess.Popen([*command, str(address[1])], stdout=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: can_connect(address), "a port that listens")

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from sqlalchemy import make_url
 
 from service.errors import InvalidInput
 from service.settings import Settings
+from tests.service.conftest import COMMAND
 
 SECRET = "postgresql+psycopg://glyphserve:hush@database/glyphserve"  # noqa: S105 -- made up
 
@@ -43,7 +43,7 @@ def test_a_file_that_cannot_be_read_is_told_by_its_variable(tmp_path: Path, monk
 def test_the_command_says_so_in_one_line(tmp_path: Path) -> None:
     environment = os.environ | {"GLYPHSERVE_DATABASE_URL_FILE": str(tmp_path / "missing")}
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "service", "jobs", "list"],
+        [*COMMAND, "jobs", "list"],
         env=environment,
         capture_output=True,
         text=True,
@@ -58,7 +58,7 @@ def test_the_command_says_so_in_one_line(tmp_path: Path) -> None:
 def refusal(home: Path, variable: str, value: str) -> str:
     """Start the service with a setting, and give the line by which it is refused."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "service", "serve", "--port", "0", "--home", str(home)],
+        [*COMMAND, "serve", "--port", "0", "--home", str(home)],
         env=os.environ | {variable: value},
         capture_output=True,
         text=True,

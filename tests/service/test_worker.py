@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from service.jobs.reporter import Reporter
 from service.models.registry import Registry
 from service.models.store import open_store
 from service.settings import Settings
-from tests.service.conftest import Server, half_trained, running_server, wait_until
+from tests.service.conftest import COMMAND, Server, half_trained, running_server, wait_until
 from tests.service.processes import ENDLESS, QUICK, trainers_of, worker_of
 from training import Dataset
 
@@ -26,7 +25,7 @@ from training import Dataset
 def running_worker(home: Path, **settings: str) -> Iterator["subprocess.Popen[str]"]:
     """Start `glyphserve worker` and wait until it is ready."""
     environment = os.environ | {f"GLYPHSERVE_{name.upper()}": value for name, value in settings.items()}
-    command = [sys.executable, "-P", "-m", "service", "worker", "--home", str(home)]
+    command = [*COMMAND, "worker", "--home", str(home)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert any("is ready" in line for line in process.stderr)
@@ -166,7 +165,7 @@ def test_models_and_jobs_survive_a_restart_and_a_job_cut_off_goes_on(tmp_path: P
 
 
 def test_two_workers_of_one_host_get_different_ids(tmp_path: Path) -> None:
-    command = [sys.executable, "-P", "-m", "service", "worker", "--stop-when-stdin-closes"]
+    command = [*COMMAND, "worker", "--stop-when-stdin-closes"]
     environment = os.environ | {"GLYPHSERVE_HOME": str(tmp_path)}
     workers = [
         subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
