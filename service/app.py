@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -132,7 +133,7 @@ def _answer_errors(app: FastAPI) -> None:
         if first["type"] == "json_invalid":
             return answer(request, MalformedRequest("the body is not JSON"))
         place = ".".join(str(part) for part in first["loc"][1:])
-        return answer(request, InvalidInput(f"{place or 'body'}: {first['msg']}", field=place or None))
+        return answer(request, InvalidInput(f"{place or 'body'} {_complaint(first)}", field=place or None))
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
@@ -141,9 +142,24 @@ def _answer_errors(app: FastAPI) -> None:
         kind = _HTTP_ERRORS.get(error.status_code, ServiceError)
         is_folder = request.url.path.endswith("/")
         nothing = "there is nothing at this address" + ("; leave out the slash at its end" if is_folder else "")
-        detail = {404: nothing, 405: "not with this method"}
         headers = {"Allow": _allowed(request)} if error.status_code == 405 else dict(error.headers or {})
+        detail = {404: nothing, 405: f"{request.method} is not allowed here; allowed are {headers.get('Allow')}"}
         return answer(request, kind(detail.get(error.status_code, "the request is malformed")), headers)
+
+
+def _complaint(error: dict[str, Any]) -> str:
+    """Say what is wrong with a field, from an error of pydantic's: what was expected and what came."""
+    found = error["input"]
+    match error["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return "is not known here"
+        case "string_pattern_mismatch":
+            expected = f"should match {error['ctx']['pattern']}"
+        case _:
+            expected = error["msg"].removeprefix("Input ")
+    return f"{expected}, not {found!r:.100}" if isinstance(found, str | int | float | None) else expected
 
 
 def _allowed(request: Request) -> str:

@@ -9,6 +9,7 @@ from pydantic_core import CoreSchema
 from service.docstrings import attribute_docstrings
 
 MAX_VERSION = 2**31 - 1
+_ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"  # a reason is shown in terminals and logs
 
 
 class Described(BaseModel):
@@ -26,9 +27,9 @@ class Described(BaseModel):
 
 
 class Body(Described):
-    """A request body: what it does not know, it refuses."""
+    """A request body: what it does not know, it refuses, and takes no value for one of another type."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Answer(Described):
@@ -234,7 +235,7 @@ class PromoteBody(Body):
     """Which version the alias shall mean, and which candidate, if any, is on trial beside it."""
 
     version: int = Field(ge=1, le=MAX_VERSION)
-    reason: str = Field(default="by request", max_length=200)
+    reason: str = Field(default="by request", max_length=200, pattern=_ONE_LINE)
     candidate: int | None = Field(default=None, ge=1, le=MAX_VERSION)
     """A version to try beside it; without one, a trial that goes on ends."""
     mode: Literal["canary", "shadow"] | None = None
@@ -246,4 +247,4 @@ class PromoteBody(Body):
 class RollBackBody(Body):
     """Why the alias goes back."""
 
-    reason: str = Field(default="rolled back by request", max_length=200)
+    reason: str = Field(default="rolled back by request", max_length=200, pattern=_ONE_LINE)

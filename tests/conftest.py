@@ -1,7 +1,9 @@
 """What tests of both halves need."""
 
+import functools
 import os
 import signal
+import ssl
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Tests start some hundred processes. Where Python may not write bytecode, each would compile every module for itself,
 # which is half of its start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+# Each client of httpx reads all certificates for itself, which takes 50 ms, and tests make some thousand clients.
+ssl.create_default_context = functools.cache(ssl.create_default_context)  # type: ignore[assignment]
 
 
 @pytest.fixture(scope="session")

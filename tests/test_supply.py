@@ -46,6 +46,7 @@ def test_what_runs_is_what_the_project_asks_for() -> None:
         assert requirement.specifier.contains(pinned[requirement.name]), requirement
 
 
+@pytest.mark.slow
 def test_the_sbom_of_the_readme_names_every_package_with_its_hashes(tmp_path: Path) -> None:
     pytest.importorskip("cyclonedx_py", reason="needs cyclonedx-bom (the extra dev)")
     words = ["cyclonedx-py", "requirements", "requirements.txt", "-o"]

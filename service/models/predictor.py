@@ -129,8 +129,8 @@ class Predictor:
                 self.candidate_trouble = detail
 
     def _at_hand(self, version: int, generation: int) -> Snapshot:
-        """Take the version that serves or was tried already, without loading it again, or load it."""
-        for known in (self._serving, self._tried):
+        """Take the version that is in memory already, or load it."""
+        for known in (self._serving, self._tried, self._remembered(self._model, version)):
             if known and known.version == version:
                 return replace(known, generation=generation)
         return self._load(self._model, version, generation)
@@ -161,14 +161,19 @@ class Predictor:
         if known := self._remembered(model, version):
             return known
         with self._loading:  # not the lock of `follow`, which a silent store may hold for seconds
-            if known := self._remembered(model, version):
-                return known
-            fresh = self._load(model, version, generation=0)
-            with self._remembering:
-                self._versions[model, version] = fresh
-                if len(self._versions) > _CACHED_VERSIONS:
-                    self._versions.popitem(last=False)
-            return fresh
+            return self._remembered(model, version) or self.reload(model, version)
+
+    def reload(self, model: str, version: int) -> Snapshot:
+        """Load a version from the store and verify it, also when it is at hand; it is kept for who asks next.
+
+        Blocks. Raises NotFound for what does not exist, CorruptModel for what cannot be trusted.
+        """
+        fresh = self._load(model, version, generation=0)
+        with self._remembering:
+            self._versions[model, version] = fresh
+            if len(self._versions) > _CACHED_VERSIONS:
+                self._versions.popitem(last=False)
+        return fresh
 
     def forget(self, model: str) -> None:
         """Let go of a model's versions that are kept in memory; the one that serves stays, and so does a candidate."""

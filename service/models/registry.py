@@ -11,7 +11,7 @@ Whoever promotes a version holds a claim on it meanwhile, so that it is not dele
 Everything but the weights is written create-only, so that two replicas that promote at once cannot both win.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from hashlib import sha256
 from itertools import chain, islice
@@ -132,12 +132,14 @@ class Registry(Versions):
         candidate: Candidate | None = None,
         expected_generation: int | None = None,
         reason: str = "by hand",
+        load: Callable[[str, int], object] | None = None,
     ) -> AliasState:
         """Let an alias mean a version, after loading that version once; a candidate goes on trial beside it.
 
+        `load` verifies a version in place of this registry's own `load`, for a caller that keeps what it loads.
         With `expected_generation` (0: the alias must be new) it happens only if nobody else was faster; raises
-        PreconditionFailed otherwise, NotFound for an unknown version, CorruptModel for a damaged one, Conflict for one
-        that is being deleted.
+        PreconditionFailed otherwise, NotFound for an unknown version, CorruptModel for a damaged one, Conflict for
+        one that is being deleted.
         """
         self._aliases.expect(name, alias, expected_generation)
         if candidate and candidate.version == version:
@@ -148,11 +150,17 @@ class Registry(Versions):
                 claims.enter_context(claim(self.store, self.folder(name, wanted), "promoting"))
                 if is_claimed(self.store, self.folder(name, wanted), "deleting"):
                     raise Conflict(f"version {wanted} is being deleted")
-                self.load(name, wanted)
+                (load or self.load)(name, wanted)
             return self._aliases.append(name, alias, version, candidate, expected_generation, reason)
 
     def roll_back(
-        self, name: str, alias: str, *, expected_generation: int | None = None, reason: str = "rolled back"
+        self,
+        name: str,
+        alias: str,
+        *,
+        expected_generation: int | None = None,
+        reason: str = "rolled back",
+        load: Callable[[str, int], object] | None = None,
     ) -> AliasState:
         """Let an alias mean again what it meant before the present version; raises Conflict when that is nothing.
 
@@ -167,7 +175,7 @@ class Registry(Versions):
         before = next((state.version for state in entries if state.version != present), None)
         if before is None:
             raise Conflict("there is no earlier version to go back to")
-        return self.promote(name, alias, before, expected_generation=generation, reason=reason)
+        return self.promote(name, alias, before, expected_generation=generation, reason=reason, load=load)
 
     def _decided(self, name: str, job_id: str) -> Manifest | None:
         try:

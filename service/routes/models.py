@@ -130,6 +130,7 @@ def put_alias(
         candidate=_candidate(body),
         expected_generation=_generation(if_match),
         reason=body.reason,
+        load=parts.predictor.reload,
     )
     return _changed(state, parts, response)
 
@@ -145,7 +146,9 @@ def roll_back(
 ) -> AliasInfo:
     """Go back to the version that the alias meant before the present one; a trial ends."""
     reason = (body or RollBackBody()).reason
-    state = parts.registry.roll_back(name, alias, expected_generation=_generation(if_match), reason=reason)
+    state = parts.registry.roll_back(
+        name, alias, expected_generation=_generation(if_match), reason=reason, load=parts.predictor.reload
+    )
     return _changed(state, parts, response)
 
 

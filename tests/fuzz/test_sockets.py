@@ -2,9 +2,12 @@ from pathlib import Path
 from random import Random
 
 import httpx
+import pytest
 
 from tests.fuzz.sockets import complaint_about, exchange, run, seeds
 from tests.hostile.started import impatient_server
+
+pytestmark = pytest.mark.slow
 
 
 def test_changed_requests_are_answered_alike_by_all_ways_and_health_answers(tmp_path: Path) -> None:

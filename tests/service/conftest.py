@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from fastapi import FastAPI
 from PIL import Image
 
 from service.app import create_app
+from service.models.registry import Registry
+from service.models.released import adopt_released
 from service.models.store import Store, open_store
 from service.settings import Settings
 from tests.service.browsing import browser, page
@@ -75,8 +78,18 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home", alias_poll_seconds=0.1)
 
 
+@pytest.fixture(scope="session")
+def released_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that has the released models, to be copied: verifying them anew for each test takes longer than most."""
+    folder = tmp_path_factory.mktemp("released") / "store"
+    adopt_released(Registry(open_store(str(folder))), Settings().alias)
+    return folder
+
+
 @pytest.fixture
-async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+async def app(settings: Settings, released_store: Path) -> AsyncIterator[FastAPI]:
+    if not Path(settings.store_location).exists():
+        shutil.copytree(released_store, settings.store_location)
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         yield app

@@ -321,6 +321,7 @@ def test_a_page_that_rebound_its_name_reads_and_deletes_nothing_where_all_may_co
         assert httpx.get(f"{url}/samples", timeout=60).json()["count"] == 1
 
 
+@pytest.mark.slow
 def test_a_key_appears_in_no_log_no_metric_and_no_error(tmp_path: Path, digits: Dataset) -> None:
     home = tmp_path / "home"
     keys_command = [*COMMAND, "keys"]

@@ -52,6 +52,7 @@ def backup(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_what_a_running_service_keeps_comes_back_in_another_home(
     server: Server, tmp_path: Path, digits: Dataset
 ) -> None:

@@ -52,6 +52,7 @@ def test_predict_names_the_images_that_it_cannot_read_and_reads_the_others(tmp_p
     assert "Traceback" not in failed.stderr
 
 
+@pytest.mark.slow
 def test_train_publishes_and_models_lists_promotes_and_rolls_back(tmp_path: Path) -> None:
     home = tmp_path / "home"
     trained = run("train", "--set", "epochs=2", "--set", "layers=784,16,10", home=home)
@@ -124,6 +125,7 @@ def test_a_port_in_use_is_a_clear_error(tmp_path: Path) -> None:
     assert "Traceback" not in failed.stderr
 
 
+@pytest.mark.slow
 def test_jobs_are_listed_shown_watched_and_cancelled(server: Server) -> None:
     job = server.submit(settings={"epochs": 5, "layers": [784, 16, 10]}, promote="never")["id"]
     watched = run("jobs", "watch", job, home=server.home)
@@ -140,6 +142,7 @@ def test_jobs_are_listed_shown_watched_and_cancelled(server: Server) -> None:
     assert "no job of that id" in run("jobs", "watch", "job-0", home=server.home).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_training_in_the_foreground_is_interrupted_without_a_trace(tmp_path: Path, number: signal.Signals) -> None:
     command = [*COMMAND, "train", "--set", "epochs=100000", "--set", "layers=784,16,10"]
@@ -192,6 +195,7 @@ def digit(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_samples_are_added_listed_exported_and_deleted(tmp_path: Path, digits: Dataset) -> None:
     home, files = tmp_path / "home", [str(tmp_path / f"{number}.png") for number in range(3)]
     for number, file in enumerate(files):
@@ -219,6 +223,7 @@ def test_jobs_can_be_listed_before_any_worker_has_made_the_tables(tmp_path: Path
     assert "state" in listed.stdout
 
 
+@pytest.mark.slow
 def test_jobs_of_a_worker_that_is_gone_are_recovered_by_hand(tmp_path: Path) -> None:
     with queue_of(tmp_path) as jobs:
         with running_worker(tmp_path) as worker:
@@ -231,6 +236,7 @@ def test_jobs_of_a_worker_that_is_gone_are_recovered_by_hand(tmp_path: Path) -> 
         assert run("jobs", "recover", home=tmp_path).stdout == "no job waits for a worker that is gone\n"
 
 
+@pytest.mark.slow
 def test_listening_tells_a_worker_that_is_gone_from_one_that_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +249,7 @@ def test_listening_tells_a_worker_that_is_gone_from_one_that_lives(
         assert jobs.cancel(job_id).state == "cancelled"
 
 
+@pytest.mark.slow
 def test_on_a_terminal_a_job_is_watched_by_a_bar(server: Server) -> None:
     settings = {"epochs": 5, "layers": [784, 256, 256, 10], "batch_size": 2}  # still learning once the bar is there
     job = server.submit(settings=settings, promote="never")["id"]

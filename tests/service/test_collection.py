@@ -124,6 +124,7 @@ for version in range(12, 0, -1):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("round_", range(3))
 def test_promotions_of_another_process_and_a_collection_never_leave_an_alias_without_its_version(
     round_: int, location: str, store: Store

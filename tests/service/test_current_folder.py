@@ -32,6 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [SCRIPT, COMMAND, AS_USERS_TYPE], ids=["script", "safe_path", "module"])
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_a_job_is_trained_where_the_current_folder_has_modules_of_the_same_names(

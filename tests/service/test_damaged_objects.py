@@ -1,6 +1,7 @@
 """One damaged object of the store hides no other and stops nothing, whatever the damage and whichever the object."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Path:
     settings = Settings(home=home)
     store = open_store(settings.store_location)
     registry = Registry(store)
-    adopt_released(registry, "production", "mnist")
+    adopt_released(registry, "production")
     assert registry.publish("mnist", *half_trained(seed=1), job_id="job-two").version == 2
     assert registry.publish("other", *half_trained(seed=2)).version == 1
     registry.promote("mnist", "production", 2)
@@ -126,8 +127,6 @@ OBJECTS: dict[str, Callable[[Store], str]] = {
 
 def copied(home: Path, to: Path) -> tuple[Settings, Store]:
     """A copy of a home."""
-    import shutil
-
     shutil.copytree(home, to)
     settings = Settings(home=to, alias_poll_seconds=0.1)
     return settings, open_store(settings.store_location)
@@ -135,7 +134,7 @@ def copied(home: Path, to: Path) -> tuple[Settings, Store]:
 
 # Every damage to the objects that all else depends on; the deep ones and the wrong types to each.
 CASES = [
-    (name, damage)
+    pytest.param(name, damage, marks=[] if damage in ("cut off", "wrong types") else pytest.mark.slow)
     for name in OBJECTS
     for damage in DAMAGE
     if name in ("the serving manifest", "the newest alias entry")
@@ -193,6 +192,15 @@ async def test_the_service_starts_lists_and_predicts_beside_a_damaged_object(
         answer = await client.put("/models/mnist/aliases/production", json={"version": whole})
         assert answer.status_code == 200, answer.text
         assert (await client.post("/predict", json=body)).json()["version"] == whole
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_a_home_with_a_damaged_object_is_backed_up(home: Path, tmp_path: Path, name: str) -> None:
+    settings, store = copied(home, tmp_path / "home")
+    path = Path(settings.store_location, *OBJECTS[name](store).split("/"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(DAMAGE["wrong types"])
+    shutil.rmtree(Path(settings.store_location, "models", "accurate"))  # large
     back_up(settings, tmp_path / "backup.tar.gz")
 
 

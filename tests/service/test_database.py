@@ -14,6 +14,7 @@ from tests.service.test_worker import queue_of, submit
 NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
 
 
+@pytest.mark.slow
 def test_a_damaged_database_is_named_by_answers_readiness_and_log_and_mending_it_helps(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with queue_of(home) as jobs:

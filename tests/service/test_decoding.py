@@ -118,6 +118,7 @@ async def test_what_waits_before_counts_and_a_picture_alone_does_not_wait_behind
     decoder.close()
 
 
+@pytest.mark.slow
 async def test_what_turns_out_slower_than_thought_is_given_up_before_its_deadline() -> None:
     decoder, begun = Decoder(1), list[int]()
 
@@ -169,6 +170,7 @@ def test_a_batch_that_cannot_be_answered_in_time_is_503_and_not_decoded_to_its_e
     assert values(hasty)["glyphserve_images_decoded_total"] - before < 64
 
 
+@pytest.mark.slow
 def test_a_client_that_leaves_is_decoded_for_no_longer(
     tmp_path: Path, large: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +185,7 @@ def test_a_client_that_leaves_is_decoded_for_no_longer(
         assert values(server)["glyphserve_images_decoded_total"] < 500
 
 
+@pytest.mark.slow
 def test_small_requests_and_single_pictures_are_answered_between_large_batches(
     tmp_path: Path, digits: Dataset, large: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

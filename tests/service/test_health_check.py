@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.service.conftest import Server
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +22,7 @@ def checked(port: int) -> int:
     return subprocess.run([sys.executable, *arguments], capture_output=True, timeout=180, check=False).returncode
 
 
+@pytest.mark.slow
 def test_it_is_well_where_a_model_answers_and_ill_where_nothing_or_something_else_does(server: Server) -> None:
     assert checked(int(server.url.rpartition(":")[2])) == 0
     with socket.socket() as closed:

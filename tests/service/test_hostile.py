@@ -12,6 +12,8 @@ from tests.hostile.started import impatient_server
 from tests.service.conftest import Server
 from tests.service.processes import apis_of
 
+pytestmark = pytest.mark.slow
+
 MUTANTS = 300
 KEPT_MEBIBYTES = 24
 

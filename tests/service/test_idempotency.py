@@ -44,6 +44,7 @@ def forget(jobs: Jobs, *job_ids: str) -> None:
     assert not {job.id for job in jobs.list()} & set(job_ids)
 
 
+@pytest.mark.slow
 def test_a_key_used_again_after_its_record_was_deleted_trains_anew(tmp_path: Path, store: Store) -> None:
     with queue_of(tmp_path) as jobs:
         with running_worker(tmp_path):

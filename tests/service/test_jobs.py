@@ -101,6 +101,7 @@ def test_data_that_is_not_there_fails_the_job_with_the_reason(server: Server) ->
     assert "train-images-idx3-ubyte" in failed["detail"]
 
 
+@pytest.mark.slow
 def test_beyond_the_limit_of_the_queue_jobs_are_refused_until_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,8 @@ from tests.service.test_predict import assert_problem
 from training import Dataset
 from training.data import open_source
 
+pytestmark = pytest.mark.slow
+
 
 def test_fifty_corrections_teach_an_odd_way_to_write_a_digit(tmp_path: Path, digits: Dataset) -> None:
     odd = mirrored(digits.images[digits.labels == 7])

@@ -42,6 +42,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.slow
 def test_of_thousands_of_versions_the_newest_are_told_to_eight_at_once(crowded: Server) -> None:
     def ask(path: str) -> httpx.Response:
         return httpx.get(f"{crowded.url}{path}", timeout=180)
@@ -61,6 +62,7 @@ def test_of_thousands_of_versions_the_newest_are_told_to_eight_at_once(crowded: 
     assert "mnist" in {entry["name"] for entry in index}
 
 
+@pytest.mark.slow
 def test_the_commands_show_the_newest(crowded: Server) -> None:
     listed = run("models", "list", "--most", "3", home=crowded.home).stdout
     rows = [line.split() for line in listed.splitlines()]

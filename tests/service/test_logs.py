@@ -95,6 +95,7 @@ def test_a_line_tells_what_the_work_belongs_to(capsys: pytest.CaptureFixture[str
     assert "INFO    service.anything: request_id=r-1 half way" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_line_of_a_server_is_json_and_names_its_request(
     tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,12 @@ async def test_a_promotion_can_ask_that_nobody_was_faster(client: httpx.AsyncCli
         ("mnist/aliases/UP", {"version": 1}, {}, 422),
         ("mnist/aliases/production", {"version": 0}, {}, 422),
         ("mnist/aliases/production", {"version": "one"}, {}, 422),
+        ("mnist/aliases/production", {"version": "1"}, {}, 422),
+        ("mnist/aliases/production", {"version": 1.0}, {}, 422),
+        ("mnist/aliases/production", {"version": True}, {}, 422),
+        ("mnist/aliases/production", {"version": 1, "reason": "two\nlines"}, {}, 422),
+        ("mnist/aliases/production", {"version": 1, "reason": "\x1b[2J"}, {}, 422),
+        ("mnist/aliases/production", {"version": 1, "candidate": 1, "share": "0.5"}, {}, 422),
         ("mnist/aliases/production", {"version": 1, "surprise": 1}, {}, 422),
         ("mnist/aliases/production", {}, {}, 422),
         ("mnist/aliases/production", {"version": 1}, {"If-Match": "soon"}, 422),
@@ -76,6 +82,22 @@ async def test_impossible_promotions_are_refused(
     path: str, body: dict[str, object], headers: dict[str, str], status: int, client: httpx.AsyncClient
 ) -> None:
     assert_problem(await client.put(f"/models/{path}", json=body, headers=headers), status)
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({}, "version is missing"),
+        ({"version": "1"}, "version should be a valid integer, not '1'"),
+        ({"version": 1, "surprise": 1}, "surprise is not known here"),
+        ({"version": 1, "mode": "sun"}, "mode should be 'canary' or 'shadow', not 'sun'"),
+    ],
+)
+async def test_an_impossible_promotion_is_told_what_was_expected_and_what_came(
+    body: dict[str, object], detail: str, client: httpx.AsyncClient
+) -> None:
+    assert_problem(answer := await client.put("/models/mnist/aliases/production", json=body), 422)
+    assert answer.json()["detail"] == detail
 
 
 @pytest.mark.parametrize("path", ["mnist/versions/99", "mnist/versions/x", "mnist/aliases/nothing", "UP"])

@@ -3,6 +3,8 @@
 import signal
 from pathlib import Path
 
+import pytest
+
 from service.backup import _keys
 from service.jobs.checkpoints import Checkpoints
 from service.jobs.job import JobRequest
@@ -16,6 +18,8 @@ from service.settings import Settings
 from tests.service.conftest import half_trained, wait_until
 from tests.service.processes import ENDLESS
 from tests.service.test_worker import queue_of, running_worker, submit
+
+pytestmark = pytest.mark.slow
 
 
 class BusyStore(Store):

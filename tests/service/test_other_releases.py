@@ -14,6 +14,8 @@ from tests.service.conftest import Server, running_server, wait_until
 from tests.service.test_backup import command
 from training import Dataset
 
+pytestmark = pytest.mark.slow
+
 STORED = Path(__file__).parent / "stored"
 CENTURY_DAYS = "36500"
 """The jobs in these homes ended long ago, and their records would be forgotten."""

@@ -20,6 +20,7 @@ for name in (
 """
 
 
+@pytest.mark.slow
 def test_processes_share_images_and_a_job_trains_without_the_calls_that_linux_alone_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Dataset
 ) -> None:

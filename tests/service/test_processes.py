@@ -16,6 +16,8 @@ from tests.service.processes import apis_of
 from tests.service.test_metrics import samples
 from training import Dataset
 
+pytestmark = pytest.mark.slow
+
 PREDICTED = ("glyphserve_requests_total", "200", "POST", "/predict")
 
 

@@ -187,6 +187,7 @@ def long_draining(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLYPHSERVE_BODY_SECONDS", "300")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("long_draining")
 def test_a_server_that_is_told_to_end_answers_first_and_says_so_to_balancers(tmp_path: Path, digits: Dataset) -> None:
     with running_server(tmp_path / "home", "--no-worker") as server, connection(server) as kept:
@@ -206,6 +207,7 @@ def test_a_server_that_is_told_to_end_answers_first_and_says_so_to_balancers(tmp
         assert server.process.wait(180) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("long_draining")
 def test_a_connection_is_never_closed_without_a_word_while_the_server_ends(tmp_path: Path, digits: Dataset) -> None:
     begun = request(png(digits.images[0]), target="/predict?top_k=10")
@@ -221,6 +223,7 @@ def test_a_connection_is_never_closed_without_a_word_while_the_server_ends(tmp_p
     assert last[1]["connection"] == "close"
 
 
+@pytest.mark.slow
 def test_of_a_crowd_those_without_a_place_are_turned_away_at_once_and_may_ask_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Dataset
 ) -> None:
@@ -373,6 +376,7 @@ def test_a_transfer_coding_that_is_not_undone_is_refused(coding: str, target: st
     assert (status, body["code"]) == (501, "not_implemented")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["/predict", "/openapi.json"])
 def test_a_client_that_asks_and_never_reads_is_let_go(
     target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Dataset
@@ -407,6 +411,7 @@ def test_a_server_uses_the_descriptors_that_it_may_have(tmp_path: Path) -> None:
     assert any(re.search(r"Max open files +512 +512 ", limit) for limit in limits)
 
 
+@pytest.mark.slow
 def test_connections_never_use_up_the_descriptors(tmp_path: Path, digits: Dataset) -> None:
     sent = request(png(digits.images[0]))
     with running_server(tmp_path / "home", "--no-worker", command=limited(256, 256)) as server, ExitStack() as stack:
@@ -421,8 +426,10 @@ def test_connections_never_use_up_the_descriptors(tmp_path: Path, digits: Datase
         for connected in begun:
             with suppress(OSError):
                 connected.sendall(sent[:-1])
-        received = [rest(connected) for connected in begun[:128]]
-        assert {answers(each)[0][0] for each in received if each} <= {408, 503}
+        for connected in begun[:128]:
+            with suppress(ConnectionResetError):  # closed before what it sent was read
+                received = rest(connected)
+                assert not received or answers(received)[0][0] in (408, 503)
         assert httpx.get(f"{server.url}/health/live").status_code == 200
 
 

@@ -8,6 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from service.jobs.job import Job, JobRequest, Progress
 from service.jobs.record import Running
 from service.jobs.trainer import Watch, run_training
@@ -16,6 +18,8 @@ from service.models.store import Store, open_store
 from tests.service.conftest import wait_until
 from tests.service.processes import ENDLESS, QUICK, trainers_of
 from tests.service.test_worker import queue_of, running_worker, submit, wait_for_end, wait_for_epochs
+
+pytestmark = pytest.mark.slow
 
 LONG: dict[str, Any] = {"epochs": 150, "layers": [784, 32, 10], "dropout": 0.1}
 ENORMOUS: dict[str, Any] = {"epochs": 9, "layers": [784, 1024, 1024, 10], "batch_size": 1}

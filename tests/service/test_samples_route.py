@@ -286,6 +286,7 @@ def send_until_cut(url: str, digits: Dataset, rows: range, acknowledged: "queue.
             acknowledged.put((answer.json()["id"], label))
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path: Path, digits: Dataset) -> None:
     home, sent = tmp_path / "home", dict[str, str]()
     for start in (0, 300, 600):

@@ -13,6 +13,8 @@ from tests.service.test_cli import run
 from tests.service.test_predict import assert_problem
 from tests.service.test_worker import queue_of, running_worker, wait_for_end
 
+pytestmark = pytest.mark.slow
+
 SPACE = {"learning_rate": [0.0001, 0.003], "batch_size": [32, 512]}
 TRIALS = [{"seed": seed} for seed in range(4)]
 

@@ -11,6 +11,8 @@ import pytest
 from tests.service.conftest import PATIENCE_SECONDS, Server, running_server, wait_until
 from tests.service.processes import apis_of
 
+pytestmark = pytest.mark.slow
+
 STALL_SECONDS = 5
 PLANTED = """
 import ctypes, signal

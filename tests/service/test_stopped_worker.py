@@ -4,10 +4,14 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from service.models.store import open_store
 from tests.service.conftest import wait_until
 from tests.service.processes import QUICK, trainers_of
 from tests.service.test_worker import queue_of, running_worker, submit, wait_for_end, wait_for_epochs
+
+pytestmark = pytest.mark.slow
 
 LONG = {"epochs": 300, "layers": [784, 16, 10]}
 

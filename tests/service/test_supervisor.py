@@ -12,6 +12,8 @@ from service.supervisor import Supervisor
 from tests.service.conftest import wait_until
 from tests.service.processes import children_of
 
+pytestmark = pytest.mark.slow
+
 
 def supervised(home: Path) -> Supervisor:
     arguments = ["worker", "--stop-when-stdin-closes"]

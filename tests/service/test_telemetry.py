@@ -54,6 +54,7 @@ def attributes(span: Any) -> dict[str, Any]:
     return {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in span.attributes}
 
 
+@pytest.mark.slow
 @pytest.mark.otel
 def test_requests_computing_and_jobs_arrive_as_spans(collector: list[Any], tmp_path: Path, digits: Dataset) -> None:
     with running_server(tmp_path / "home") as server:

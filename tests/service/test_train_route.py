@@ -102,6 +102,7 @@ def test_a_job_that_is_not_there_cannot_be_followed(server: Server) -> None:
     assert_problem(server.http.get("/train/job-nothing/events"), 404, "not_found")
 
 
+@pytest.mark.slow
 def test_who_follows_a_job_does_not_keep_the_server_from_ending(tmp_path: Path) -> None:
     with running_server(tmp_path / "home") as server:
         job = server.submit(settings=ENDLESS)
@@ -162,6 +163,10 @@ def test_a_list_of_jobs_has_the_last_epoch_of_each(server: Server) -> None:
         ({"promote": "maybe"}, "promote"),
         ({"seed": -1}, "seed"),
         ({"max_minutes": 0}, "max_minutes"),
+        ({"max_minutes": "5"}, "max_minutes"),
+        ({"seed": True}, "seed"),
+        ({"seed": 1.0}, "seed"),
+        ({"include_samples": "yes"}, "include_samples"),
         ({"model": "../x"}, "model"),
         ({"surprise": 1}, "surprise"),
     ],
@@ -175,7 +180,10 @@ def test_impossible_jobs_are_refused_by_field_before_anything_is_queued(
     assert len(server.http.get("/train").json().get("jobs", ())) == before
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'"x"', b'{"seed": NaN}', b"\xff", b'{"settings": {"\\ud800": 1}}'])
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"[]", b'"x"', b'{"seed": NaN}', b'{"max_minutes": Infinity}', b"\xff", b'{"settings": {"\\ud800": 1}}'],
+)
 def test_broken_bodies_are_refused(server: Server, content: bytes) -> None:
     answer = server.http.post("/train", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422)

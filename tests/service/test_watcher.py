@@ -129,6 +129,7 @@ def streams_of(server: Server) -> str:
     return next(line.split()[1] for line in lines if line.startswith("glyphserve_event_streams "))
 
 
+@pytest.mark.slow
 def test_a_stream_too_many_is_refused_and_those_that_are_left_make_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

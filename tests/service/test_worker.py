@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from service.jobs.gate import judge
 from service.jobs.job import STRIKES, Job, JobRequest, Progress
 from service.jobs.queue import Jobs
@@ -19,6 +21,8 @@ from service.settings import Settings
 from tests.service.conftest import COMMAND, Server, half_trained, running_server, wait_until
 from tests.service.processes import ENDLESS, QUICK, trainers_of, worker_of
 from training import Dataset
+
+pytestmark = pytest.mark.slow
 
 
 @contextmanager

@@ -42,6 +42,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_a_run_becomes_a_calibrated_model_with_a_card_that_evaluate_repeats(fitted: Path) -> None:
     folder = fitted.parent / "odd" / "1"
     worse = another(fitted, fitted.parent / "worse", validation_accuracy=0.125)
@@ -78,6 +79,7 @@ def test_a_run_becomes_a_calibrated_model_with_a_card_that_evaluate_repeats(fitt
     assert "](accuracy.png)" in (folder / "card.md").read_text()
 
 
+@pytest.mark.slow
 def test_what_is_no_model_is_refused(fitted: Path, tmp_path: Path) -> None:
     for arguments in (("evaluate", str(tmp_path)), ("card", str(tmp_path)), ("release", str(tmp_path), "there")):
         refused = run(*arguments)
@@ -103,6 +105,7 @@ def another(fitted: Path, folder: Path, *, seed: int = 1, **changes: Any) -> Pat
     return folder
 
 
+@pytest.mark.slow
 def test_only_the_best_seed_on_held_out_examples_may_be_released(fitted: Path, tmp_path: Path) -> None:
     mine = json.loads((fitted / "manifest.json").read_text())
     accuracy, loss = mine["metrics"]["validation_accuracy"], mine["metrics"]["validation_loss"]
@@ -120,6 +123,7 @@ def test_only_the_best_seed_on_held_out_examples_may_be_released(fitted: Path, t
     ]
 
 
+@pytest.mark.slow
 def test_runs_that_cannot_be_compared_are_refused(fitted: Path, tmp_path: Path) -> None:
     shorter = another(fitted, tmp_path / "shorter", epochs=29)
     mine = json.loads((fitted / "manifest.json").read_text())

@@ -83,6 +83,7 @@ def test_several_teachers_teach_their_mean_answer_to_the_very_batch(rng: np.rand
     np.testing.assert_array_equal(taught[1], expected[1])
 
 
+@pytest.mark.slow
 def test_a_share_of_nothing_is_plain_training_to_the_bit(tmp_path: Path) -> None:
     plain = Experiment(QUICK)
     list(plain.epochs())
@@ -93,6 +94,7 @@ def test_a_share_of_nothing_is_plain_training_to_the_bit(tmp_path: Path) -> None
     assert [epoch.train for epoch in unheard.run.history] == [epoch.train for epoch in plain.run.history]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_with_a_teacher_ends_with_the_bytes_of_one_that_never_stopped(tmp_path: Path) -> None:
     taught = QUICK.replace(teachers="fast", teacher_share=0.8, teacher_temperature=2, dropout=0.1, epochs=2)
     whole, first, second = (Experiment(taught) for _ in range(3))

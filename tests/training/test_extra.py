@@ -96,6 +96,7 @@ def test_the_recipes_own_examples_stay_divided_as_they_were(tmp_path: Path) -> N
     assert not pictures(with_extra.extra.held_out if with_extra.extra else None) & pictures(with_extra.train)
 
 
+@pytest.mark.slow
 def test_an_odd_seven_is_learned_from_a_few_examples_by_going_on_from_what_is_known(tmp_path: Path) -> None:
     first = Experiment(recipes.get("starter").replace(epochs=6))
     list(first.epochs())

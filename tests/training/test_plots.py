@@ -28,6 +28,7 @@ def evaluation(experiment: Experiment) -> Evaluation:
     return experiment.evaluation()
 
 
+@pytest.mark.slow
 def test_everything_is_drawn_from_everything_as_png_and_svg(
     experiment: Experiment, evaluation: Evaluation, tmp_path: Path
 ) -> None:
