@@ -5,12 +5,15 @@ Here they are read when somebody asks for a description.
 """
 
 import ast
+import functools
 import inspect
 import itertools
 import textwrap
+from collections.abc import Mapping
 
 
-def attribute_docstrings(described: type) -> dict[str, str]:
+@functools.cache
+def attribute_docstrings(described: type) -> Mapping[str, str]:
     """Find what a class and those that it stems from say of their attributes, by name; nothing without their source."""
     found: dict[str, str] = {}
     for kind in reversed(described.__mro__):
