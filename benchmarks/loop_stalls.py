@@ -4,13 +4,16 @@
 
 A real server in a process of its own, in which a task wakes up each millisecond and notes by how much it was late. Each
 released model becomes a version of the serving one; it goes on trial as a shadow and as a canary, the trial ends, it is
-promoted, and the first takes over again, while clients ask without pause. Two figures for each step, the worst of all
+promoted, and the first takes over again, while clients ask without pause. What the operating system does alone, where
+there are no more processors than the clients and the server keep busy, tells the step in which a process beside them
+computes and nothing changes. Two figures for each step, the worst of all
 rounds: the longest stall by the clock, which other programs on the machine prolong, and by the processor time that the
 server itself used in it, which they do not.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -19,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -34,7 +38,21 @@ from service.settings import Settings
 from training.released import released_models
 
 TURN_SECONDS = 0.001
+BUSY = "a busy process beside it"
+BUSY_START_SECONDS = 0.1
 PATH = f"/models/{MODEL}/aliases/{ALIAS}"
+
+
+@contextlib.contextmanager
+def busy_process() -> Iterator[None]:
+    """Run a process that does nothing but compute."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    time.sleep(BUSY_START_SECONDS)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 class Stalls:
@@ -82,7 +100,13 @@ class WatchedServer(Server):
     def __init__(self, home: str) -> None:
         """Start it and wait until it listens."""
         command = [sys.executable, "-m", "benchmarks.loop_stalls", "--serve", home]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # as `glyphserve serve` has it
+        )
         assert self.process.stdout
         self.url = next(line for line in self.process.stdout if "ready at" in line).split()[-1]
         self.port = int(self.url.rpartition(":")[2])
@@ -121,6 +145,7 @@ async def measure(
         for version, name in names.items():
             steps: dict[str, dict[str, Any] | None] = {
                 "nothing": None,
+                BUSY: None,
                 "shadow begins": {"version": 1, "candidate": version},
                 "shadow ends": {"version": 1},
                 "canary begins": {"version": 1, "candidate": version, "mode": "canary", "share": 0.5},
@@ -130,10 +155,11 @@ async def measure(
                 "and the first": {"version": 1},
             }
             for step, body in steps.items():
-                await asyncio.to_thread(server.stalls)
-                if body:
-                    await asyncio.to_thread(server.change, body)
-                await load.after(options.answers)
+                with busy_process() if step == BUSY else contextlib.nullcontext():
+                    await asyncio.to_thread(server.stalls)
+                    if body:
+                        await asyncio.to_thread(server.change, body)
+                    await load.after(options.answers)
                 found.setdefault((name, step), []).append(await asyncio.to_thread(server.stalls))
     await load.stop()
     return found

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import anyio
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -111,8 +112,16 @@ _ROUTERS = (
     health.router,
     *inference.ROUTERS,
 )
+_ANY_REQUEST = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []}
 _READ_BODIES = (predict.router, samples.router, *inference.ROUTERS)
 """Routers that read bodies of several kinds themselves; all others take JSON alone."""
+
+
+def prepare(app: FastAPI) -> None:
+    """Do what FastAPI and anyio would do at the first request, on the event loop: complete routes, import threads."""
+    anyio.run(anyio.sleep, 0)
+    for route in app.routes:
+        route.matches(dict(_ANY_REQUEST))
 
 
 def _answer_errors(app: FastAPI) -> None:

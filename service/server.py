@@ -64,9 +64,11 @@ class _Application:
     def _build(self) -> ASGI3Application:
         adopt(self._parts)
         with imports():
-            from service.app import application
+            from service.app import application, prepare
 
-            return cast(ASGI3Application, application(self._parts, self._admission))
+            built = application(self._parts, self._admission)
+            prepare(built)
+            return cast(ASGI3Application, built)
 
     async def _live(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         await receive()

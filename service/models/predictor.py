@@ -4,10 +4,12 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from service.errors import ServiceError, Unavailable
 from service.models.aliases import AliasState, Candidate
+from service.models.priority import lower_priority
 from service.models.registry import Registry
 from service.models.snapshot import Snapshot as Snapshot
 from service.models.snapshot import warm_snapshot
@@ -17,6 +19,7 @@ from training.arrays import Pixels
 log = logging.getLogger(__name__)
 
 _CACHED_VERSIONS = 4
+_LOADERS = 8  # a store that is silent may hold some of them up
 
 
 class Predictor:
@@ -30,6 +33,7 @@ class Predictor:
         self._trial: Trial | None = None
         self._versions: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
         self._lock, self._loading, self._remembering = threading.Lock(), threading.Lock(), threading.Lock()
+        self._loader = ThreadPoolExecutor(_LOADERS, "loading", lower_priority)
         self.trouble: str | None = None
         """Why the alias could not be followed the last time; the old snapshot goes on serving."""
         self.candidate_trouble: str | None = None
@@ -46,6 +50,13 @@ class Predictor:
     def trial(self) -> Trial | None:
         """The trial of a candidate that goes on now."""
         return self._trial
+
+    @property
+    def most_parameters(self) -> int:
+        """How many parameters the largest network has that answers requests which name no version."""
+        serving, trial = self._serving, self._trial
+        candidate = trial.candidate if trial and trial.mode == "canary" else None
+        return max(snapshot.network.parameters.size if snapshot else 0 for snapshot in (serving, candidate))
 
     def choose(self, request_id: str) -> Snapshot:
         """Choose the snapshot for a request that names no version: the serving one, or a canary on its share.
@@ -109,6 +120,8 @@ class Predictor:
         self._serving = fresh
         self._end_trial()
         if before is None or before.version != fresh.version:
+            if before:
+                self._remember(before)  # for a rollback
             self._on_swap(fresh)
             log.info("serving %s version %d", fresh.model, fresh.version)
 
@@ -164,15 +177,18 @@ class Predictor:
             return self._remembered(model, version) or self.reload(model, version)
 
     def reload(self, model: str, version: int) -> Snapshot:
-        """Load a version from the store and verify it, also when it is at hand; it is kept for who asks next.
+        """Verify a version in the store, also when it is in memory; it is kept for who asks next.
 
         Blocks. Raises NotFound for what does not exist, CorruptModel for what cannot be trusted.
         """
+        known = self._serving if model == self._model else None
+        if not known or known.version != version:
+            known = self._remembered(model, version)
+        if known and known.manifest == (manifest := self._registry.manifest(model, version)):
+            self._loader.submit(self._registry.weights, manifest).result()
+            return known
         fresh = self._load(model, version, generation=0)
-        with self._remembering:
-            self._versions[model, version] = fresh
-            if len(self._versions) > _CACHED_VERSIONS:
-                self._versions.popitem(last=False)
+        self._remember(fresh)
         return fresh
 
     def forget(self, model: str) -> None:
@@ -181,6 +197,12 @@ class Predictor:
             for known in [known for known in self._versions if known[0] == model]:
                 del self._versions[known]
 
+    def _remember(self, snapshot: Snapshot) -> None:
+        with self._remembering:
+            self._versions[snapshot.model, snapshot.version] = snapshot
+            if len(self._versions) > _CACHED_VERSIONS:
+                self._versions.popitem(last=False)
+
     def _remembered(self, model: str, version: int) -> Snapshot | None:
         with self._remembering:
             if (model, version) in self._versions:
@@ -188,7 +210,7 @@ class Predictor:
             return self._versions.get((model, version))
 
     def _load(self, model: str, version: int, generation: int) -> Snapshot:
-        return warm_snapshot(self._registry.load(model, version), generation)
+        return self._loader.submit(lambda: warm_snapshot(self._registry.load(model, version), generation)).result()
 
     def _tell(self, trouble: str) -> None:
         if trouble != self.trouble:

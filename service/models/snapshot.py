@@ -6,7 +6,7 @@ import numpy as np
 
 from service.errors import CorruptModel
 from service.models.drift import Baseline
-from service.models.manifest import LoadedModel
+from service.models.manifest import LoadedModel, Manifest
 from service.models.steady import Outputs, steady_outputs
 from training import MLP
 from training.arrays import Floats, Pixels
@@ -30,6 +30,7 @@ class Snapshot:
     """
     generation: int = 0
     """Of the alias that led here; 0 when the version was asked for by number."""
+    manifest: Manifest | None = field(default=None, repr=False)
     baseline: Baseline | None = None
     """What its training examples looked like, if the manifest tells."""
 
@@ -64,6 +65,7 @@ def warm_snapshot(loaded: LoadedModel, generation: int) -> Snapshot:
         manifest.temperature,
         steady_outputs(loaded.network),
         generation,
+        manifest,
         Baseline.read(manifest.details.get("baseline")),
     )
     if not np.isfinite(fresh.probabilities(np.zeros((1, SIDE, SIDE), np.uint8))).all():

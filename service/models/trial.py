@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 import numpy as np
 
 from service.models.aliases import Mode
+from service.models.priority import lower_priority
 from service.models.snapshot import Snapshot
 from training.arrays import Pixels
 
@@ -99,6 +100,7 @@ class Trial:
         self._waiting.put(None)
 
     def _read_along(self) -> None:
+        lower_priority()
         while (first := self._waiting.get()) is not None:
             started = time.perf_counter()
             glyphs, labels = [first[0]], list(first[1])

@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 65_536
 """Longer bodies are left to the application: it reads them while they arrive, and decodes them in a thread."""
 
-_MOST_IMAGES = 64
+_MOST_IMAGES, _LEAST_IMAGES = 64, 8
+_MOST_PRODUCTS = 20_000_000  # of one batch: a few milliseconds of the event loop, for a large network, too
 _ROUTE = "/predict"
 _HEAD = b"content-type: application/json\r\n" + b"".join(b"%b: %b\r\n" % header for header in SECURITY)
 _UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"content-encoding", b"origin", b"traceparent"))
@@ -135,7 +136,8 @@ class FastPath:
 
         Tells whether there were any. All that are taken are answered or handed over, or their connection is ended.
         """
-        waiting, self._waiting = self._waiting[:_MOST_IMAGES], self._waiting[_MOST_IMAGES:]
+        most = max(_LEAST_IMAGES, min(_MOST_IMAGES, _MOST_PRODUCTS // (self._parts.predictor.most_parameters or 1)))
+        waiting, self._waiting = self._waiting[:most], self._waiting[most:]
         if not waiting:
             return False  # a request that followed on its connection had them answered sooner
         if self._waiting:
@@ -233,13 +235,12 @@ class FastPath:
         if not parts.siblings:
             self._remember(snapshot, requests, glyphs, answers)
         for place, request in enumerate(requests):
-            request_id = request.request_id
             if parts.telemetry:
-                parts.telemetry.request(begun(), "POST", _ROUTE, 200, elapsed[place], request_id)
+                parts.telemetry.request(begun(), "POST", _ROUTE, 200, elapsed[place], request.request_id)
             if self._logs_all:
-                log_access("POST", _ROUTE, 200, elapsed[place], request_id)
+                log_access("POST", _ROUTE, 200, elapsed[place], request.request_id)
             if trial:
-                parts.predictor.compare(request_id, snapshot, batch[place : place + 1], [labels[place]])
+                parts.predictor.compare(request.request_id, snapshot, batch[place : place + 1], [labels[place]])
 
     def _remember(
         self,

@@ -10,16 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fastapi.routing
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from service import images
+from service.app import create_app, prepare
 from service.inference import model_input
 from service.models import snapshot
 from service.models.steady import Outputs, steady_outputs
 from service.parts import Parts
 from service.routes import docs, forms
+from service.settings import Settings
 from tests.hostile.pictures import chunk
 from tests.service.conftest import half_trained, png
 from training import MLP, Dataset
@@ -192,3 +195,28 @@ async def test_what_may_take_long_to_open_or_to_decode_is_read_in_a_thread(
     assert answer.is_success, answer.text
     assert len(seen) == 2
     assert threading.get_ident() not in seen
+
+
+async def test_the_first_request_finds_every_route_complete(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(settings)
+    prepare(app)
+    with monkeypatch.context() as patch:
+        patch.setattr(fastapi.routing, "get_dependant", None)  # what FastAPI completes a route by
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+            assert (await client.get("/nothing")).status_code == 404
+            assert (await client.get("/train/recipes")).status_code == 200
+
+
+async def test_what_is_in_memory_is_verified_and_not_loaded_again(
+    threads: list[int], app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    parts: Parts = app.state.parts
+    assert parts.registry.publish("mnist", *half_trained()).version == 2
+    for version in (2, 1, 2):
+        assert (await client.put(ALIAS, json={"version": version})).status_code == 200
+    assert len(threads) == 2  # version 1 as the service started, version 2 when it was promoted
+    weights = Path(parts.settings.store_location, "models", "mnist", "1", "weights.npz")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    assert (await client.put(ALIAS, json={"version": 1})).status_code == 500
