@@ -121,7 +121,7 @@ class Predictor:
         self._end_trial()
         if before is None or before.version != fresh.version:
             if before:
-                self._remember(before)  # for a rollback
+                self._remember(replace(before, generation=0))  # for a rollback
             self._on_swap(fresh)
             log.info("serving %s version %d", fresh.model, fresh.version)
 
