@@ -23,6 +23,13 @@ def backup(file: FileArgument, home: HomeOption = None) -> None:
 
     settings = settings_for(home)
     contents = back_up(settings, file)
+    if not contents.objects and not contents.jobs:
+        file.unlink()
+        sys.stderr.write(
+            f"error: nothing to back up: there is nothing in {settings.store_location} and no jobs in "
+            f"{settings.home}; is --home or GLYPHSERVE_HOME right?\n"
+        )
+        raise typer.Exit(1)
     typer.echo(f"{contents.objects} objects{' and the jobs' if contents.jobs else ''}: {file}")
     if not settings.database_location.startswith("sqlite:"):
         sys.stderr.write(

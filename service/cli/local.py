@@ -28,7 +28,10 @@ def console() -> Console:
 
 
 def settings_for(home: Path | None) -> Settings:
-    """Read the settings; an option on the command line wins."""
+    """Read the settings; an option on the command line wins. A home folder that is made is told: it may be misspelt."""
     settings = Settings(home=home) if home else Settings()
+    is_new = not settings.home.exists()
     ensure_home(settings)
+    if is_new:
+        sys.stderr.write(f"note: there was no home folder {settings.home}; it was made\n")
     return settings

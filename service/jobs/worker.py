@@ -177,7 +177,7 @@ def _learn(place: Workplace, jobs: Jobs, job_id: str, given: dict[str, Any]) -> 
     try:
         request = restored(JobRequest, given, "the job")
         job = patiently(lambda: jobs.get(job_id))
-        log.info("begun, for the %d. time", job.attempts)
+        log.info("attempt %d begins", job.attempts)
         reporter = Reporter(jobs, job, str(DBOS.executor_id))
         watch = Watch(reporter.hear, reporter.tell)
         if request.trials:

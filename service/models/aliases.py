@@ -68,7 +68,9 @@ class AliasLogs:
         """Say what an alias means now. Raises NotFound, or CorruptModel when its last entry cannot be read."""
         generations = self.generations(name, alias)
         if not generations:
-            raise NotFound(f"model {name} has no alias of that name")
+            if names := self.names(name):
+                raise NotFound(f"model {name} has no alias {alias}; it has {', '.join(names)}")
+            raise NotFound(f"there is no model {name}; GET /models lists the models")
         return self.entry(name, alias, generations[0])
 
     def history(self, name: str, alias: str, before: int | None = None) -> Iterator[AliasState]:

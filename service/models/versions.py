@@ -40,7 +40,7 @@ class Versions:
         Raises NotFound for an unknown model.
         """
         if not (numbers := list(islice(self._existing(name), most))):
-            raise NotFound("there is no model of that name")
+            raise NotFound(f"there is no model {name}; GET /models lists the models")
         return numbers[::-1]
 
     def newest(self, name: str, most: int | None = None, before: int | None = None) -> list[Manifest]:
@@ -50,7 +50,7 @@ class Versions:
         """
         manifests = list(islice(self._readable(name, before), most))
         if not manifests and not self._has_versions(name):
-            raise NotFound("there is no model of that name")
+            raise NotFound(f"there is no model {name}; GET /models lists the models")
         return manifests
 
     def versions(self, name: str) -> list[Manifest]:

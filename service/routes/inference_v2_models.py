@@ -42,7 +42,7 @@ def manifest_of(parts: Parts, model: str, version: str | None, alias: str | None
             return parts.registry.manifest(model, parts.predictor.serving.version)
         return parts.registry.manifest(model, parts.registry.alias(model, alias or parts.settings.alias).version)
     except InvalidInput:  # no name of a model or of an alias
-        raise NotFound("there is no model of that name, or no such alias of it") from None
+        raise NotFound("there is no model of that name, or no such alias of it; GET /models lists both") from None
 
 
 def all_versions(parts: Parts) -> list[tuple[str, int]]:
@@ -134,7 +134,7 @@ def _numbers(parts: Parts, name: str) -> list[int]:
     try:
         return parts.registry.numbers(name)
     except InvalidInput:
-        raise NotFound("there is no model of that name") from None
+        raise NotFound("there is no model of that name; GET /models lists the models") from None
 
 
 def _statistics(parts: Parts, versions: list[tuple[str, int]]) -> ModelStatistics:

@@ -91,7 +91,7 @@ def find(parts: Parts, model: str, version: str | None = None, alias: str | None
     try:
         return parts.predictor.snapshot(model, None if version is None else parsed_version(version), alias)
     except InvalidInput:  # no name of a model or of an alias
-        raise NotFound("there is no model of that name, or no such alias of it") from None
+        raise NotFound("there is no model of that name, or no such alias of it; GET /models lists both") from None
 
 
 async def choose(call: Call) -> Snapshot:
