@@ -4,11 +4,11 @@
 
 A real server in a process of its own, in which a task wakes up each millisecond and notes by how much it was late. Each
 released model becomes a version of the serving one; it goes on trial as a shadow and as a canary, the trial ends, it is
-promoted, and the first takes over again, while clients ask without pause. What the operating system does alone, where
-there are no more processors than the clients and the server keep busy, tells the step in which a process beside them
-computes and nothing changes. Two figures for each step, the worst of all
-rounds: the longest stall by the clock, which other programs on the machine prolong, and by the processor time that the
-server itself used in it, which they do not.
+promoted, and the first takes over again, while clients ask without pause. What the machine does alone, where there are
+no more processors than the clients and the server keep busy, tell two steps in which nothing changes; in one of them a
+process beside them computes. For each step the longest stall of each round is found: their median and the worst by the
+clock, which other programs on the machine prolong, and their median by the processor time that the server itself used
+in it, which they do not.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.error import HTTPError
 
@@ -196,10 +197,10 @@ def main() -> None:
                 found = runner.run(measure(server, load, names, options))
         finally:
             server.stop()
-    print(f"{'longest stall, ms':40}{'by the clock':>14}{'own work':>10}")
+    print(f"{'longest stall of a round, ms':44}{'median':>8}{'worst':>8}{'own work, median':>18}")
     for (name, step), rounds in found.items():
-        clock, own = (max(column) for column in zip(*rounds, strict=True))
-        print(f"{name:16}{step:24}{clock:14.1f}{own:10.1f}")
+        clock, own = zip(*rounds, strict=True)
+        print(f"{name:16}{step:28}{median(clock):8.1f}{max(clock):8.1f}{median(own):18.1f}")
     failed = load.outcomes.total() - load.outcomes["right"]
     print(f"{load.outcomes.total():,} answers, {failed} failed")
     return sys.exit(failed != 0)

@@ -51,13 +51,6 @@ class Predictor:
         """The trial of a candidate that goes on now."""
         return self._trial
 
-    @property
-    def most_parameters(self) -> int:
-        """How many parameters the largest network has that answers requests which name no version."""
-        serving, trial = self._serving, self._trial
-        candidate = trial.candidate if trial and trial.mode == "canary" else None
-        return max(snapshot.network.parameters.size if snapshot else 0 for snapshot in (serving, candidate))
-
     def choose(self, request_id: str) -> Snapshot:
         """Choose the snapshot for a request that names no version: the serving one, or a canary on its share.
 

@@ -7,7 +7,7 @@ import numpy as np
 from service.errors import CorruptModel
 from service.models.drift import Baseline
 from service.models.manifest import LoadedModel, Manifest
-from service.models.steady import Outputs, steady_outputs
+from service.models.steady import LARGE_PARAMETERS, Outputs, steady_outputs
 from training import MLP
 from training.arrays import Floats, Pixels
 from training.preprocess import SIDE
@@ -33,6 +33,11 @@ class Snapshot:
     manifest: Manifest | None = field(default=None, repr=False)
     baseline: Baseline | None = None
     """What its training examples looked like, if the manifest tells."""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether reading a batch takes longer than the event loop should stand still."""
+        return self.network.parameters.size >= LARGE_PARAMETERS
 
     def probabilities(self, glyphs: Pixels) -> Floats:
         """Read glyphs, uint8 (n, 28, 28): one row of probabilities each, in the order of the labels."""

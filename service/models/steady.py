@@ -22,8 +22,9 @@ Outputs = Callable[[Floats], Floats]
 
 _SIZES = ((8, 4, 2), (8, 4), (4,))
 """Of the blocks that rows go through in; the first that are steady are taken."""
-_LARGE_PARAMETERS, _SIZES_OF_LARGE = 1_000_000, ((8,), *_SIZES)
-"""A large network's weights come from memory for each block, which takes longer than to multiply by all eight rows."""
+LARGE_PARAMETERS = 1_000_000
+"""From so many on a network's weights come from memory for each block; to multiply by eight rows takes no longer."""
+_SIZES_OF_LARGE = ((8,), *_SIZES)
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _TRIED = (*(1,) * 24, 2, 3, 4, 5, 7, 8, 12, 16, 31, 64)
 """Numbers of rows that are tried. Many rows alone: with a single output only one in three may differ."""
@@ -50,7 +51,7 @@ def steady_outputs(network: MLP) -> Outputs:
     def one_by_one(x: Floats) -> Floats:
         return np.concatenate([network.outputs(row[None]) for row in x]) if len(x) else network.outputs(x)
 
-    is_large = network.parameters.size >= _LARGE_PARAMETERS
+    is_large = network.parameters.size >= LARGE_PARAMETERS
     for sizes in _SIZES_OF_LARGE if is_large else _SIZES:
         # The logits, too: where a network is sure, its outputs would hide what differs.
         if is_steady(partial(logits_and_outputs, sizes=sizes), network):

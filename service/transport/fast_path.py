@@ -5,7 +5,8 @@ answer is a prediction. Whatever else comes, errors first of all, it hands to th
 place where each error is made. What it answers is byte for byte what the application would have answered.
 
 Requests that arrive in the same turn of the event loop are read by the network as one batch: nobody waits for a
-timer, and the busier the server is, the larger its batches are.
+timer, and the busier the server is, the larger its batches are. A small network reads them on the event loop, a large
+one, which would hold up all others there, in a thread.
 
 An exception here never reaches the connection: it is logged and counted, and the application answers the requests that
 it leaves without an answer.
@@ -14,11 +15,9 @@ it leaves without an answer.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-import numpy as np
 import orjson
 
 from service.errors import ServiceError
@@ -27,49 +26,20 @@ from service.observability.logs import log_access
 from service.observability.telemetry import begun
 from service.parts import Parts
 from service.transport.answers import predictions
+from service.transport.batches import Batch, Caller, Computed, ComputingThread, FastRequest, batch_of, compute
 from service.transport.edge import SECURITY, request_id_of
 from service.transport.fast_glyphs import FORM, GlyphReader
 from service.transport.plain_request import read_plain_request
-from training.arrays import Pixels
-from training.preprocess import SIDE
 
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 65_536
 """Longer bodies are left to the application: it reads them while they arrive, and decodes them in a thread."""
 
-_MOST_IMAGES, _LEAST_IMAGES = 64, 8
-_MOST_PRODUCTS = 20_000_000  # of one batch: a few milliseconds of the event loop, for a large network, too
+_MOST_IMAGES = 64
 _ROUTE = "/predict"
 _HEAD = b"content-type: application/json\r\n" + b"".join(b"%b: %b\r\n" % header for header in SECURITY)
 _UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"content-encoding", b"origin", b"traceparent"))
-
-
-class Caller(Protocol):
-    """The connection that a request came from."""
-
-    def reply(self, head: bytes, body: bytes) -> None:
-        """Answer 200 with these headers and this body."""
-
-    def hand_over(self, request: "FastRequest") -> None:
-        """Let the application answer, unless an answer has begun to leave."""
-
-    def abort(self) -> None:
-        """End the connection at once."""
-
-
-@dataclass(slots=True)
-class FastRequest:
-    """One request that may be answered here."""
-
-    caller: Caller
-    headers: list[tuple[bytes, bytes]]
-    fields: dict[bytes, bytes]
-    started: float
-    body: bytes = b""
-    request_id: str = ""
-    is_answered: bool = False
-    """Whether it is done with here: answered, or handed over."""
 
 
 class FastPath:
@@ -80,6 +50,7 @@ class FastPath:
         self._parts = parts
         self._reader = GlyphReader(parts.image_limits)
         self._waiting: list[FastRequest] = []
+        self._computing = ComputingThread()
         self._since = 0.0
         self._logs_all = parts.settings.log_requests == "all"
 
@@ -136,8 +107,7 @@ class FastPath:
 
         Tells whether there were any. All that are taken are answered or handed over, or their connection is ended.
         """
-        most = max(_LEAST_IMAGES, min(_MOST_IMAGES, _MOST_PRODUCTS // (self._parts.predictor.most_parameters or 1)))
-        waiting, self._waiting = self._waiting[:most], self._waiting[most:]
+        waiting, self._waiting = self._waiting[:_MOST_IMAGES], self._waiting[_MOST_IMAGES:]
         if not waiting:
             return False  # a request that followed on its connection had them answered sooner
         if self._waiting:
@@ -146,10 +116,24 @@ class FastPath:
             self._answer(waiting)
         except Exception:
             self.failed()
-        for request in waiting:
-            if not request.is_answered:
-                self._hand_over(request)
+        self._hand_over_others(request for request in waiting if not request.is_computed)
         return True
+
+    def answer_computed(self, *, wait: bool = False) -> bool:
+        """Answer those whose images a thread has read, the oldest batch first; with `wait`, wait for that one.
+
+        Tells whether there were any. As in `answer`, none is left without an answer.
+        """
+        is_first = True
+        while computed := self._computing.take(wait=wait and is_first):
+            batch, future = computed
+            is_first = False
+            try:
+                self._reply(batch, future.result())
+            except Exception:
+                self.failed()
+            self._hand_over_others(batch.requests)
+        return not is_first
 
     def failed(self) -> None:
         """Note the exception that is being handled; the application answers instead."""
@@ -171,8 +155,8 @@ class FastPath:
             _, requests, glyphs = by_version.setdefault(id(snapshot), (snapshot, [], []))
             requests.append(request)
             glyphs.append(glyph)
-        for snapshot, requests, glyphs in by_version.values():
-            self._predict(snapshot, requests, glyphs)
+        for group in by_version.values():
+            self._predict(batch_of(*group))
 
     def _glyphs(self, waiting: Sequence[FastRequest]) -> list[bytes | None]:
         contents = [(request.fields[b"content-type"], request.body) for request in waiting]
@@ -189,6 +173,11 @@ class FastPath:
         except Exception:  # logged when they were read together
             return None
 
+    def _hand_over_others(self, requests: Iterable[FastRequest]) -> None:
+        for request in requests:
+            if not request.is_answered:
+                self._hand_over(request)
+
     def _hand_over(self, request: FastRequest) -> None:
         request.is_answered = True
         try:
@@ -197,59 +186,51 @@ class FastPath:
             self.failed()
             request.caller.abort()
 
-    def _predict(self, snapshot: Snapshot, requests: Sequence[FastRequest], glyphs: Sequence[bytes]) -> None:
-        batch = np.frombuffer(b"".join(glyphs), np.uint8).reshape(-1, SIDE, SIDE)
-        started = time.perf_counter()
-        probabilities = snapshot.probabilities(batch)
-        seconds = time.perf_counter() - started
-        answers = predictions(probabilities, snapshot.labels)
+    def _predict(self, batch: Batch) -> None:
+        if not batch.snapshot.is_large:
+            self._reply(batch, compute(batch))
+            return
+        self._computing.begin(batch, self.answer_computed)
+        for request in batch.requests:
+            request.is_computed = True
+
+    def _reply(self, batch: Batch, computed: Computed) -> None:
+        snapshot = batch.snapshot
+        answers = predictions(computed.probabilities, snapshot.labels)
         head = _HEAD + b"x-model-version: %d\r\nx-request-id: " % snapshot.version
-        for request, answer in zip(requests, answers, strict=True):
+        for request, answer in zip(batch.requests, answers, strict=True):
             answer |= {"model": snapshot.model, "version": snapshot.version, "request_id": request.request_id}
             request.caller.reply(head + request.request_id.encode(), orjson.dumps(answer))
             request.is_answered = True
         if self._parts.siblings:  # before the answers leave: the next request may reach another process
-            self._remember(snapshot, requests, glyphs, answers)
+            self._remember(batch, answers)
         # Answers leave at the end of this turn. What is noted of them can wait until they have, and comes before
         # anything that is asked next.
-        asyncio.get_running_loop().call_soon(self._note, snapshot, requests, glyphs, batch, answers, started, seconds)
+        asyncio.get_running_loop().call_soon(self._note, batch, computed, answers)
 
-    def _note(
-        self,
-        snapshot: Snapshot,
-        requests: Sequence[FastRequest],
-        glyphs: Sequence[bytes],
-        batch: Pixels,
-        answers: Sequence[dict[str, Any]],
-        started: float,
-        seconds: float,
-    ) -> None:
+    def _note(self, batch: Batch, computed: Computed, answers: Sequence[dict[str, Any]]) -> None:
         """Remember, count and compare what one batch was answered."""
         parts, metrics, trial = self._parts, self._parts.metrics, self._parts.predictor.trial
+        snapshot, seconds = batch.snapshot, computed.seconds
         labels, confidences = zip(*((answer["label"], answer["confidence"]) for answer in answers), strict=True)
-        elapsed = [started + seconds - request.started for request in requests]
+        elapsed = [computed.started + seconds - request.started for request in batch.requests]
         metrics.answered(_ROUTE, "POST", 200, *elapsed)
-        metrics.predicted(snapshot, batch, labels, confidences, seconds)
+        metrics.predicted(snapshot, batch.pixels, labels, confidences, seconds)
         if parts.telemetry:
             parts.telemetry.computed(snapshot.model, snapshot.version, len(labels), seconds)
         if not parts.siblings:
-            self._remember(snapshot, requests, glyphs, answers)
-        for place, request in enumerate(requests):
+            self._remember(batch, answers)
+        for place, request in enumerate(batch.requests):
             if parts.telemetry:
                 parts.telemetry.request(begun(), "POST", _ROUTE, 200, elapsed[place], request.request_id)
             if self._logs_all:
                 log_access("POST", _ROUTE, 200, elapsed[place], request.request_id)
             if trial:
-                parts.predictor.compare(request.request_id, snapshot, batch[place : place + 1], [labels[place]])
+                parts.predictor.compare(request.request_id, snapshot, batch.pixels[place : place + 1], [labels[place]])
 
-    def _remember(
-        self,
-        snapshot: Snapshot,
-        requests: Sequence[FastRequest],
-        glyphs: Sequence[bytes],
-        answers: Sequence[dict[str, Any]],
-    ) -> None:
+    def _remember(self, batch: Batch, answers: Sequence[dict[str, Any]]) -> None:
         """Keep the images, so that a correction may name their requests."""
-        for request, glyph, answer in zip(requests, glyphs, answers, strict=True):
+        model, version = batch.snapshot.model, batch.snapshot.version
+        for request, glyph, answer in zip(batch.requests, batch.glyphs, answers, strict=True):
             seen = [(answer["label"], answer["confidence"])]
-            self._parts.recent.remember(request.request_id, snapshot.model, snapshot.version, [glyph], seen)
+            self._parts.recent.remember(request.request_id, model, version, [glyph], seen)

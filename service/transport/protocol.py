@@ -22,8 +22,9 @@ from service.errors import HeadersTooLarge, ServiceError
 from service.parts import Parts
 from service.transport import refusals
 from service.transport.admission import Admission
+from service.transport.batches import FastRequest
 from service.transport.deadlines import SWEEP_SECONDS
-from service.transport.fast_path import FastPath, FastRequest
+from service.transport.fast_path import FastPath
 from service.transport.request_parser import Headers, RequestParser
 from service.transport.scope import cycle_of, http_scope
 from service.transport.timed_connection import TimedConnection
@@ -198,7 +199,7 @@ class Connection(TimedConnection):
 
     def _answer_waiting(self) -> None:
         """See that the request that waits for the fast path is answered before anything else is."""
-        while self._fast_waits and self._fast_path.answer():
+        while self._fast_waits and (self._fast_path.answer() or self._fast_path.answer_computed(wait=True)):
             pass
 
     def _busy(self) -> bool:

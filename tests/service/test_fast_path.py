@@ -15,8 +15,9 @@ from PIL import Image
 
 from service.images import ImageLimits, open_picture
 from service.transport import fast_glyphs
+from service.transport.batches import FastRequest
 from service.transport.fast_glyphs import image_of
-from service.transport.fast_path import FastPath, FastRequest
+from service.transport.fast_path import FastPath
 from service.transport.gray import array_of
 from service.transport.plain_jpeg import read_plain_jpeg
 from service.transport.plain_png import read_plain_png

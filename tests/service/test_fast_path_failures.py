@@ -19,7 +19,7 @@ from service.cli.local import open_registry
 from service.models.aliases import Candidate
 from service.server import make_server
 from service.settings import Settings
-from service.transport import fast_glyphs, fast_path
+from service.transport import batches, fast_glyphs, fast_path
 from service.transport.plain_jpeg import read_plain_jpeg
 from tests.service.conftest import half_trained, png, wait_until
 from tests.service.test_fast_path import saved
@@ -30,10 +30,12 @@ EIGHT_BYTES = bytes.fromhex("ffd8ffc00011ffd9")
 GUARD = {
     "admit",
     "admit_whole",
-    "take",
     "answer",
+    "answer_computed",
+    "take",
     "failed",
     "_hand_over",
+    "_hand_over_others",
 }  # what calls all the others, and what it calls when they raise
 
 
@@ -44,14 +46,14 @@ class PlantedError(Exception):
 def functions() -> list[tuple[Any, str]]:
     """List all that the fast path is made of: its modules' functions and methods, and what they import from others."""
     found: list[tuple[Any, str]] = []
-    for module in (fast_path, fast_glyphs):
+    for module in (fast_path, fast_glyphs, batches):
         for name, value in vars(module).items():
             if inspect.isclass(value) and value.__module__ == module.__name__:
                 methods = [each for each, member in vars(value).items() if inspect.isfunction(member)]
                 found += [(value, each) for each in methods if not each.startswith("__") and each not in GUARD]
             elif inspect.isroutine(value) and not isinstance(value, type):
                 found.append((module, name))
-    protocol = {(fast_path.Caller, name) for name in ("reply", "hand_over", "abort")}
+    protocol = {(batches.Caller, name) for name in ("reply", "hand_over", "abort")}
     return [each for each in found if each not in protocol]
 
 
@@ -60,16 +62,22 @@ def named(planted: tuple[Any, str] | Any) -> str:
     return f"{owner.__name__.rpartition('.')[2]}.{name}"
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("failures") / "home"
+@pytest.fixture(scope="module", params=["mnist", "accurate"])
+def model(request: pytest.FixtureRequest) -> str:
+    """A small network, which answers on the event loop, and a large one, which answers in a thread."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def address(home: Path) -> Iterator[tuple[str, int]]:
+def home(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp(model) / "home"
+
+
+@pytest.fixture(scope="module")
+def address(home: Path, model: str) -> Iterator[tuple[str, int]]:
     """A real server, in a thread, so that its functions can be made to raise."""
     listening: queue.Queue[tuple[str, int]] = queue.Queue()
-    settings = Settings(home=home, port=0, alias_poll_seconds=0.1)
+    settings = Settings(home=home, model=model, port=0, alias_poll_seconds=0.1)
     server = make_server(settings, announce=lambda host, port: listening.put((host, port)))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -170,12 +178,12 @@ def test_eight_bytes_stop_nothing(cut: int, alone: bool, address: tuple[str, int
 
 
 def test_pipelined_requests_keep_their_order_while_two_versions_answer(
-    address: tuple[str, int], home: Path, digits: Dataset
+    address: tuple[str, int], home: Path, model: str, digits: Dataset
 ) -> None:
     """A canary's requests are a batch of their own, which must not leave before those that came first."""
     registry = open_registry(Settings(home=home))
-    version = registry.publish("mnist", *half_trained()).version
-    registry.promote("mnist", "production", 1, candidate=Candidate(version, 0.5, "canary"))
+    version = registry.publish(model, *half_trained()).version
+    registry.promote(model, "production", 1, candidate=Candidate(version, 0.5, "canary"))
     ids = [f"request-{number}" for number in range(60)]
 
     def both() -> bool:
@@ -186,7 +194,7 @@ def test_pipelined_requests_keep_their_order_while_two_versions_answer(
 
     with socket.create_connection(address):  # what a connection that is alone asks is answered at once
         wait_until(both, "answers of the canary")
-    registry.promote("mnist", "production", 1)
+    registry.promote(model, "production", 1)
 
 
 def test_a_jpeg_that_ends_anywhere_is_not_read_and_raises_nothing(digits: Dataset) -> None:
