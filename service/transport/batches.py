@@ -15,6 +15,9 @@ from service.models.snapshot import Snapshot
 from training.arrays import Floats, Pixels
 from training.preprocess import SIDE
 
+_MOST_BATCHES = 32
+"""That wait for the thread; what comes then is the application's, which turns requests away when it has too many."""
+
 
 class Caller(Protocol):
     """The connection that a request came from."""
@@ -86,6 +89,11 @@ class ComputingThread:
         """Start nothing yet: the first batch starts the thread."""
         self._thread = ThreadPoolExecutor(1, "computing")
         self._begun: deque[tuple[Batch, Future[Computed]]] = deque()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many batches wait as may."""
+        return len(self._begun) >= _MOST_BATCHES
 
     def begin(self, batch: Batch, on_end: Callable[[], object]) -> None:
         """Compute a batch; the event loop calls `on_end` when that has ended."""

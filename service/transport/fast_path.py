@@ -189,10 +189,10 @@ class FastPath:
     def _predict(self, batch: Batch) -> None:
         if not batch.snapshot.is_large:
             self._reply(batch, compute(batch))
-            return
-        self._computing.begin(batch, self.answer_computed)
-        for request in batch.requests:
-            request.is_computed = True
+        elif not self._computing.is_full:
+            self._computing.begin(batch, self.answer_computed)
+            for request in batch.requests:
+                request.is_computed = True
 
     def _reply(self, batch: Batch, computed: Computed) -> None:
         snapshot = batch.snapshot

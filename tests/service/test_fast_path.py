@@ -3,6 +3,9 @@
 import asyncio
 import io
 import json
+import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,8 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from service.app import create_app
 from service.images import ImageLimits, open_picture
-from service.transport import fast_glyphs
+from service.settings import Settings
+from service.transport import batches, fast_glyphs
 from service.transport.batches import FastRequest
 from service.transport.fast_glyphs import image_of
 from service.transport.fast_path import FastPath
@@ -23,7 +28,7 @@ from service.transport.plain_jpeg import read_plain_jpeg
 from service.transport.plain_png import read_plain_png
 from tests.hostile.pictures import chunk as png_chunk
 from tests.hostile.pictures import of_many_scans
-from tests.service.conftest import png
+from tests.service.conftest import PATIENCE_SECONDS, png
 from training import Dataset
 
 
@@ -266,3 +271,31 @@ async def test_what_may_take_long_to_open_is_the_applications(fast_path: FastPat
     short, long = await asked(fast_path, (content, "image/png"), (content[:33] + notes + content[33:], "image/png"))
     assert short.answer is not None
     assert long.answer is None
+
+
+async def test_beyond_what_may_wait_for_a_large_network_requests_are_the_applications(
+    tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, content, go_on = (
+        create_app(Settings(home=tmp_path, model="accurate")),
+        png(digits.images[0]),
+        threading.Event(),
+    )
+    compute = batches.compute
+
+    def computed_late(batch: batches.Batch) -> batches.Computed:
+        assert go_on.wait(PATIENCE_SECONDS)
+        return compute(batch)
+
+    monkeypatch.setattr(batches, "compute", computed_late)
+    async with app.router.lifespan_context(app):
+        fast_path = FastPath(app.state.parts)
+        callers = [caller for _ in range(40) for caller in await asked(fast_path, (content, "image/png"))]
+        assert [caller.handed_over for caller in callers] == [False] * 32 + [True] * 8
+        assert not any(caller.answer for caller in callers)
+        go_on.set()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not all(caller.answer for caller in callers[:32]):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        assert not any(caller.answer for caller in callers[32:])
