@@ -30,7 +30,9 @@ def cpu_seconds(pid: int) -> float:
 
 def idle_shares(service: Service, seconds: float) -> dict[str, float]:
     """Give each process's share of a core over so many seconds in which nothing is asked for."""
-    pids = {"API": service.process.pid} | {f"worker {pid}": pid for pid in children_of(service.process.pid)}
+    children = children_of(service.process.pid).items()
+    pids = {"parent": service.process.pid}
+    pids |= {f"{'worker' if 'worker' in line else 'API'} {pid}": pid for pid, line in children}
     before, began = {name: cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
     time.sleep(seconds)
     took = time.monotonic() - began
