@@ -167,7 +167,7 @@ def _complaint(error: dict[str, Any]) -> str:
         case "string_pattern_mismatch":
             expected = f"should match {error['ctx']['pattern']}"
         case _:
-            expected = error["msg"].removeprefix("Input ")
+            expected = error["msg"].removeprefix("Input ").removeprefix("String ")
     return f"{expected}, not {found!r:.100}" if isinstance(found, str | int | float | None) else expected
 
 

@@ -28,10 +28,7 @@ def console() -> Console:
 
 
 def settings_for(home: Path | None) -> Settings:
-    """Read the settings; an option on the command line wins. A home folder that is made is told: it may be misspelt."""
+    """Read the settings; an option on the command line wins."""
     settings = Settings(home=home) if home else Settings()
-    is_new = not settings.home.exists()
     ensure_home(settings)
-    if is_new:
-        sys.stderr.write(f"note: there was no home folder {settings.home}; it was made\n")
     return settings

@@ -135,11 +135,11 @@ class Predictor:
                 self.candidate_trouble = detail
 
     def _at_hand(self, version: int, generation: int) -> Snapshot:
-        """Take the version that is in memory already, or load it."""
-        for known in (self._serving, self._tried, self._remembered(self._model, version)):
+        """Take the version that serves or was tried already as it is, or another one once it is verified."""
+        for known in (self._serving, self._tried):
             if known and known.version == version:
                 return replace(known, generation=generation)
-        return self._load(self._model, version, generation)
+        return replace(self.reload(self._model, version), generation=generation)
 
     def _end_trial(self) -> None:
         trial, self._trial = self._trial, None

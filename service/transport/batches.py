@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +15,10 @@ from service.models.snapshot import Snapshot
 from training.arrays import Floats, Pixels
 from training.preprocess import SIDE
 
-_MOST_BATCHES = 32
-"""That wait for the thread; what comes then is the application's, which turns requests away when it has too many."""
+MOST_IMAGES = 64
+"""In one batch."""
+_MOST_WAITING = 2048
+"""Images that wait for the thread; what comes then is the application's, which turns away what is too much for it."""
 
 
 class Caller(Protocol):
@@ -82,36 +84,65 @@ def compute(batch: Batch) -> Computed:
     return Computed(probabilities, started, time.perf_counter() - started)
 
 
-class ComputingThread:
-    """A thread that computes batches, one after the other. It is called from the event loop."""
+def without_answered(batch: Batch, computed: Computed) -> tuple[Batch, Computed]:
+    """Leave out the requests that the application was given meanwhile."""
+    left = [place for place, request in enumerate(batch.requests) if not request.is_answered]
+    if len(left) == len(batch.requests):
+        return batch, computed
+    requests, glyphs = [batch.requests[place] for place in left], [batch.glyphs[place] for place in left]
+    return batch_of(batch.snapshot, requests, glyphs), replace(computed, probabilities=computed.probabilities[left])
 
-    def __init__(self) -> None:
-        """Start nothing yet: the first batch starts the thread."""
+
+class ComputingThread:
+    """A thread that computes batches, one after the other. It is called from the event loop.
+
+    What waits for it grows together: to read eight images takes a large network no longer than to read one.
+    """
+
+    def __init__(self, on_end: Callable[[], object]) -> None:
+        """Start nothing yet: the first batch starts the thread. The event loop calls `on_end` when one has ended."""
+        self._on_end = on_end
         self._thread = ThreadPoolExecutor(1, "computing")
-        self._begun: deque[tuple[Batch, Future[Computed]]] = deque()
+        self._waiting: deque[Batch] = deque()
+        self._begun: tuple[Batch, Future[Computed]] | None = None
 
     @property
     def is_full(self) -> bool:
-        """Whether as many batches wait as may."""
-        return len(self._begun) >= _MOST_BATCHES
+        """Whether as many images wait as may."""
+        return sum(len(batch.requests) for batch in self._waiting) >= _MOST_WAITING
 
-    def begin(self, batch: Batch, on_end: Callable[[], object]) -> None:
-        """Compute a batch; the event loop calls `on_end` when that has ended."""
+    def add(self, batch: Batch) -> None:
+        """Let a batch wait, together with another of its version if there is one; `begin_next` is to be called then."""
+        for place, other in enumerate(self._waiting):
+            if other.snapshot is batch.snapshot and len(other.requests) + len(batch.requests) <= MOST_IMAGES:
+                requests, glyphs = [*other.requests, *batch.requests], [*other.glyphs, *batch.glyphs]
+                self._waiting[place] = batch_of(batch.snapshot, requests, glyphs)
+                return
+        self._waiting.append(batch)
+
+    def begin_next(self) -> None:
+        """Begin the batch that has waited longest, unless the thread is at work."""
+        if self._begun or not self._waiting:
+            return
         loop = asyncio.get_running_loop()
-        future = self._thread.submit(compute, batch)
-        self._begun.append((batch, future))
+        future = self._thread.submit(compute, self._waiting[0])
+        self._begun = self._waiting.popleft(), future
 
         def tell(_: Future[Computed]) -> None:
             with suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(on_end)
+                loop.call_soon_threadsafe(self._on_end)
 
         future.add_done_callback(tell)
 
-    def take(self, *, wait: bool) -> tuple[Batch, Future[Computed]] | None:
-        """Take the oldest batch once it has been computed, or after waiting until it has; None where there is none."""
-        if not self._begun or not (wait or self._begun[0][1].done()):
+    def take(self) -> tuple[Batch, Future[Computed]] | None:
+        """Take the batch that has been computed, if one has."""
+        if not self._begun or not self._begun[1].done():
             return None
-        batch, future = self._begun.popleft()
-        with suppress(Exception):  # raised again by who asks for the result
-            future.result()
-        return batch, future
+        taken, self._begun = self._begun, None
+        return taken
+
+    def drop(self) -> list[Batch]:
+        """Give up what waits."""
+        dropped = list(self._waiting)
+        self._waiting.clear()
+        return dropped

@@ -26,7 +26,17 @@ from service.observability.logs import log_access
 from service.observability.telemetry import begun
 from service.parts import Parts
 from service.transport.answers import predictions
-from service.transport.batches import Batch, Caller, Computed, ComputingThread, FastRequest, batch_of, compute
+from service.transport.batches import (
+    MOST_IMAGES,
+    Batch,
+    Caller,
+    Computed,
+    ComputingThread,
+    FastRequest,
+    batch_of,
+    compute,
+    without_answered,
+)
 from service.transport.edge import SECURITY, request_id_of
 from service.transport.fast_glyphs import FORM, GlyphReader
 from service.transport.plain_request import read_plain_request
@@ -36,7 +46,6 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 65_536
 """Longer bodies are left to the application: it reads them while they arrive, and decodes them in a thread."""
 
-_MOST_IMAGES = 64
 _ROUTE = "/predict"
 _HEAD = b"content-type: application/json\r\n" + b"".join(b"%b: %b\r\n" % header for header in SECURITY)
 _UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"content-encoding", b"origin", b"traceparent"))
@@ -50,7 +59,7 @@ class FastPath:
         self._parts = parts
         self._reader = GlyphReader(parts.image_limits)
         self._waiting: list[FastRequest] = []
-        self._computing = ComputingThread()
+        self._computing = ComputingThread(self.answer_computed)
         self._since = 0.0
         self._logs_all = parts.settings.log_requests == "all"
 
@@ -107,7 +116,7 @@ class FastPath:
 
         Tells whether there were any. All that are taken are answered or handed over, or their connection is ended.
         """
-        waiting, self._waiting = self._waiting[:_MOST_IMAGES], self._waiting[_MOST_IMAGES:]
+        waiting, self._waiting = self._waiting[:MOST_IMAGES], self._waiting[MOST_IMAGES:]
         if not waiting:
             return False  # a request that followed on its connection had them answered sooner
         if self._waiting:
@@ -119,21 +128,28 @@ class FastPath:
         self._hand_over_others(request for request in waiting if not request.is_computed)
         return True
 
-    def answer_computed(self, *, wait: bool = False) -> bool:
-        """Answer those whose images a thread has read, the oldest batch first; with `wait`, wait for that one.
-
-        Tells whether there were any. As in `answer`, none is left without an answer.
-        """
-        is_first = True
-        while computed := self._computing.take(wait=wait and is_first):
-            batch, future = computed
-            is_first = False
+    def answer_computed(self) -> None:
+        """Answer those whose images a thread has read; as in `answer`, none is left without an answer."""
+        while taken := self._computing.take():
+            self._begin_next()
+            batch, future = taken
             try:
-                self._reply(batch, future.result())
+                self._reply(*without_answered(batch, future.result()))
             except Exception:
                 self.failed()
             self._hand_over_others(batch.requests)
-        return not is_first
+
+    def give_up(self, request: FastRequest) -> None:
+        """Let the application answer a request that waits for the thread, since others wait for its answer."""
+        self._hand_over(request)
+
+    def _begin_next(self) -> None:
+        try:
+            self._computing.begin_next()
+        except Exception:
+            self.failed()
+            for batch in self._computing.drop():
+                self._hand_over_others(batch.requests)
 
     def failed(self) -> None:
         """Note the exception that is being handled; the application answers instead."""
@@ -190,20 +206,23 @@ class FastPath:
         if not batch.snapshot.is_large:
             self._reply(batch, compute(batch))
         elif not self._computing.is_full:
-            self._computing.begin(batch, self.answer_computed)
+            self._computing.add(batch)
             for request in batch.requests:
                 request.is_computed = True
+            self._begin_next()
 
     def _reply(self, batch: Batch, computed: Computed) -> None:
+        if not batch.requests:
+            return
         snapshot = batch.snapshot
         answers = predictions(computed.probabilities, snapshot.labels)
+        if self._parts.siblings:  # before the answers leave: the next request may reach another process
+            self._remember(batch, answers)
         head = _HEAD + b"x-model-version: %d\r\nx-request-id: " % snapshot.version
         for request, answer in zip(batch.requests, answers, strict=True):
             answer |= {"model": snapshot.model, "version": snapshot.version, "request_id": request.request_id}
             request.caller.reply(head + request.request_id.encode(), orjson.dumps(answer))
             request.is_answered = True
-        if self._parts.siblings:  # before the answers leave: the next request may reach another process
-            self._remember(batch, answers)
         # Answers leave at the end of this turn. What is noted of them can wait until they have, and comes before
         # anything that is asked next.
         asyncio.get_running_loop().call_soon(self._note, batch, computed, answers)

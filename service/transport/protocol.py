@@ -60,7 +60,7 @@ class Connection(TimedConnection):
         self.url, self.headers = b"", []
         self.parser = RequestParser(self)  # type: ignore[assignment]  # what it does not have is not asked for here
         self._fast: FastRequest | None = None  # the request that is being read, if it is one for the fast path
-        self._fast_waits = False  # whether such a request waits for its answer
+        self._fast_waits: FastRequest | None = None  # such a request, while it waits for its answer
         self._refusal: refusals.Answer | None = None  # the answer to it, or that it lives, when all places are taken
         self._postponed: ServiceError | None = None  # the last answer, to be given after those to earlier requests
 
@@ -120,8 +120,8 @@ class Connection(TimedConnection):
         """Let a request that is complete be answered."""
         self._stage, self.deadline = "answering", math.inf
         if self._fast is not None:
-            request, self._fast, self._fast_waits = self._fast, None, True
-            self._fast_path.take(request, is_alone=len(self.server_state.connections) == 1)
+            self._fast_waits, self._fast = self._fast, None
+            self._fast_path.take(self._fast_waits, is_alone=len(self.server_state.connections) == 1)
         elif self._refusal:
             answer, self._refusal = self._refusal, None
             self.reply(answer.head, answer.body, answer.status)
@@ -135,12 +135,12 @@ class Connection(TimedConnection):
     def reply(self, head: bytes, body: bytes, status: int = 200) -> None:
         """Answer the last request without the application, with lines of headers and a body of JSON."""
         if self.transport.is_closing():
-            self._fast_waits = False
+            self._fast_waits = None
             return
         lines, last = self._lines.of(self.server_state.default_headers), self._draining.is_set()
         length = b"\r\n%bcontent-length: %d\r\n\r\n" % (b"connection: close\r\n" if last else b"", len(body))
         answer = b"".join((STATUS_LINE[status], lines, head, length, body))
-        self._fast_waits = False
+        self._fast_waits = None
         self.transport.write(answer)
         if last:  # never without a word: the client would send its next request into a connection that is gone
             self.transport.close()
@@ -154,11 +154,10 @@ class Connection(TimedConnection):
         if not self._fast_waits:  # its answer has begun to leave, and cannot be completed
             self.abort()
             return
-        self._fast_waits = False
+        self._fast_waits = None
         if self.transport.is_closing():
             return
-        keep_alive = not self._draining.is_set()
-        cycle = self._begin(b"POST", b"/predict", request.headers, "1.1", keep_alive=keep_alive)
+        cycle = self._begin(b"POST", b"/predict", request.headers, "1.1", keep_alive=not self._draining.is_set())
         cycle.body += request.body
         cycle.more_body = False
         cycle.message_event.set()
@@ -199,8 +198,10 @@ class Connection(TimedConnection):
 
     def _answer_waiting(self) -> None:
         """See that the request that waits for the fast path is answered before anything else is."""
-        while self._fast_waits and (self._fast_path.answer() or self._fast_path.answer_computed(wait=True)):
+        while self._fast_waits and self._fast_path.answer():
             pass
+        if self._fast_waits:  # a thread computes it
+            self._fast_path.give_up(self._fast_waits)
 
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

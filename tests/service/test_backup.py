@@ -205,6 +205,6 @@ def test_a_damaged_format_is_told(tmp_path: Path, content: bytes) -> None:
 def test_a_home_with_nothing_in_it_is_no_backup(tmp_path: Path) -> None:
     done = command("backup", tmp_path / "file.tar.gz", "--home", tmp_path / "misspelt")
     assert done.returncode == 1
-    assert f"note: there was no home folder {tmp_path / 'misspelt'}; it was made" in done.stderr
     assert "error: nothing to back up" in done.stderr
+    assert str(tmp_path / "misspelt") in done.stderr
     assert not (tmp_path / "file.tar.gz").exists()

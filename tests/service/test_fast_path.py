@@ -273,29 +273,28 @@ async def test_what_may_take_long_to_open_is_the_applications(fast_path: FastPat
     assert long.answer is None
 
 
-async def test_beyond_what_may_wait_for_a_large_network_requests_are_the_applications(
+async def test_what_waits_for_a_large_network_is_read_together_and_has_a_limit(
     tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app, content, go_on = (
-        create_app(Settings(home=tmp_path, model="accurate")),
-        png(digits.images[0]),
-        threading.Event(),
-    )
-    compute = batches.compute
+    app, go_on, sizes = create_app(Settings(home=tmp_path, model="accurate")), threading.Event(), list[int]()
+    content, compute = png(digits.images[0]), batches.compute
 
     def computed_late(batch: batches.Batch) -> batches.Computed:
         assert go_on.wait(PATIENCE_SECONDS)
+        sizes.append(len(batch.requests))
         return compute(batch)
 
     monkeypatch.setattr(batches, "compute", computed_late)
+    monkeypatch.setattr(batches, "_MOST_WAITING", 100)
     async with app.router.lifespan_context(app):
         fast_path = FastPath(app.state.parts)
-        callers = [caller for _ in range(40) for caller in await asked(fast_path, (content, "image/png"))]
-        assert [caller.handed_over for caller in callers] == [False] * 32 + [True] * 8
+        callers = [caller for _ in range(110) for caller in await asked(fast_path, (content, "image/png"))]
+        assert [caller.handed_over for caller in callers] == [False] * 101 + [True] * 9
         assert not any(caller.answer for caller in callers)
         go_on.set()
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not all(caller.answer for caller in callers[:32]):
+        while not all(caller.answer for caller in callers[:101]):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
-        assert not any(caller.answer for caller in callers[32:])
+        assert not any(caller.answer for caller in callers[101:])
+        assert sizes == [1, 64, 36]
