@@ -2,6 +2,9 @@
 
 import os
 import signal
+import sqlite3
+import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,22 @@ pytestmark = pytest.mark.slow
 LONG = {"epochs": 300, "layers": [784, 16, 10]}
 
 
+def stop_outside_a_transaction(process: "subprocess.Popen[str]", database: Path) -> None:
+    """Stop a process that uses an SQLite database; a lock that it held meanwhile would hold up everybody else."""
+
+    def stopped() -> bool:
+        process.send_signal(signal.SIGSTOP)
+        try:
+            with closing(sqlite3.connect(database, timeout=1, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            process.send_signal(signal.SIGCONT)
+            return False
+        return True
+
+    wait_until(stopped, "a moment without a transaction")
+
+
 def test_a_worker_that_wakes_after_its_job_has_ended_elsewhere_ends_its_child_and_keeps_nothing(tmp_path: Path) -> None:
     shared = {"database_url": f"sqlite:///{tmp_path / 'shared.sqlite'}", "store_url": str(tmp_path / "store")}
     store = open_store(shared["store_url"])
@@ -28,7 +47,7 @@ def test_a_worker_that_wakes_after_its_job_has_ended_elsewhere_ends_its_child_an
         (child,) = trainers_of(first.pid)
         wait_until(lambda: store.list(f"jobs/{job_id}"), "a checkpoint")
         (checkpoint,) = (tmp_path / "first" / "scratch").rglob("checkpoint.npz")
-        first.send_signal(signal.SIGSTOP)
+        stop_outside_a_transaction(first, tmp_path / "shared.sqlite")
         before = checkpoint.stat().st_mtime_ns
         wait_until(lambda: checkpoint.stat().st_mtime_ns != before, "a checkpoint that is not kept yet")
         os.kill(child, signal.SIGSTOP)
