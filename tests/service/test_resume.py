@@ -78,10 +78,11 @@ def test_after_a_kill_a_job_goes_on_at_its_checkpoint_here_and_on_another_host(t
 def test_a_killed_training_process_is_begun_again_by_its_worker_until_the_third_strike(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
     with queue_of(tmp_path) as jobs, running_worker(tmp_path) as worker:
-        once, always = submit(jobs, LONG), submit(jobs, ENORMOUS)
+        once = submit(jobs, LONG)
         wait_for_checkpoint(store, once)
         (child,) = trainers_of(worker.pid)
         os.kill(child, signal.SIGKILL)
+        always = submit(jobs, ENORMOUS)
         done = wait_for_end(jobs, once)
         assert (done.state, done.attempts, done.progress.deaths) == ("succeeded", 1, 1)
         assert "training was killed by signal 9" in done.progress.log
