@@ -49,7 +49,7 @@ async def v1():
     assert [told["label"] for told in explained["explanations"]] == [str(place) for place in best]
     assert np.array(explained["explanations"][0]["saliency"]).shape == (28, 28)
     await refused(400, "shape", client.infer(URL, {"instances": [[1, 2, 3]]}, model_name=MODEL))
-    await refused(404, "no alias", client.infer(URL, {"instances": [[1]]}, model_name="nothing"))
+    await refused(404, "no model", client.infer(URL, {"instances": [[1]]}, model_name="nothing"))
     await client.close()
 
 
@@ -91,7 +91,7 @@ async def v2():
     assert answer.outputs[1].data == [str(EXPECTED[0].argmax())]
     wrong = request(np.zeros((1, 5), np.uint8), "UINT8", binary=True)
     await refused(400, "shape", client.infer(URL, wrong, model_name=MODEL))
-    await refused(404, "no alias", client.infer(URL, wrong, model_name="nothing"))
+    await refused(404, "no model", client.infer(URL, wrong, model_name="nothing"))
     await client.close()
 
 

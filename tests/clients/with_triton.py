@@ -150,7 +150,7 @@ async def errors(module, client):
     assert await refused("shape", client.infer(MODEL, wrong)) == "400"
     good = an_input(module, IMAGES, True)
     await refused("the outputs are", client.infer(MODEL, good, outputs=[module.InferRequestedOutput("other")]))
-    await refused("no alias", client.infer("nothing", good))
+    await refused("no model", client.infer("nothing", good))
     await refused("no version", client.infer(MODEL, good, model_version="99"))
     await refused("from 0 to 1", client.infer(MODEL, an_input(module, IMAGES.astype(np.float32), True)))
 
