@@ -194,12 +194,12 @@ async def test_the_service_starts_lists_and_predicts_beside_a_damaged_object(
         assert (await client.post("/predict", json=body)).json()["version"] == whole
 
 
-@pytest.mark.parametrize("name", OBJECTS)
-def test_a_home_with_a_damaged_object_is_backed_up(home: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "damage"), CASES)
+def test_a_home_with_a_damaged_object_is_backed_up(home: Path, tmp_path: Path, name: str, damage: str) -> None:
     settings, store = copied(home, tmp_path / "home")
     path = Path(settings.store_location, *OBJECTS[name](store).split("/"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(DAMAGE["wrong types"])
+    path.write_bytes(DAMAGE[damage])
     shutil.rmtree(Path(settings.store_location, "models", "accurate"))  # large
     back_up(settings, tmp_path / "backup.tar.gz")
 

@@ -66,7 +66,7 @@ def values_of(answer: httpx.Response) -> Floats:
     return np.array(output["data"], np.float32).reshape(output["shape"])
 
 
-@pytest.mark.parametrize("rows", [1, 3, 65])
+@pytest.mark.parametrize("rows", [1, 3, 65, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("datatype", ["UINT8", "INT32", "INT64", "UINT64", "FP32", "FP64"])
 async def test_pixels_and_floats_in_every_shape_get_the_answers_of_training(
     rows: int, datatype: str, client: httpx.AsyncClient, digits: Dataset, reference: Any

@@ -125,8 +125,7 @@ def test_restarts_of_the_database_lose_no_job_and_no_prediction(
     store = open_store(Settings(home=server.home).store_location)
     with queue_of(server.home) as jobs:
         assert weights_of(store, jobs.get(done["id"])) == undisturbed()
-        # A worker that gives the job back while the database is away cannot note that: it counts as if it had died.
-        assert jobs.get(done["id"]).strikes <= 1
+        assert jobs.get(done["id"]).strikes == 0
 
 
 def test_a_worker_that_finds_no_database_ends_and_one_that_loses_it_waits(

@@ -22,14 +22,16 @@ BODIES: dict[str, dict[str, Any]] = {
 HEADS = [(loss, output) for loss in LOSSES for output in LOSSES[loss].output_activations or ACTIVATIONS]
 
 
-@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize(
+    "body", [pytest.param(name, marks=[] if name in ("plain", "all at once") else pytest.mark.slow) for name in BODIES]
+)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_backpropagation_is_the_numerical_gradient(body: str, activation: str, rng: np.random.Generator) -> None:
     x, targets = rng.normal(size=(5, 6)), rng.dirichlet(np.ones(3), size=5)
     for loss, output in HEADS:
         config = MLPConfig((6, 7, 7, 3), activation=activation, output=output, initializer="glorot", **BODIES[body])
         network = MLP(config, 1, np.float64)
-        error = relative_error(network, LOSSES[loss], x, targets, sample=5)
+        error = relative_error(network, LOSSES[loss], x, targets, sample=40)
         assert error <= 1e-6, (loss, output)
 
 
