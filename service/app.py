@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import anyio
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
@@ -72,7 +72,7 @@ def application(parts: Parts, admission: Admission) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # its redirects name a host and a path that a proxy may have changed
-        responses=docs.ERRORS,
+        routes=_API.routes,
     )
     app.state.parts = parts
     limits = (
@@ -93,8 +93,6 @@ def application(parts: Parts, admission: Admission) -> FastAPI:
         logs_all=settings.log_requests == "all",
         telemetry=parts.telemetry,
     )
-    for router in _ROUTERS:
-        app.include_router(router, dependencies=[] if router in _READ_BODIES else [Depends(require_json)])
     _answer_errors(app)
     docs.serve(app)
     page.serve(app)
@@ -115,6 +113,10 @@ _ROUTERS = (
 _ANY_REQUEST = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []}
 _READ_BODIES = (predict.router, samples.router, *inference.ROUTERS)
 """Routers that read bodies of several kinds themselves; all others take JSON alone."""
+_API = APIRouter(responses=docs.ERRORS)
+"""All routes. Made once per process: FastAPI takes long to complete them, and tests make thousands of apps."""
+for _router in _ROUTERS:
+    _API.include_router(_router, dependencies=[] if _router in _READ_BODIES else [Depends(require_json)])
 
 
 def prepare(app: FastAPI) -> None:

@@ -101,7 +101,12 @@ def adopt(parts: Parts, name: str | None = None) -> bool:
 async def _follow(parts: Parts, *, adopted: bool) -> None:
     while True:
         await asyncio.sleep(parts.settings.alias_poll_seconds)
-        await asyncio.to_thread(parts.access.follow)
-        if not adopted and parts.predictor.trouble:  # the store was out of reach when we started; it may be empty, too
-            adopted = await asyncio.to_thread(adopt, parts)
-        await asyncio.to_thread(parts.predictor.follow)
+        adopted = await asyncio.to_thread(_followed, parts, adopted=adopted)
+
+
+def _followed(parts: Parts, *, adopted: bool) -> bool:
+    parts.access.follow()
+    if not adopted and parts.predictor.trouble:  # the store was out of reach when we started; it may be empty, too
+        adopted = adopt(parts)
+    parts.predictor.follow()
+    return adopted

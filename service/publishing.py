@@ -17,8 +17,8 @@ def publish(parts: Parts) -> None:
 
 
 async def keep_publishing(parts: Parts) -> None:
-    """Publish for ever."""
-    while True:
+    """Publish for ever, where there are siblings."""
+    while parts.siblings:
         publish(parts)
         await asyncio.sleep(PUBLISH_SECONDS)
 

@@ -34,6 +34,8 @@ _SWITCH_SECONDS = 0.0001
 """A thread that loads a model holds the event loop up for no longer than this; Python waits fifty times that."""
 _LOOK_SECONDS = 0.1
 """Between looks whether a model answers by now."""
+_DATE_SECONDS = 1.0
+"""Between looks at the clock for the `Date` header, whose steps are seconds (RFC 9110, section 6.6.1)."""
 _READ_SECONDS = 0.05
 """For the event loop to read what had arrived on connections that are about to be closed."""
 
@@ -84,11 +86,29 @@ class _Server(uvicorn.Server):
     def __init__(
         self, parts: Parts, application: _Application, config: uvicorn.Config, announce: Callable[[str, int], object]
     ) -> None:
+        self._exiting: asyncio.Future[None] | None = None
         super().__init__(config)
         self._parts, self._application, self._announce = parts, application, announce
         self.telling: int | None = None
         self._drain_seconds = 0.0
         self.has_failed = False
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether to drain and end; may be set by any thread and in a signal handler."""
+        return self._should_exit
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        self._should_exit = value
+        if value and self._exiting:
+            self._exiting.get_loop().call_soon_threadsafe(_finish, self._exiting)
+
+    async def main_loop(self) -> None:
+        """Wait for the end, and keep the `Date` header; uvicorn would look ten times a second."""
+        self._exiting = asyncio.get_running_loop().create_future()
+        while not await self.on_tick(0):
+            await asyncio.wait([self._exiting], timeout=_DATE_SECONDS)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain: from now on each answer ends its connection, and readiness tells balancers to leave."""
@@ -140,6 +160,11 @@ class _Server(uvicorn.Server):
             else:
                 return
             await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _finish(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _end_with_the_parent() -> None:

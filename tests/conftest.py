@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# As the service runs. OpenBLAS's threads wait by spinning, which takes the processors from the tests beside them.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from training.data import mnist
 
 # A shell's background job, and so all that it starts, ignores Ctrl-C, which tests send to what they start.
