@@ -1,5 +1,6 @@
 """A copy of this process: what has been imported need not be imported again."""
 
+import logging
 import os
 import sys
 
@@ -39,6 +40,8 @@ def fork() -> Forked | int:
     reading, stdin = os.pipe()
     hearing, telling = os.pipe()
     sys.stdout.flush()
+    for handler in logging.root.handlers:
+        handler.flush()  # so that no thread of theirs is about to write
     if pid := os.fork():
         os.close(reading)
         os.close(telling)

@@ -1,5 +1,6 @@
 """A process that is kept running."""
 
+import logging
 import os
 import select
 import signal
@@ -11,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from service.forked import Forked
 from service.heartbeats import HEARTBEAT, HEARTBEAT_SECONDS, READY
+
+log = logging.getLogger(__name__)
 
 _RESTART_SECONDS = 0.5  # after a second death in a row; after the first it starts again at once
 _STABLE_SECONDS = 5.0  # after it was ready
@@ -79,7 +82,7 @@ class Supervisor:
             if self._stopping.is_set() or self._gives_up(code, self._was_ready):
                 return
             wait = 0.0 if is_stable else wait
-            sys.stderr.write(f"{self._name} ended with code {code}; it starts again in {wait:.1f} s\n")
+            log.error("%s ended with code %d; it starts again in %.1f s", self._name, code, wait)
             if self._stopping.wait(wait):
                 return
             wait = min(max(2 * wait, _RESTART_SECONDS), _LONGEST_WAIT_SECONDS)
@@ -109,11 +112,12 @@ class Supervisor:
                     silent = None
 
     def _kill_stalled(self) -> None:
-        sys.stderr.write(
-            f"{self._name}: its event loop has not turned for {self._stall_seconds:g} s "
-            "(GLYPHSERVE_STALL_SECONDS); it is killed, and this is where its threads were:\n"
+        log.critical(
+            "%s: its event loop has not turned for %g s (GLYPHSERVE_STALL_SECONDS); it writes where its threads are, "
+            "and is killed",
+            self._name,
+            self._stall_seconds,
         )
-        sys.stderr.flush()
         self._process.send_signal(signal.SIGUSR1)
         self._stopping.wait(_STACKS_SECONDS)
         self._process.send_signal(signal.SIGKILL)

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,13 +48,17 @@ class Upkeep:
         checkpoints: Checkpoints,
         executor_id: str,
         settings: Settings,
-        is_at_work: Callable[[str], bool],
+        at_work: Set[str],
+        failed: set[str],
         take_jobs: Callable[[], object],
     ) -> None:
-        """`is_at_work` says whether a job of this worker's is really being done; `take_jobs` begins one that waits."""
+        """Of this worker's jobs those `at_work` are really being done; those that `failed` get a strike for it.
+
+        `take_jobs` begins one that waits.
+        """
         self._take_jobs = take_jobs
         self._retention, self._leftovers = Retention(jobs, settings.job_retention_days), Leftovers(checkpoints.store)
-        self._jobs, self._checkpoints, self._is_at_work = jobs, checkpoints, is_at_work
+        self._jobs, self._checkpoints, self._at_work, self._failed = jobs, checkpoints, at_work, failed
         self._executor_id, self._settings = executor_id, settings
         self._last_change: dict[Running, float] = {}
         self._idle_since: dict[str, float] = {}
@@ -82,14 +86,21 @@ class Upkeep:
         return _QUEUED_PAUSE if is_any_queued else _RUNNING_PAUSE if running else _IDLE_PAUSE
 
     def _pick_up(self, own: list[Running]) -> None:
-        """Queue again a job that this worker has taken and is not at: its database failed it in between."""
+        """Queue again a job that this worker has taken and is not at: its database failed it in between.
+
+        The worker did not die, so that the job has no strike from it, unless the job itself may be at fault.
+        """
         now = time.monotonic()
-        idle = {job.job_id: job for job in own if not self._is_at_work(job.job_id)}
+        idle = {job.job_id: job for job in own if job.job_id not in self._at_work}
         self._idle_since = {job_id: self._idle_since.get(job_id, now) for job_id in idle}
         for job_id, since in self._idle_since.items():
             if now - since > _IDLE_SECONDS:
                 log.warning("job %s was left lying; it is queued again", job_id)
-                self._jobs.requeue(idle[job_id])
+                if job_id in self._failed:
+                    self._failed.discard(job_id)
+                    self._jobs.requeue(idle[job_id])
+                else:
+                    self._jobs.return_to_queue(idle[job_id])
 
     def _take_over(self, others: list[Running]) -> None:
         """Queue again what has not changed for long by our own clock: clocks of hosts and database may differ.

@@ -16,7 +16,7 @@ from typing import IO, Any, NoReturn
 
 from dbos import DBOS, DBOSConfig
 from dbos import error as errors
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from service.ending import listen_for_the_end
 from service.errors import ServiceError, Unavailable
@@ -71,9 +71,10 @@ def run_worker(
     provisions = Provisions(store, open_samples(store, settings), registry, settings.datasets_dir)
     place = Workplace(registry, Checkpoints(store), provisions, scratch, settings.train_threads)
     at_work: set[str] = set()
+    failed: set[str] = set()
     _recover(jobs, executor_id, wait_for_the_end)
-    take_jobs = _launch(settings, place, jobs, executor_id, at_work)
-    upkeep = Upkeep(jobs, place.checkpoints, executor_id, settings, at_work.__contains__, take_jobs)
+    take_jobs = _launch(settings, place, jobs, executor_id, at_work, failed)
+    upkeep = Upkeep(jobs, place.checkpoints, executor_id, settings, at_work, failed, take_jobs)
     give_way(POLITENESS)  # after the start, which somebody may wait for
     log.info("worker %s is ready", executor_id)
     on_ready()
@@ -112,7 +113,7 @@ def _leave(jobs: Jobs, executor_id: str, lock: IO[str]) -> NoReturn:
 
 
 def _launch(
-    settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, at_work: set[str]
+    settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, at_work: set[str], failed: set[str]
 ) -> Callable[[], None]:
     """Register the workflow; give the function that lets this worker take jobs that wait, if it can do more."""
     config: DBOSConfig = {
@@ -151,6 +152,8 @@ def _launch(
         except (SQLAlchemyError, OSError) as error:
             # A full disk, say. Raised on, it would be the job's end: so nothing is recorded, and upkeep queues it.
             log.warning("job %s is left for now: %s", job_id, type(error).__name__)
+            if not isinstance(error, OperationalError | InterfaceError):  # those are the database's, not the job's
+                failed.add(job_id)
             raise errors.DBOSWorkflowCancelledError("left for now") from error
         finally:
             at_work.discard(job_id)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
+from service.observability.log_handler import BackgroundHandler
 from service.observability.tracing import belonging
 
 _ACCESS = logging.getLogger("service.access_log")
@@ -20,9 +21,11 @@ _INDENT = "\n    | "
 
 def configure(log_format: Literal["text", "json"], level: str) -> None:
     """Set up the log of this process, on standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = BackgroundHandler(sys.stderr)
     handler.setFormatter(_Json() if log_format == "json" else _Text())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # It warns of each part of a form that is malformed: who sends those could fill the log. The client is told.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     dbos = logging.getLogger("dbos")
     dbos.handlers[:] = [handler]  # else it brings a handler and a format of its own
     dbos.propagate = False

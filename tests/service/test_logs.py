@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.observability.log_handler import BackgroundHandler
 from service.observability.logs import configure, log_access
 from service.observability.tracing import work
-from tests.service.conftest import png, running_server
+from tests.service.conftest import png, running_server, wait_until
+from tests.service.processes import apis_of
 from tests.service.test_tracing import GIVEN, TRACE
 from training import Dataset
 
@@ -26,6 +30,12 @@ def restored() -> Iterator[None]:
     root.setLevel(before[0])
     root.handlers[:], dbos.handlers[:], dbos.propagate = before[1], before[2], before[3]
     dbos.setLevel(before[4])
+
+
+def logged(capsys: pytest.CaptureFixture[str]) -> str:
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    return capsys.readouterr().err
 
 
 def written(log_format: Any, text: str) -> str:
@@ -66,7 +76,7 @@ def test_a_job_that_is_cancelled_as_it_begins_is_no_error(capsys: pytest.Capture
     dbos.error("Exception encountered in background workflow:", exc_info=DBOSAwaitedWorkflowCancelledError("job-1"))
     dbos.error("another", exc_info=ValueError("true"))
     dbos.error("and one without")
-    written = capsys.readouterr().err
+    written = logged(capsys)
     assert "Cancelled" not in written
     assert "ValueError: true" in written
     assert "and one without" in written
@@ -79,7 +89,7 @@ def test_a_line_tells_what_the_work_belongs_to(capsys: pytest.CaptureFixture[str
     log_access("POST", "/predict", 503, 0.25, "abc")
     logging.getLogger("dbos").warning("from there")
     logging.getLogger("uvicorn.error").warning("and there")
-    half, access, dbos, uvicorn = map(json.loads, capsys.readouterr().err.splitlines())
+    half, access, dbos, uvicorn = map(json.loads, logged(capsys).splitlines())
     assert (half["job"], half["message"]) == ("job-1", "half way")
     assert {name: access[name] for name in ("level", "route", "status", "seconds", "request_id")} == {
         "level": "error",
@@ -92,7 +102,42 @@ def test_a_line_tells_what_the_work_belongs_to(capsys: pytest.CaptureFixture[str
     configure("text", "info")
     with work(request_id="r-1"):
         logging.getLogger("service.anything").info("half way")
-    assert "INFO    service.anything: request_id=r-1 half way" in capsys.readouterr().err
+    assert "INFO    service.anything: request_id=r-1 half way" in logged(capsys)
+
+
+def test_a_log_that_nobody_reads_holds_nobody_up_and_says_how_many_lines_are_missing() -> None:
+    reading, writing = os.pipe()
+    log, count = logging.Logger("unread"), 15_000
+    log.addHandler(handler := BackgroundHandler(os.fdopen(writing, "w")))
+    for number in range(count):
+        log.warning("line %05d of a log, which is long enough to fill the pipe", number)
+    with os.fdopen(reading) as pipe:
+        lines = [pipe.readline()]
+        log.warning("the last line")  # there is room now, or soon
+        while "dropped" not in lines[-1]:
+            lines.append(pipe.readline())
+        dropped = int(lines[-1].split()[0])
+        handler.flush()
+    numbers = [int(line.split()[1]) for line in lines[:-1]]
+    assert numbers == list(range(len(numbers)))  # each written line is whole and in its order
+    assert dropped > 0
+    assert len(numbers) <= count - dropped + 1
+
+
+@pytest.mark.slow
+def test_a_server_whose_log_is_not_read_goes_on_and_is_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLYPHSERVE_LOG_REQUESTS", "all")
+    with running_server(tmp_path / "home", "--no-worker") as server:
+        for _ in range(2_000):  # of some hundred bytes each, where a pipe holds 65,536
+            assert server.http.get("/health/live").status_code == 200
+        (api,) = apis_of(server)
+        os.kill(api, signal.SIGKILL)
+        wait_until(lambda: set(apis_of(server)) - {api}, "another process")
+        assert server.http.get("/health/ready").status_code == 200
+    assert server.output.count("GET /health/live 200") > 500
+    assert "ended with code -9" in server.output
 
 
 @pytest.mark.slow

@@ -25,25 +25,19 @@ def waits(written: str) -> list[float]:
 
 
 def test_a_process_that_is_never_ready_is_restarted_less_and_less_however_long_it_takes_to_fail(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(supervisor, "_STABLE_SECONDS", 0.01)  # as on a machine where its imports take longer
     (tmp_path / "workers").write_text("in the way of the folder")
-    process, written = supervised(tmp_path), ""
-
-    def found() -> list[float]:
-        nonlocal written
-        written += capfd.readouterr().err
-        return waits(written)
-
-    wait_until(lambda: len(found()) >= 4, "its deaths")
+    process = supervised(tmp_path)
+    wait_until(lambda: len(waits(caplog.text)) >= 4, "its deaths")
     process.ask_to_end(signal.SIGKILL)
     process.wait(60)
-    assert waits(written)[:4] == [0.0, 0.5, 1.0, 2.0]
+    assert waits(caplog.text)[:4] == [0.0, 0.5, 1.0, 2.0]
 
 
 def test_a_process_that_was_ready_for_a_while_is_restarted_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(supervisor, "_STABLE_SECONDS", 0.0)
     process, written = supervised(tmp_path), ""
@@ -60,4 +54,4 @@ def test_a_process_that_was_ready_for_a_while_is_restarted_at_once(
     wait_until(lambda: is_ready(4), "the last worker")
     process.ask_to_end()
     process.wait(60)
-    assert waits(written) == [0.0, 0.0, 0.0]
+    assert waits(caplog.text) == [0.0, 0.0, 0.0]

@@ -2,10 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -57,6 +58,24 @@ def wait_for_epochs(jobs: Jobs, job_id: str) -> Job:
 
 def wait_for_end(jobs: Jobs, job_id: str) -> Job:
     return wait_until(lambda: j if (j := jobs.get(job_id)).is_final else None, "its end")  # type: ignore[no-any-return]
+
+
+def test_a_job_that_its_worker_holds_and_never_began_goes_on_without_a_strike(tmp_path: Path) -> None:
+    with queue_of(tmp_path) as jobs, running_worker(tmp_path):
+        endless = submit(jobs, ENDLESS)
+        wait_for_epochs(jobs, endless)
+        job_id = submit(jobs, QUICK)
+        with closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database, database:
+            # What a worker leaves that has taken a job while its database went away, and never heard that it had.
+            database.execute(
+                "UPDATE workflow_status SET status = 'PENDING', recovery_attempts = 1, executor_id ="
+                " (SELECT executor_id FROM workflow_status WHERE workflow_uuid = ?) WHERE workflow_uuid = ?",
+                (endless, job_id),
+            )
+        wait_until(lambda: jobs.get(job_id).state == "queued", "its return to the queue")
+        jobs.cancel(endless)
+        done = wait_for_end(jobs, job_id)
+    assert (done.state, done.attempts, done.strikes) == ("succeeded", 2, 0)
 
 
 def test_a_worker_that_is_told_to_end_is_gone_at_once_and_gives_its_job_back(tmp_path: Path) -> None:
