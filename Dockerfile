@@ -10,7 +10,7 @@ COPY requirements.txt requirements-build.txt ./
 RUN python -m venv /tools && /tools/bin/pip install --no-compile --require-hashes -r requirements-build.txt
 RUN python -m venv /opt/glyphserve \
     && /opt/glyphserve/bin/pip install --no-compile --require-hashes -r requirements.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY training training
 COPY service service
 COPY models models
