@@ -23,6 +23,7 @@ RUN /tools/bin/pip wheel --no-build-isolation --no-deps --wheel-dir /wheel . \
     && find /image -exec touch --no-dereference --date=@$SOURCE_DATE_EPOCH {} +
 
 FROM ${PYTHON_IMAGE}
+LABEL org.opencontainers.image.title=glyphserve org.opencontainers.image.licenses=MIT
 COPY --from=build /image /
 ENV PATH=/opt/glyphserve/bin:$PATH \
     GLYPHSERVE_HOME=/data \
