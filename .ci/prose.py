@@ -4,6 +4,7 @@ Two sets of rules apply. `.ci/prose.toml` lists words and phrases to avoid, each
 installed, the checks that the same file selects run, too.
 
     python .ci/prose.py             # list what is wrong; exit with 1 if there is anything
+    python .ci/prose.py --list told # list all uses of one phrase
     python .ci/prose.py --tighten   # lower the `remaining` counts to what the text has now
 """
 
@@ -56,11 +57,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=RULES.parents[1], help="folder of the project")
     parser.add_argument("--rules", type=Path, default=RULES, help="file with the rules")
     parser.add_argument("--tighten", action="store_true", help="lower the remaining counts to the present ones")
+    parser.add_argument("--list", metavar="PHRASE", help="list all uses of a phrase")
     options = parser.parse_args(arguments)
     settings = tomllib.loads(options.rules.read_text())
     rules = read_rules(settings)
     texts = {path: list(passages(options.root / path)) for path in sources(options.root, settings["exclude"])}
     findings = [finding for path, found in texts.items() for finding in search(path, found, rules)]
+    if options.list:
+        for finding in findings:
+            if finding.rule.phrase == options.list:
+                sys.stdout.write(f"{finding.path}:{finding.line}: {finding.text}\n")
+        return 0
     if options.tighten:
         tighten(options.rules, Counter(finding.rule.phrase for finding in findings))
         return 0
@@ -176,15 +183,16 @@ def search(path: Path, found: list[Passage], rules: list[Rule]) -> Iterator[Find
 
 
 def own_problems(findings: list[Finding], strict: list[str]) -> Iterator[str]:
-    """Report all uses in strict files, and all uses of a phrase that has more of them than remain allowed."""
+    """Report uses of forbidden phrases, all uses in strict files, and phrases with more uses than remain allowed."""
     counts = Counter(finding.rule.phrase for finding in findings)
     for finding in findings:
         rule = finding.rule
-        if any(finding.path.match(pattern) for pattern in strict):
+        if not rule.remaining or any(finding.path.match(pattern) for pattern in strict):
             yield f"{finding.path}:{finding.line}: “{finding.text}”; write: {rule.instead}"
-        elif counts[rule.phrase] > rule.remaining:
-            more = f" ({counts[rule.phrase]} uses, {rule.remaining} allowed)" if rule.remaining else ""
-            yield f"{finding.path}:{finding.line}: “{finding.text}”; write: {rule.instead}{more}"
+    for rule in {finding.rule for finding in findings}:
+        if counts[rule.phrase] > rule.remaining > 0:
+            used = f"{counts[rule.phrase]} uses, {rule.remaining} allowed"
+            yield f"“{rule.phrase}”: {used} (--list shows them); write: {rule.instead}"
 
 
 def proselint_problems(texts: dict[Path, list[Passage]], checks: dict[str, int]) -> Iterator[str]:

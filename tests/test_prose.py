@@ -73,7 +73,10 @@ def test_older_uses_are_allowed_up_to_their_number_and_not_in_strict_files(tmp_p
     assert lint(tmp_path, {"old.md": "one, of\nwhich"}) == (0, [])
     code, problems = lint(tmp_path, {"other.md": "two of which"})
     assert code == 1
-    assert len(problems) == 2
+    assert problems == ["“of which”: 2 uses, 1 allowed (--list shows them); write: a relative clause"]
+    command = [sys.executable, str(LINTER), "--root", str(tmp_path), "--rules", str(tmp_path / "rules.toml")]
+    shown = subprocess.run([*command, "--list", "of which"], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines() == ["old.md:1: of which", "other.md:1: of which"]
     (tmp_path / "other.md").unlink()
     (tmp_path / "old.md").unlink()
     assert lint(tmp_path, {"new.md": "one of which"})[0] == 1

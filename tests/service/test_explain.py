@@ -91,8 +91,8 @@ async def test_a_named_version_is_explained_by_its_own_network(
     np.testing.assert_array_equal(np.array(answer.json()["explanation"]["saliency"], np.float32), offline.saliency)
 
 
-async def test_a_chosen_class_can_be_explained(app: FastAPI, client: httpx.AsyncClient, digits: Dataset) -> None:
-    assert client
+@pytest.mark.usefixtures("client")
+async def test_a_chosen_class_can_be_explained(app: FastAPI, digits: Dataset) -> None:
     snapshot = app.state.parts.predictor.serving
     wanted = [3, 9]
     found = explain(snapshot, digits.images[:2], wanted)
