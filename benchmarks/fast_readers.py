@@ -35,9 +35,9 @@ SERVE = """
 from service.transport import fast_glyphs, fast_path
 {change}
 from pathlib import Path
-from service.server import run_server
+from service.server import make_server
 from service.settings import Settings
-run_server(Settings(home=Path({home!r}), port={port}), finish_seconds=1)
+make_server(Settings(home=Path({home!r}), port={port})).run()
 """
 
 
