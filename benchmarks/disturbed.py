@@ -20,8 +20,8 @@ import httpx
 from service.errors import ServiceError
 from service.jobs.job import Job
 from service.jobs.queue import Jobs
-from service.models.registry import Registry
-from service.models.store import open_store
+from service.registry.registry import Registry
+from service.registry.store import open_store
 from service.settings import Settings
 from tests.service.processes import children_of, trainers_of
 

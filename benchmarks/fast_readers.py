@@ -18,8 +18,8 @@ from pathlib import Path
 
 from benchmarks.servers.started import Server, trained_weights
 from benchmarks.wrk import Form, Load, Measured, forms
-from service.models.registry import Registry
-from service.models.store import open_store
+from service.registry.registry import Registry
+from service.registry.store import open_store
 from service.settings import Settings
 
 WITHOUT = {

@@ -29,8 +29,8 @@ from PIL import Image
 
 from benchmarks.load import PICTURES, Load, probabilities
 from benchmarks.untrained import publish_untrained
-from service.models.registry import Registry
-from service.models.store import open_store
+from service.registry.registry import Registry
+from service.registry.store import open_store
 from training.data import open_source
 
 VERSIONS = 5

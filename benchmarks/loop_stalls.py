@@ -32,8 +32,8 @@ import uvloop
 
 from benchmarks.hot_swaps import ALIAS, MODEL, Server, pictures
 from benchmarks.load import Load, probabilities
-from service.models.registry import Registry
-from service.models.store import open_store
+from service.registry.registry import Registry
+from service.registry.store import open_store
 from service.server import _SWITCH_SECONDS, give_back_large_blocks, make_server
 from service.settings import Settings
 from training.released import released_models

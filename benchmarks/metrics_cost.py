@@ -9,12 +9,12 @@ from collections.abc import Callable
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from service.models.registry import Registry
-from service.models.released import adopt_released
-from service.models.snapshot import warm_snapshot
-from service.models.store import open_store
 from service.observability.exposition import exposition
 from service.observability.metrics import Metrics
+from service.registry.bundled import adopt_released
+from service.registry.registry import Registry
+from service.registry.store import open_store
+from service.serving.model import warm_snapshot
 from training.data import open_source
 
 ROUNDS, CALLS = 7, 20_000

@@ -17,8 +17,8 @@ from multiprocessing.synchronize import Barrier
 
 from benchmarks.untrained import publish_untrained
 from service.errors import PreconditionFailed
-from service.models.registry import Registry
-from service.models.store import open_store
+from service.registry.registry import Registry
+from service.registry.store import open_store
 
 MODEL, ALIAS = "rivals", "production"
 

@@ -20,8 +20,8 @@ import uvloop
 from benchmarks.hot_swaps import ALIAS, MODEL, Server, percentile, pictures
 from benchmarks.load import Load, probabilities
 from benchmarks.untrained import publish_untrained
-from service.models.registry import Registry
-from service.models.store import open_store
+from service.registry.registry import Registry
+from service.registry.store import open_store
 
 TRIALS: dict[str, dict[str, Any]] = {
     "none": {},

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from service.models.registry import Registry
+from service.registry.registry import Registry
 from training import MLP, MLPConfig
 from training.export import to_bytes
 

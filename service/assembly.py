@@ -17,17 +17,17 @@ from service.jobs.evaluations import Evaluations
 from service.jobs.queue import Jobs
 from service.jobs.watcher import JobWatcher
 from service.keys import Keys
-from service.models.predictor import Predictor
-from service.models.registry import Registry
-from service.models.released import adopt_released
-from service.models.store import open_store
 from service.observability.board import Siblings
 from service.observability.metrics import Metrics
 from service.observability.telemetry import open_telemetry
 from service.parts import Parts
 from service.publishing import keep_publishing, publish
+from service.registry.bundled import adopt_released
+from service.registry.registry import Registry
+from service.registry.store import open_store
 from service.samples.recent import Recent, shared_folder
 from service.samples.samples import open_samples
+from service.serving.predictor import Predictor
 from service.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -28,8 +28,8 @@ from pathlib import Path
 
 from service.errors import Conflict, InvalidInput
 from service.json_objects import read_object
-from service.models.format import check_format
-from service.models.store import Store, open_store
+from service.registry.store import Store, open_store
+from service.registry.store_format import check_format
 from service.settings import Settings
 from training.stored import of_known_fields
 

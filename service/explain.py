@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from service.models.snapshot import Snapshot
+from service.serving.model import Snapshot
 from training.arrays import Floats, Pixels
 from training.saliency import gradient_times_input
 

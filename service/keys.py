@@ -18,7 +18,7 @@ from hashlib import sha256
 
 from service.errors import InvalidInput, NotFound, Unavailable
 from service.json_objects import read_object
-from service.models.store import Store
+from service.registry.store import Store
 from training.stored import restored
 
 log = logging.getLogger(__name__)

@@ -11,14 +11,14 @@ from service.inference.statistics import Statistics
 from service.jobs.evaluations import Evaluations
 from service.jobs.queue import Jobs
 from service.jobs.watcher import JobWatcher
-from service.models.predictor import Predictor
-from service.models.registry import Registry
-from service.models.snapshot import Snapshot
 from service.observability.board import Siblings
 from service.observability.metrics import Metrics
 from service.observability.telemetry import Telemetry
+from service.registry.registry import Registry
 from service.samples.recent import Recent
 from service.samples.samples import Samples
+from service.serving.model import Snapshot
+from service.serving.predictor import Predictor
 from service.settings import Settings
 
 

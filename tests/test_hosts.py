@@ -10,7 +10,7 @@ import pytest
 from service.access import Access
 from service.errors import Misdirected
 from service.keys import Keys
-from service.models.store import open_store
+from service.registry.store import open_store
 from service.settings import Settings
 from tests.composing import ROOT
 

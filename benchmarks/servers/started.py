@@ -159,8 +159,8 @@ def trained_weights(folder: Path) -> tuple[Path, dict[str, tuple[np.ndarray, str
 
 def ours(name: str, environments: Path, weights: Path) -> Server:  # noqa: ARG001 -- one type for the table
     """This project, with everything on; the network is published and promoted first."""
-    from service.models.registry import Registry
-    from service.models.store import open_store
+    from service.registry.registry import Registry
+    from service.registry.store import open_store
     from service.settings import Settings
 
     home = weights.parent / "home"

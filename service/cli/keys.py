@@ -60,6 +60,6 @@ def reset(
 def _keys(home: Path | None) -> "Keys":
     from service.cli.local import settings_for
     from service.keys import Keys
-    from service.models.store import open_store
+    from service.registry.store import open_store
 
     return Keys(open_store(settings_for(home).store_location))

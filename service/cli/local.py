@@ -6,10 +6,10 @@ from pathlib import Path
 from rich.console import Console
 
 from service.cli.checks import ensure_home
-from service.models.format import check_format
-from service.models.registry import Registry
-from service.models.released import adopt_released
-from service.models.store import open_store
+from service.registry.bundled import adopt_released
+from service.registry.registry import Registry
+from service.registry.store import open_store
+from service.registry.store_format import check_format
 from service.settings import Settings
 
 

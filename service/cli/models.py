@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.models.aliases import AliasState, Mode, make_candidate
+from service.registry.aliases import AliasState, Mode, make_candidate
 
 app = typer.Typer(help="Look at models and versions; promote and roll back.", no_args_is_help=True)
 
@@ -109,11 +109,11 @@ def collect(
 ) -> None:
     """Delete old versions that no alias means or lately meant. Workers do this after each job."""
     from service.cli.local import open_registry, settings_for
-    from service.models import collection
+    from service.registry import retention
 
     settings = settings_for(home)
     registry = open_registry(settings)
-    choose = collection.collectable if dry_run else collection.collect
+    choose = retention.collectable if dry_run else retention.collect
     for name in registry.models(most=None):
         versions = choose(registry, name, keep or settings.keep_versions)
         listed = ", ".join(map(str, versions)) or "nothing"

@@ -27,7 +27,7 @@ def predict(
     from service.cli.local import open_registry, settings_for
     from service.errors import ServiceError
     from service.images import ImageLimits, read_glyph
-    from service.models.predictor import Predictor
+    from service.serving.predictor import Predictor
 
     settings = settings_for(home)
     predictor = Predictor(open_registry(settings), settings.model, settings.alias, on_swap=lambda _: None)

@@ -97,7 +97,7 @@ def delete(
 ) -> None:
     """Delete samples by id, label, age or who sent them. Nothing brings them back."""
     from service.keys import Keys, ids_named
-    from service.models.store import open_store
+    from service.registry.store import open_store
     from service.samples.samples import chosen_by
 
     if not ids and label is None and older_than_days is None and not key_name and not everything:
@@ -120,7 +120,7 @@ def delete(
 
 def _open(home: Path | None) -> "tuple[Settings, Samples]":
     from service.cli.local import settings_for
-    from service.models.store import open_store
+    from service.registry.store import open_store
     from service.samples.samples import open_samples
 
     settings = settings_for(home)

@@ -146,8 +146,8 @@ def _check_store(settings: Settings) -> None:
     A folder is never out of reach: one that cannot be used is a wrong one.
     """
     from service.errors import InvalidInput, Unavailable
-    from service.models.format import check_format
-    from service.models.store import open_store
+    from service.registry.store import open_store
+    from service.registry.store_format import check_format
 
     location = settings.store_location
     try:
@@ -162,6 +162,6 @@ def _check_store(settings: Settings) -> None:
 
 def _asks_for_keys(settings: Settings) -> bool:
     from service.keys import Keys
-    from service.models.store import open_store
+    from service.registry.store import open_store
 
     return Keys(open_store(settings.store_location)).are_required()

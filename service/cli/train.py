@@ -44,7 +44,7 @@ def train(
     from service.jobs.learning import Workplace, train_and_publish
     from service.jobs.provisions import Provisions
     from service.jobs.trainer import TrainingFailedError, Watch
-    from service.models.store import open_store
+    from service.registry.store import open_store
     from service.samples.samples import open_samples
     from training import ConfigError, recipes
     from training.changes import read_changes

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from service.errors import ServiceError
-from service.models.store import Store
+from service.registry.store import Store
 from service.repeating import repeating
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from service.errors import CorruptModel, InvalidInput, NotFound
 from service.jobs.datasets import located
 from service.jobs.job import JobRequest
 from service.jobs.provisions import start_version
-from service.models.manifest import LoadedModel, Manifest
-from service.models.registry import Registry
+from service.registry.manifest import LoadedModel, Manifest
+from service.registry.registry import Registry
 from service.samples.samples import Samples
 from service.settings import Settings
 from training import ConfigError, DataError, Recipe, WeightsError, load, recipes

@@ -13,9 +13,9 @@ import numpy as np
 from service.jobs.datasets import located
 from service.jobs.job import JobRequest
 from service.jobs.unseen import unseen
-from service.models.manifest import Manifest
-from service.models.registry import Registry
-from service.models.snapshot import Snapshot, warm_snapshot
+from service.registry.manifest import Manifest
+from service.registry.registry import Registry
+from service.serving.model import Snapshot, warm_snapshot
 from training import Dataset, evaluate, recipes
 from training.data import open_source
 from training.data.dataset import DIGITS

@@ -18,9 +18,9 @@ import numpy as np
 from service.errors import InvalidInput, NotFound, Unavailable
 from service.jobs.datasets import locate
 from service.jobs.unseen import recipe_of, unseen
-from service.models.manifest import Manifest
-from service.models.registry import Registry
-from service.models.snapshot import Snapshot, warm_snapshot
+from service.registry.manifest import Manifest
+from service.registry.registry import Registry
+from service.serving.model import Snapshot, warm_snapshot
 from training import Dataset, TrainingError, recipes
 from training.arrays import Floats, Labels
 from training.data import mnist, open_source

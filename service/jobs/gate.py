@@ -8,7 +8,7 @@ from service.errors import PreconditionFailed, ServiceError, Unavailable
 from service.jobs.comparison import Comparison, Rules, compare
 from service.jobs.job import JobRequest
 from service.jobs.verdicts import keep_verdict, read_verdict
-from service.models.registry import Registry
+from service.registry.registry import Registry
 from training import TrainingError
 
 _COMPARISONS = 5

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 
 from service.jobs.job import Job, JobRequest, trial_id
-from service.models.store import Store
+from service.registry.store import Store
 
 
 def new_id() -> str:

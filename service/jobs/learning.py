@@ -23,7 +23,7 @@ from service.jobs.trainer import (
     Watch,
     run_training,
 )
-from service.models.registry import Registry
+from service.registry.registry import Registry
 
 T = TypeVar("T")
 

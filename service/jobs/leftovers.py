@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable
 
-from service.models.store import STAGING, Store
+from service.registry.store import STAGING, Store
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from service.errors import CorruptModel, InvalidInput, Unavailable
 from service.jobs.datasets import located
 from service.jobs.job import JobRequest
 from service.json_objects import read_object
-from service.models.registry import Registry
-from service.models.store import Store
+from service.registry.registry import Registry
+from service.registry.store import Store
 from service.samples.export import to_npz
 from service.samples.samples import Samples
 from training import DataError, Dataset, recipes

@@ -20,7 +20,7 @@ from service.jobs.job import Job, JobRequest, Progress, trial_id
 from service.jobs.pages import read_page
 from service.jobs.record import PROGRESS, RETURNED, Running, read_jobs, read_running
 from service.jobs.wakeup import wake_workers
-from service.models.store import open_store
+from service.registry.store import open_store
 from service.settings import Settings
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 
 from service.errors import ServiceError
 from service.jobs.datasets import BUNDLED, located
-from service.models.manifest import Manifest
-from service.models.registry import Registry
+from service.registry.manifest import Manifest
+from service.registry.registry import Registry
 from training import Dataset, TrainingError
 from training.arrays import Pixels
 from training.data import mnist

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from service.json_objects import read_object
-from service.models.registry import Registry
+from service.registry.registry import Registry
 
 
 def keep_verdict(registry: Registry, name: str, version: int, verdict: dict[str, Any]) -> None:

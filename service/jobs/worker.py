@@ -34,11 +34,11 @@ from service.jobs.searching import run_trial, search_and_publish
 from service.jobs.trainer import POLITENESS, TrainingFailedError, Watch
 from service.jobs.upkeep import Upkeep, give_way
 from service.jobs.wakeup import open_wakeup
-from service.models.collection import collect_quietly
-from service.models.registry import Registry
-from service.models.store import open_store
 from service.observability.telemetry import Telemetry, open_telemetry
 from service.observability.tracing import work
+from service.registry.registry import Registry
+from service.registry.retention import collect_quietly
+from service.registry.store import open_store
 from service.samples.samples import open_samples
 from service.settings import Settings
 from training.errors import ConfigError

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.models.drift import Window, drift, joined
-from service.models.snapshot import Snapshot
 from service.observability import families
 from service.observability.board import Siblings
 from service.observability.families import FAMILIES, SECONDS, TRIAL_COUNTS
 from service.observability.tallies import Cells, Labels, Tallies
+from service.serving.drift import Window, drift, joined
+from service.serving.model import Snapshot
 from training.arrays import Pixels
 from training.baseline import ink_mass
 

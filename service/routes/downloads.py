@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Response
 
 from service.dependencies import PartsDep
 from service.errors import NotFound
-from service.models.aliases import NAME
+from service.registry.aliases import NAME
 from service.schemas import MAX_VERSION
 from training import TrainingError
 from training.export_onnx import to_onnx

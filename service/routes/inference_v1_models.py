@@ -11,8 +11,8 @@ from service.inference.model_input import describe_input
 from service.inference.model_output import describe_outputs
 from service.inference.schemas import Alive, ModelNames, ModelStatus, RestMetadata, VersionStatus
 from service.inference.tensorflow_rest import SIGNATURE
-from service.models.manifest import Manifest
 from service.parts import Parts
+from service.registry.manifest import Manifest
 from service.routes.inference_v2_models import manifest_of
 from service.routes.inferring import find
 from service.routes.page import page

@@ -21,8 +21,8 @@ from service.inference.schemas import (
     Ready,
     ServerMetadata,
 )
-from service.models.manifest import Manifest
 from service.parts import Parts
+from service.registry.manifest import Manifest
 from service.routes import health
 from service.routes.inferring import find, parsed_version
 

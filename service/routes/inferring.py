@@ -18,10 +18,10 @@ from service.inference.compression import chosen_encoding, compressed
 from service.inference.model_input import Batch, BatchLimits, only_input, open_pictures, read_batch
 from service.inference.statistics import Times
 from service.inference.tensors import Tensor
-from service.models.snapshot import Snapshot
 from service.parts import Parts
 from service.routes.decoding import decoded
 from service.schemas import MAX_VERSION
+from service.serving.model import Snapshot
 from training.arrays import Floats, Pixels
 
 _QUICK_BYTES = 64 * 1024

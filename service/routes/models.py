@@ -8,10 +8,10 @@ from fastapi import APIRouter, Header, Query, Response
 from service.dependencies import PartsDep
 from service.errors import InvalidInput
 from service.jobs.verdicts import read_verdict
-from service.models.aliases import NAME, AliasState, Candidate, make_candidate
-from service.models.manifest import Manifest
-from service.models.registry import Registry
 from service.parts import Parts
+from service.registry.aliases import NAME, AliasState, Candidate, make_candidate
+from service.registry.manifest import Manifest
+from service.registry.registry import Registry
 from service.routes.downloads import NamePath, VersionPath
 from service.schemas import (
     MAX_VERSION,

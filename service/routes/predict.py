@@ -14,12 +14,12 @@ from service.dependencies import PartsDep, RequestIdDep
 from service.errors import ServiceError, attempt
 from service.explain import explain as explain_answers
 from service.images import Picture
-from service.models.predictor import Snapshot
 from service.parts import Parts
 from service.routes.decoding import decoded, opened
 from service.routes.form_docs import OPENAPI
 from service.routes.forms import Reader, readers_of
 from service.schemas import MAX_VERSION, BatchPrediction, SinglePrediction
+from service.serving.predictor import Snapshot
 from service.transport.answers import predictions
 from training.arrays import Pixels
 from training.preprocess import SIDE

@@ -15,14 +15,14 @@ from service.dependencies import PartsDep, RequestIdDep
 from service.errors import InvalidInput, ServiceError, attempt
 from service.images import Picture
 from service.keys import take_apart
-from service.models.aliases import NAME
-from service.models.predictor import Snapshot
+from service.registry.aliases import NAME
 from service.routes.decoding import decoded, opened
 from service.routes.sample_forms import OPENAPI, Correction, correction_of
 from service.samples.export import write_zip
 from service.samples.sample import Sample, Source
 from service.samples.samples import Entry, chosen_by, count_by_label
 from service.samples.schemas import DeletedSamples, ListedSample, SampleInfo, SampleLabel, SampleList, SampleSource
+from service.serving.predictor import Snapshot
 from training.arrays import Pixels
 
 

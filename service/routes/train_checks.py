@@ -9,8 +9,8 @@ from service.jobs.checks import checked_request
 from service.jobs.datasets import locate
 from service.jobs.job import JobRequest
 from service.jobs.schemas import SearchBody, TrainBody
-from service.models.aliases import NAME
 from service.parts import Parts
+from service.registry.aliases import NAME
 from service.settings import Settings
 from training import ConfigError, MLPConfig, Recipe, recipes
 from training.released import find_release

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 from service.errors import Conflict, InvalidInput, NotFound, SamplesFull
-from service.models.store import Store
+from service.registry.store import Store
 from service.samples.sample import Label, Sample, Source, from_bytes, identify, time_of, to_bytes
 from service.settings import Settings
 from training.arrays import Pixels

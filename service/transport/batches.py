@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from service.models.snapshot import Snapshot
+from service.serving.model import Snapshot
 from training.arrays import Floats, Pixels
 from training.preprocess import SIDE
 

@@ -21,10 +21,10 @@ from typing import Any
 import orjson
 
 from service.errors import ServiceError
-from service.models.predictor import Snapshot
 from service.observability.logs import log_access
 from service.observability.telemetry import begun
 from service.parts import Parts
+from service.serving.predictor import Snapshot
 from service.transport.answers import predictions
 from service.transport.batches import (
     MOST_IMAGES,

@@ -22,9 +22,9 @@ from fastapi import FastAPI
 from PIL import Image
 
 from service.app import create_app
-from service.models.registry import Registry
-from service.models.released import adopt_released
-from service.models.store import Store, open_store
+from service.registry.bundled import adopt_released
+from service.registry.registry import Registry
+from service.registry.store import Store, open_store
 from service.settings import Settings
 from tests.service.browsing import browser, page
 from tests.service.s3 import fresh_location, s3, s3_server

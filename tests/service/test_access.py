@@ -15,8 +15,8 @@ from service.access import OPEN, Access, scope_of
 from service.app import create_app
 from service.errors import Misdirected, Unauthorized, Unavailable
 from service.keys import SCOPES, Keys, take_apart
-from service.models.store import open_store
 from service.publishing import states
+from service.registry.store import open_store
 from service.settings import Settings
 from tests.service.conftest import COMMAND, PATIENCE_SECONDS, png, running_server
 from tests.service.test_predict import assert_problem

@@ -8,8 +8,8 @@ import pytest
 from service.access import Access
 from service.errors import Unavailable
 from service.keys import Keys
-from service.models.store import open_store
 from service.observability.metrics import Metrics
+from service.registry.store import open_store
 from service.settings import Settings
 from service.transport.admission import Admission
 from service.transport.edge import Edge

@@ -16,8 +16,8 @@ from service.backup import back_up, restore
 from service.errors import Conflict, InvalidInput, NotFound
 from service.jobs.queue import Jobs
 from service.keys import Keys
-from service.models.registry import Registry
-from service.models.store import Store, open_store
+from service.registry.registry import Registry
+from service.registry.store import Store, open_store
 from service.settings import Settings
 from tests.service.conftest import COMMAND, Server, half_trained, png
 from tests.service.processes import QUICK

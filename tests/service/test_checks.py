@@ -14,8 +14,8 @@ from service.jobs.comparison import Rules
 from service.jobs.gate import judge
 from service.jobs.job import JobRequest
 from service.jobs.schemas import SearchBody, TrainBody
-from service.models.registry import Registry
-from service.models.store import open_store
+from service.registry.registry import Registry
+from service.registry.store import open_store
 from service.routes.train_checks import _request
 from service.samples.sample import Source
 from service.samples.samples import Samples, open_samples

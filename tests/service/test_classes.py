@@ -10,9 +10,9 @@ import pytest
 from fastapi import FastAPI
 
 from service.errors import CorruptModel
-from service.models.registry import Registry
-from service.models.store import open_store
 from service.parts import Parts
+from service.registry.registry import Registry
+from service.registry.store import open_store
 from tests.service.conftest import png
 from training import MLP, Dataset, MLPConfig
 from training.export import to_bytes

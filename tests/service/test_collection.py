@@ -6,12 +6,12 @@ import sys
 import pytest
 
 from service.errors import Conflict, CorruptModel, NotFound
-from service.models.aliases import Candidate
-from service.models.claims import claim
-from service.models.collection import REMEMBERED, collect, collect_quietly, collectable
-from service.models.registry import Registry
-from service.models.released import adopt_released
-from service.models.store import Store
+from service.registry.aliases import Candidate
+from service.registry.bundled import adopt_released
+from service.registry.registry import Registry
+from service.registry.retention import REMEMBERED, collect, collect_quietly, collectable
+from service.registry.store import Store
+from service.registry.version_locks import claim
 from tests.service.conftest import half_trained
 
 
@@ -110,8 +110,8 @@ def test_a_deletion_that_was_cut_off_is_finished_by_the_next_one(registry: Regis
 PROMOTE = """
 import sys
 from service.errors import Conflict, NotFound
-from service.models.registry import Registry
-from service.models.store import open_store
+from service.registry.registry import Registry
+from service.registry.store import open_store
 registry = Registry(open_store(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()

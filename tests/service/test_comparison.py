@@ -12,8 +12,8 @@ from service.jobs.gate import judge
 from service.jobs.job import JobRequest
 from service.jobs.unseen import unseen
 from service.jobs.verdicts import read_verdict
-from service.models.registry import Registry
-from service.models.store import open_store
+from service.registry.registry import Registry
+from service.registry.store import open_store
 from training import MLP, Dataset, Experiment, recipes
 from training.data import mnist
 from training.export import to_bytes

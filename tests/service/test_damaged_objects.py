@@ -15,9 +15,9 @@ from service.errors import CorruptModel, InvalidInput, NotFound
 from service.jobs.verdicts import keep_verdict
 from service.json_objects import MOST_BYTES, MOST_DEPTH, read_object
 from service.keys import Keys
-from service.models.registry import Registry
-from service.models.released import adopt_released
-from service.models.store import Store, open_store
+from service.registry.bundled import adopt_released
+from service.registry.registry import Registry
+from service.registry.store import Store, open_store
 from service.samples.sample import Source
 from service.samples.samples import open_samples
 from service.settings import Settings

@@ -8,9 +8,9 @@ import pytest
 from service.errors import CorruptModel, NotFound
 from service.jobs.job import JobRequest
 from service.jobs.provisions import Provisions
-from service.models.registry import Registry
-from service.models.store import open_store
 from service.observability.board import Board
+from service.registry.registry import Registry
+from service.registry.store import open_store
 from service.samples.samples import open_samples
 from service.settings import Settings
 from tests.service.conftest import half_trained

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from service.errors import CorruptModel
-from service.models.manifest import Manifest, open_network
-from service.models.predictor import Predictor
-from service.models.registry import Registry
-from service.models.store import Store
+from service.registry.manifest import Manifest, open_network
+from service.registry.registry import Registry
+from service.registry.store import Store
+from service.serving.predictor import Predictor
 from tests.service.crafted_weights import LABELS, crafted, small_network
 from training import MLP, WeightsError, load
 from training.export import to_bytes

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from service.models.registry import Registry
-from service.models.released import adopt_released
-from service.models.store import Store
 from service.parts import Parts
+from service.registry.bundled import adopt_released
+from service.registry.registry import Registry
+from service.registry.store import Store
 from tests.service.conftest import half_trained
 from tests.service.test_predict import assert_problem
 from training import Dataset, load
@@ -74,7 +74,7 @@ def test_released_models_bring_their_files(store: Store, tmp_path: Path, monkeyp
     (folder / "weights.npz").write_bytes(weights)
     (folder / "manifest.json").write_text(json.dumps(details))
     (folder / "card.md").write_text("# Odd")
-    monkeypatch.setattr("service.models.released.released_models", lambda: tmp_path / "released")
+    monkeypatch.setattr("service.registry.bundled.released_models", lambda: tmp_path / "released")
     registry = Registry(store)
     adopt_released(registry, "production")
     assert registry.files("odd", 1) == ["card.md"]
@@ -90,7 +90,7 @@ def test_a_new_store_gets_the_newest_release_alone_as_its_first_version(
         weights, details = half_trained(seed=release)
         (folder / "weights.npz").write_bytes(weights)
         (folder / "manifest.json").write_text(json.dumps(details))
-    monkeypatch.setattr("service.models.released.released_models", lambda: tmp_path / "released")
+    monkeypatch.setattr("service.registry.bundled.released_models", lambda: tmp_path / "released")
     registry = Registry(store)
     adopt_released(registry, "production")
     (only,) = registry.versions("odd")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.models.drift import HALF_WINDOW, Baseline, Window, drift, joined, stability_index
+from service.serving.drift import HALF_WINDOW, Baseline, Window, drift, joined, stability_index
 
 GIVEN: dict[str, Any] = {
     "examples": 100,

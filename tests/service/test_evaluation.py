@@ -26,9 +26,9 @@ from service.jobs.datasets import located
 from service.jobs.evaluations import Evaluations, StillEvaluatingError
 from service.jobs.job import JobRequest
 from service.jobs.provisions import start_version
-from service.models.registry import Registry
-from service.models.store import open_store
 from service.parts import Parts
+from service.registry.registry import Registry
+from service.registry.store import open_store
 from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from tests.service.test_predict import assert_problem

@@ -19,10 +19,10 @@ from fastapi import FastAPI
 from service import images
 from service.app import create_app, prepare
 from service.inference import model_input
-from service.models import snapshot
-from service.models.steady import Outputs, steady_outputs
 from service.parts import Parts
 from service.routes import docs, forms
+from service.serving import model
+from service.serving.batch_invariant import Outputs, steady_outputs
 from service.settings import Settings
 from tests.hostile.pictures import chunk
 from tests.service.conftest import half_trained, png
@@ -50,7 +50,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(threading.get_ident())
         return steady_outputs(network)
 
-    monkeypatch.setattr(snapshot, "steady_outputs", noted)
+    monkeypatch.setattr(model, "steady_outputs", noted)
     return seen
 
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from service.cli.local import open_registry
-from service.models.aliases import Candidate
+from service.registry.aliases import Candidate
 from service.server import make_server
 from service.settings import Settings
 from service.transport import batches, fast_glyphs, fast_path

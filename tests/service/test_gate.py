@@ -2,9 +2,9 @@ import pytest
 
 from service.jobs.gate import judge
 from service.jobs.job import JobRequest
-from service.models.aliases import AliasState
-from service.models.registry import Registry
-from service.models.store import Store
+from service.registry.aliases import AliasState
+from service.registry.registry import Registry
+from service.registry.store import Store
 from tests.service.conftest import half_trained
 
 REQUEST = JobRequest("starter", {}, "odd", "if_better")

@@ -11,8 +11,8 @@ from service.errors import Conflict
 from service.jobs.ids import id_for_key
 from service.jobs.job import JobRequest
 from service.jobs.queue import Jobs
-from service.models.registry import Registry
-from service.models.store import Store, open_store
+from service.registry.registry import Registry
+from service.registry.store import Store, open_store
 from tests.service.conftest import half_trained, wait_until
 from tests.service.processes import QUICK
 from tests.service.test_worker import queue_of, running_worker, wait_for_end

@@ -10,8 +10,8 @@ import pytest
 from fastapi import FastAPI
 
 from service.explain import explain
-from service.models.steady import steady_outputs
 from service.parts import Parts
+from service.serving.batch_invariant import steady_outputs
 from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from tests.service.test_inference_v2 import assert_refused

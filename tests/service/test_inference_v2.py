@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from PIL import Image
 
 from service.inference.compression import compressed
-from service.models.steady import steady_outputs
 from service.parts import Parts
+from service.serving.batch_invariant import steady_outputs
 from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from training import Dataset

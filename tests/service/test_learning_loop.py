@@ -15,8 +15,8 @@ from service.jobs.comparison import Rules
 from service.jobs.gate import judge
 from service.jobs.job import JobRequest
 from service.jobs.provisions import Provisions
-from service.models.registry import Registry
-from service.models.store import Store, open_store
+from service.registry.registry import Registry
+from service.registry.store import Store, open_store
 from service.samples.sample import Source
 from service.samples.samples import Samples, chosen_by, open_samples
 from service.settings import Settings

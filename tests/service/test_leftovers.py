@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from service.jobs.leftovers import Leftovers
-from service.models.claims import claim
-from service.models.registry import Registry
-from service.models.store import Store, open_store
+from service.registry.registry import Registry
+from service.registry.store import Store, open_store
+from service.registry.version_locks import claim
 from tests.service.conftest import half_trained
 
 

@@ -10,11 +10,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.models.collection import collect
-from service.models.registry import Registry
-from service.models.released import adopt_released
-from service.models.store import Store, open_store
 from service.parts import Parts
+from service.registry.bundled import adopt_released
+from service.registry.registry import Registry
+from service.registry.retention import collect
+from service.registry.store import Store, open_store
 from service.settings import Settings
 from tests.service.conftest import Server, half_trained, publish_many, running_server
 from tests.service.test_cli import run

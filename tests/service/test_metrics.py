@@ -9,11 +9,11 @@ import numpy as np
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.models.drift import FEWEST
-from service.models.snapshot import Snapshot
 from service.observability.exposition import exposition
 from service.observability.metrics import Metrics
 from service.parts import Parts
+from service.serving.drift import FEWEST
+from service.serving.model import Snapshot
 from training import Dataset
 
 

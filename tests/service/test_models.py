@@ -8,11 +8,11 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.models.predictor import Predictor
-from service.models.registry import Registry
-from service.models.released import adopt_released
-from service.models.store import open_store
 from service.parts import Parts
+from service.registry.bundled import adopt_released
+from service.registry.registry import Registry
+from service.registry.store import open_store
+from service.serving.predictor import Predictor
 from service.settings import Settings
 from tests.service.conftest import half_trained
 from tests.service.test_predict import assert_problem

@@ -11,8 +11,8 @@ from service.jobs.job import JobRequest
 from service.jobs.learning import Workplace
 from service.jobs.provisions import Provisions
 from service.jobs.worker import _conclude
-from service.models.registry import Registry
-from service.models.store import Store, open_store
+from service.registry.registry import Registry
+from service.registry.store import Store, open_store
 from service.samples.samples import open_samples
 from service.settings import Settings
 from tests.service.conftest import half_trained, wait_until

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.models.store import open_store
+from service.registry.store import open_store
 from service.settings import Settings
 from tests.service.conftest import Server, running_server, wait_until
 from tests.service.test_backup import command

@@ -127,8 +127,8 @@ def test_an_impossible_training_is_refused_in_a_sentence(page: Page) -> None:
 
 
 def test_a_version_is_promoted_and_rolled_back_after_a_question(page: Page, server: Server) -> None:
-    from service.models.registry import Registry
-    from service.models.store import open_store
+    from service.registry.registry import Registry
+    from service.registry.store import open_store
     from service.settings import Settings
 
     second = Registry(open_store(Settings(home=server.home).store_location)).publish("mnist", *half_trained()).version
@@ -179,7 +179,7 @@ def test_the_page_is_light_and_comes_from_here_alone(browser: Browser, server: S
 
 def test_a_keyed_service_asks_for_a_key_and_keeps_it_in_memory(browser: Browser, tmp_path: Path) -> None:
     from service.keys import Keys
-    from service.models.store import open_store
+    from service.registry.store import open_store
     from service.settings import Settings
 
     home = tmp_path / "home"

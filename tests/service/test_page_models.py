@@ -17,8 +17,8 @@ from playwright.sync_api import Page, expect  # noqa: E402 -- after the skip
 
 
 def publish(server: Server, model: str = "mnist", **kind: int) -> int:
-    from service.models.registry import Registry
-    from service.models.store import open_store
+    from service.registry.registry import Registry
+    from service.registry.store import open_store
     from service.settings import Settings
 
     store = open_store(Settings(home=server.home).store_location)

@@ -14,7 +14,7 @@ from service.backup import back_up, restore
 from service.errors import Conflict, TooManyJobs, Unavailable
 from service.jobs.job import JobRequest
 from service.jobs.queue import Jobs
-from service.models.store import open_store
+from service.registry.store import open_store
 from service.settings import Settings
 from tests.service.conftest import Server, running_server, wait_until
 from tests.service.postgres import Postgres, programs, running_postgres

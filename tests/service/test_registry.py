@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound, PreconditionFailed
-from service.models.registry import Registry
-from service.models.released import adopt_released
-from service.models.store import Store
+from service.registry.bundled import adopt_released
+from service.registry.registry import Registry
+from service.registry.store import Store
 from tests.service.conftest import half_trained
 from training.released import released_models
 

@@ -13,8 +13,8 @@ import pytest
 from service.jobs.job import Job, JobRequest, Progress
 from service.jobs.record import Running
 from service.jobs.trainer import Watch, run_training
-from service.models.registry import Registry
-from service.models.store import Store, open_store
+from service.registry.registry import Registry
+from service.registry.store import Store, open_store
 from tests.service.conftest import wait_until
 from tests.service.processes import ENDLESS, QUICK, trainers_of
 from tests.service.test_worker import queue_of, running_worker, submit, wait_for_end, wait_for_epochs

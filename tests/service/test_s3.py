@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from service.errors import Unavailable
-from service.models.registry import Registry
-from service.models.store import open_store
+from service.registry.registry import Registry
+from service.registry.store import open_store
 from tests.service.conftest import Server, half_trained, wait_until
 from tests.service.s3 import Line, S3Server, fresh_location, line_to
 from training import Dataset

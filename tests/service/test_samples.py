@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from service.errors import BlankImage, InvalidInput, NoDiskSpace, NotFound, SamplesFull
-from service.models.store import Store, open_store
+from service.registry.store import Store, open_store
 from service.samples.export import to_npz, write_folder, write_zip
 from service.samples.sample import Sample, Source
 from service.samples.samples import Samples, chosen_by, count_by_label

@@ -9,7 +9,7 @@ import pytest
 
 from service.app import create_app
 from service.keys import Keys
-from service.models.store import Store, open_store
+from service.registry.store import Store, open_store
 from service.samples.sample import Source
 from service.samples.samples import open_samples
 from service.settings import Settings

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from service.models.store import Store, open_store
+from service.registry.store import Store, open_store
 from service.samples.sample import Source
 from service.samples.samples import Samples
 

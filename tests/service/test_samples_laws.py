@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from service.errors import SamplesFull
-from service.models.store import open_store
+from service.registry.store import open_store
 from service.samples.sample import Source, identify
 from service.samples.samples import Samples, chosen_by, count_by_label
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from service.keys import Keys
-from service.models.store import open_store
+from service.registry.store import open_store
 from service.settings import Settings
 from tests.hostile.started import impatient_server
 from tests.service.conftest import wait_until

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.jobs.job import JobRequest
-from service.models.store import open_store
+from service.registry.store import open_store
 from tests.service.conftest import Server, running_server, wait_until
 from tests.service.processes import ENDLESS, QUICK, trainers_of, worker_of
 from tests.service.test_cli import run

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.models.registry import Registry
-from service.models.store import open_store
+from service.registry.registry import Registry
+from service.registry.store import open_store
 from service.settings import Settings
 from tests.service.conftest import COMMAND, Server, half_trained, png, wait_until
 from tests.service.processes import apis_of

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.models.manifest import LoadedModel, Manifest
-from service.models.snapshot import Snapshot, warm_snapshot
-from service.models.steady import is_steady, steady_outputs
+from service.registry.manifest import LoadedModel, Manifest
+from service.serving.batch_invariant import is_steady, steady_outputs
+from service.serving.model import Snapshot, warm_snapshot
 from training import MLP, Dataset, MLPConfig
 
 CONFIGS = {
@@ -57,7 +57,7 @@ def test_a_snapshot_answers_a_digit_the_same_bits_alone_and_among_others(digits:
 
 ON_ANOTHER_PROCESSOR = """
 import numpy as np
-from service.models.steady import is_steady, steady_outputs
+from service.serving.batch_invariant import is_steady, steady_outputs
 from training import MLP, MLPConfig
 for layers in ((784, 256, 128, 10), (784, 100, 10)):
     network = MLP(MLPConfig(layers))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.models.store import open_store
+from service.registry.store import open_store
 from tests.service.conftest import wait_until
 from tests.service.processes import QUICK, trainers_of
 from tests.service.test_worker import queue_of, running_worker, submit, wait_for_end, wait_for_epochs

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import Unavailable
-from service.models.store import Store, open_store
+from service.registry.store import Store, open_store
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_of_many_who_create_at_once_exactly_one_wins(store: Store) -> None:
 
 CREATE_ALL = """
 import sys
-from service.models.store import open_store
+from service.registry.store import open_store
 store = open_store(sys.argv[1])
 sys.stdin.readline()
 for key in range(50):
@@ -114,7 +114,7 @@ def test_keys_cannot_leave_the_store(store: Store, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace to see system calls")
 def test_an_object_is_on_disk_before_its_name_is_and_its_name_before_the_write_is_acknowledged(tmp_path: Path) -> None:
-    program = "import sys; from service.models.store import open_store; open_store(sys.argv[1]).create('a/b', b'x')"
+    program = "import sys; from service.registry.store import open_store; open_store(sys.argv[1]).create('a/b', b'x')"
     calls = tmp_path / "calls"
     trace = ["strace", "-f", "-y", "-e", "trace=fsync,link,linkat,rename,renameat", "-o", str(calls)]
     subprocess.run([*trace, sys.executable, "-c", program, str(tmp_path / "store")], check=True)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from service.models.aliases import Candidate
-from service.models.predictor import Predictor, Snapshot
-from service.models.registry import Registry
-from service.models.store import Store
-from service.models.trial import takes
 from service.parts import Parts
+from service.registry.aliases import Candidate
+from service.registry.registry import Registry
+from service.registry.store import Store
+from service.serving.candidate import takes
+from service.serving.predictor import Predictor, Snapshot
 from service.settings import Settings
 from tests.service.conftest import half_trained, wait_until
 from tests.service.test_predict import assert_problem

@@ -12,8 +12,8 @@ import pytest
 from service.access import Access
 from service.errors import Unauthorized
 from service.keys import Keys
-from service.models.store import open_store
 from service.problems import error_headers
+from service.registry.store import open_store
 from service.settings import Settings
 from tests.service.conftest import COMMAND, wait_until
 

@@ -16,8 +16,8 @@ from service.jobs.gate import judge
 from service.jobs.job import STRIKES, Job, JobRequest, Progress
 from service.jobs.queue import Jobs
 from service.jobs.reporter import Reporter
-from service.models.registry import Registry
-from service.models.store import open_store
+from service.registry.registry import Registry
+from service.registry.store import open_store
 from service.settings import Settings
 from tests.service.conftest import COMMAND, Server, half_trained, running_server, wait_until
 from tests.service.processes import ENDLESS, QUICK, trainers_of, worker_of

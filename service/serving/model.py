@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from service.errors import CorruptModel
-from service.models.drift import Baseline
-from service.models.manifest import LoadedModel, Manifest
-from service.models.steady import LARGE_PARAMETERS, Outputs, steady_outputs
+from service.registry.manifest import LoadedModel, Manifest
+from service.serving.batch_invariant import LARGE_PARAMETERS, Outputs, steady_outputs
+from service.serving.drift import Baseline
 from training import MLP
 from training.arrays import Floats, Pixels
 from training.preprocess import SIDE

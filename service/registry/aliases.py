@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound, PreconditionFailed
 from service.json_objects import read_object
-from service.models.store import Store
+from service.registry.store import Store
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 Mode = Literal["canary", "shadow"]

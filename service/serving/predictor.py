@@ -8,12 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from service.errors import ServiceError, Unavailable
-from service.models.aliases import AliasState, Candidate
-from service.models.priority import lower_priority
-from service.models.registry import Registry
-from service.models.snapshot import Snapshot as Snapshot
-from service.models.snapshot import warm_snapshot
-from service.models.trial import Trial
+from service.registry.aliases import AliasState, Candidate
+from service.registry.registry import Registry
+from service.serving.candidate import Trial, lower_priority
+from service.serving.model import Snapshot as Snapshot
+from service.serving.model import warm_snapshot
 from training.arrays import Pixels
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from service.errors import Conflict
 from service.json_objects import read_object
-from service.models.store import Store
+from service.registry.store import Store
 
 FORMAT = 1
 _KEY = "format.json"

@@ -9,8 +9,8 @@ import logging
 from contextlib import suppress
 
 from service.errors import NotFound, ServiceError
-from service.models.claims import claim, is_claimed
-from service.models.registry import Registry
+from service.registry.registry import Registry
+from service.registry.version_locks import claim, is_claimed
 
 log = logging.getLogger(__name__)
 

@@ -19,12 +19,12 @@ from typing import Any
 
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound
 from service.json_objects import read_object
-from service.models.aliases import AliasLogs, AliasState, Candidate, checked
-from service.models.claims import claim, is_claimed
-from service.models.manifest import Manifest, open_network
-from service.models.store import Store
-from service.models.versions import FILE as FILE
-from service.models.versions import Versions
+from service.registry.aliases import AliasLogs, AliasState, Candidate, checked
+from service.registry.manifest import Manifest, open_network
+from service.registry.store import Store
+from service.registry.version_locks import claim, is_claimed
+from service.registry.versions import FILE as FILE
+from service.registry.versions import Versions
 
 
 class Registry(Versions):

@@ -10,9 +10,9 @@ from hashlib import sha256
 from itertools import islice
 
 from service.errors import CorruptModel, NotFound
-from service.models.aliases import NAME, checked
-from service.models.manifest import LoadedModel, Manifest, is_version, open_network
-from service.models.store import Store
+from service.registry.aliases import NAME, checked
+from service.registry.manifest import LoadedModel, Manifest, is_version, open_network
+from service.registry.store import Store
 
 FILE = re.compile(r"card\.md|[a-z0-9][a-z0-9_-]{0,62}\.(svg|png)")
 """Names of what a version may have beside its weights and manifest."""

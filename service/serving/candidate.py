@@ -7,6 +7,8 @@ the time at most: what it cannot keep up with is dropped, and counted too.
 """
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -17,13 +19,14 @@ from queue import Empty, SimpleQueue
 
 import numpy as np
 
-from service.models.aliases import Mode
-from service.models.priority import lower_priority
-from service.models.snapshot import Snapshot
+from service.registry.aliases import Mode
+from service.serving.model import Snapshot
 from training.arrays import Pixels
 
 log = logging.getLogger(__name__)
 
+_NICENESS = 15
+"""Of threads that work in the background."""
 _MOST_WAITING = 128
 """Answers that wait to be compared; 64 glyphs of 784 bytes each at most: 6 MB."""
 _GLYPHS_AT_ONCE = 64
@@ -126,3 +129,12 @@ class Trial:
 def takes(request_id: str, share: float) -> bool:
     """Tell whether a request is among the share that a trial takes."""
     return int.from_bytes(blake2b(request_id.encode(), digest_size=8).digest()) < share * 2**64
+
+
+def lower_priority() -> None:
+    """Raise the niceness of the calling thread, so that the event loop runs first; Linux only.
+
+    A thread cannot lower it again without privileges: call this in threads that do background work only.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -19,7 +19,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
 
 from service.errors import InvalidInput, NoDiskSpace, Unavailable
-from service.models.damaged import DamagedObjects
+from service.registry.damaged_objects import DamagedObjects
 
 if TYPE_CHECKING:
     import builtins

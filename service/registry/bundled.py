@@ -5,8 +5,8 @@ import logging
 from pathlib import Path
 
 from service.errors import CorruptModel, NotFound, PreconditionFailed
-from service.models.manifest import RELEASE
-from service.models.registry import FILE, Registry
+from service.registry.manifest import RELEASE
+from service.registry.registry import FILE, Registry
 from training.released import released_models
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from service.models.store import Store
+from service.registry.store import Store
 
 _SECONDS = 3600.0
 """How long a claim counts: longer than any promotion takes, also by clocks that differ."""

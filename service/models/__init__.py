@@ -1,1 +1,0 @@
-"""Model versions: their store, the aliases that name them, and the one that answers."""

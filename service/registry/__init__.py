@@ -1,0 +1,1 @@
+"""Stored model versions: objects, manifests, aliases and retention."""
