@@ -13,7 +13,7 @@ from dataclasses import asdict
 from service.access import Access
 from service.decoding import Decoder
 from service.errors import ServiceError
-from service.jobs.evaluations import Evaluations
+from service.jobs.evaluation import Evaluations
 from service.jobs.queue import Jobs
 from service.jobs.watcher import JobWatcher
 from service.keys import Keys
@@ -26,7 +26,7 @@ from service.registry.bundled import adopt_released
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from service.samples.recent import Recent, shared_folder
-from service.samples.samples import open_samples
+from service.samples.store import open_samples
 from service.serving.predictor import Predictor
 from service.settings import Settings
 

@@ -8,7 +8,7 @@ from service.decoding import Decoder
 from service.errors import Unavailable
 from service.images import ImageLimits
 from service.inference.statistics import Statistics
-from service.jobs.evaluations import Evaluations
+from service.jobs.evaluation import Evaluations
 from service.jobs.queue import Jobs
 from service.jobs.watcher import JobWatcher
 from service.observability.board import Siblings
@@ -16,7 +16,7 @@ from service.observability.metrics import Metrics
 from service.observability.telemetry import Telemetry
 from service.registry.registry import Registry
 from service.samples.recent import Recent
-from service.samples.samples import Samples
+from service.samples.store import Samples
 from service.serving.model import Snapshot
 from service.serving.predictor import Predictor
 from service.settings import Settings

@@ -11,7 +11,7 @@ import typer
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from service.cli import backup, jobs, keys, models, predict, samples, serve, train
-from service.cli.checks import warn_of_unknown_variables
+from service.cli.context import warn_of_unknown_variables
 
 app = typer.Typer(
     name="glyphserve",

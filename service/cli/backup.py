@@ -19,9 +19,9 @@ def add_to(app: typer.Typer) -> None:
 def backup(file: FileArgument, home: HomeOption = None) -> None:
     """Write models, aliases, samples, keys and jobs to a file, also while the service runs."""
     from service.backup import back_up
-    from service.cli.local import settings_for
+    from service.cli.context import load_settings
 
-    settings = settings_for(home)
+    settings = load_settings(home)
     contents = back_up(settings, file)
     if not contents.objects and not contents.jobs:
         file.unlink()
@@ -45,8 +45,8 @@ def restore(
 ) -> None:
     """Bring a backup back into an empty home, before the service is started there."""
     from service.backup import restore as bring_back
-    from service.cli.local import settings_for
+    from service.cli.context import load_settings
 
-    contents = bring_back(settings_for(home), file, jobs=not without_jobs)
+    contents = bring_back(load_settings(home), file, jobs=not without_jobs)
     jobs = " and the jobs" if contents.jobs and not without_jobs else ""
     typer.echo(f"restored {contents.objects} objects{jobs} of {contents.created}")

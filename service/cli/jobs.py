@@ -25,11 +25,11 @@ def list_jobs(
     """List the newest jobs."""
     from rich.table import Table
 
-    from service.cli.local import console, settings_for
+    from service.cli.context import console, load_settings
     from service.jobs.queue import Jobs
 
     table = Table("id", "state", "recipe", "epoch", "attempts", "version", "created", "detail", box=None)
-    for job in Jobs(settings_for(home)).page(most)[0]:
+    for job in Jobs(load_settings(home)).page(most)[0]:
         epoch = f"{job.progress.epoch}/{job.progress.epochs or '?'}"
         version = str(job.version or "")
         begun = str(job.attempts)
@@ -40,10 +40,10 @@ def list_jobs(
 @app.command(epilog="Example: glyphserve jobs show job-1f0c…")
 def show(job_id: str, home: HomeOption = None) -> None:
     """Show a job with all its epochs, a search with its trials, as JSON."""
-    from service.cli.local import settings_for
+    from service.cli.context import load_settings
     from service.jobs.queue import Jobs
 
-    jobs = Jobs(settings_for(home))
+    jobs = Jobs(load_settings(home))
     job = jobs.get(job_id)
     typer.echo(json.dumps(asdict(job) | {"trials": [asdict(trial) for trial in jobs.trials(job)]}, indent=2))
 
@@ -51,21 +51,21 @@ def show(job_id: str, home: HomeOption = None) -> None:
 @app.command(epilog="Example: glyphserve jobs cancel job-1f0c…")
 def cancel(job_id: str, home: HomeOption = None) -> None:
     """Cancel a job that has not ended."""
-    from service.cli.local import settings_for
+    from service.cli.context import load_settings
     from service.jobs.queue import Jobs
 
-    typer.echo(f"{job_id} is {Jobs(settings_for(home)).cancel(job_id).state}")
+    typer.echo(f"{job_id} is {Jobs(load_settings(home)).cancel(job_id).state}")
 
 
 @app.command(epilog="Example: glyphserve jobs watch job-1f0c…")
 def watch(job_id: str, home: HomeOption = None) -> None:
     """Follow a job until it ends. Exit code 1 when it fails or is cancelled."""
-    from service.cli.local import settings_for
+    from service.cli.context import load_settings
     from service.cli.progress import training_progress
-    from service.jobs.news import News
+    from service.jobs.events import News
     from service.jobs.queue import Jobs
 
-    jobs, news = Jobs(settings_for(home)), News()
+    jobs, news = Jobs(load_settings(home)), News()
     job = jobs.get(job_id)
     with training_progress() as tell:
         tell({"event": "start", "epochs": job.progress.epochs})
@@ -87,7 +87,7 @@ def _print_trials(jobs: "Jobs", search: "Job") -> None:
     """Draw the table of a search, the best trial first."""
     from rich.table import Table
 
-    from service.cli.local import console
+    from service.cli.context import console
     from service.jobs.job import chosen, rank
 
     if not search.request.trials:
@@ -112,10 +112,10 @@ def recover(
     Without a name it listens for as long as every living worker gives a sign of life. Never name one that lives: its
     job would be begun a second time beside it.
     """
-    from service.cli.local import settings_for
+    from service.cli.context import load_settings
     from service.jobs.queue import Jobs
 
-    settings = settings_for(home)
+    settings = load_settings(home)
     jobs = Jobs(settings)
     taken = [job for job in jobs.running() if worker in (None, job.executor_id)]
     if worker is None and taken:

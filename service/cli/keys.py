@@ -31,7 +31,7 @@ def list_keys(
     """List the newest keys by their ids, with their scopes."""
     from rich.table import Table
 
-    from service.cli.local import console
+    from service.cli.context import console
 
     table = Table("id", "scopes", "name", "created", box=None)
     for key in _keys(home).list()[-most:]:
@@ -58,8 +58,8 @@ def reset(
 
 
 def _keys(home: Path | None) -> "Keys":
-    from service.cli.local import settings_for
+    from service.cli.context import load_settings
     from service.keys import Keys
     from service.registry.store import open_store
 
-    return Keys(open_store(settings_for(home).store_location))
+    return Keys(open_store(load_settings(home).store_location))

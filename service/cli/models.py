@@ -21,9 +21,9 @@ def list_models(
     """List the newest versions of all models."""
     from rich.table import Table
 
-    from service.cli.local import console, open_registry, settings_for
+    from service.cli.context import console, load_settings, open_registry
 
-    registry = open_registry(settings_for(home))
+    registry = open_registry(load_settings(home))
     table = Table("model", "version", "aliases", "layers", "accuracy", "recipe", "created", box=None)
     for name in registry.models(most=None):
         aliases = registry.aliases(name)
@@ -49,17 +49,17 @@ def show(name: str, version: int, home: HomeOption = None) -> None:
     """Show all that is known of a version, as JSON."""
     import json
 
-    from service.cli.local import open_registry, settings_for
+    from service.cli.context import load_settings, open_registry
 
-    typer.echo(json.dumps(open_registry(settings_for(home)).manifest(name, version).details, indent=2))
+    typer.echo(json.dumps(open_registry(load_settings(home)).manifest(name, version).details, indent=2))
 
 
 @app.command(epilog="Example: glyphserve models promote mnist 2")
 def promote(name: str, version: int, alias: AliasOption = None, home: HomeOption = None) -> None:
     """Let a version take over; running servers follow within a second. A trial ends."""
-    from service.cli.local import open_registry, settings_for
+    from service.cli.context import load_settings, open_registry
 
-    settings = settings_for(home)
+    settings = load_settings(home)
     state = open_registry(settings).promote(name, alias or settings.alias, version, reason="by command")
     _tell(name, state)
 
@@ -74,9 +74,9 @@ def try_candidate(
     home: HomeOption = None,
 ) -> None:
     """Put a version on trial beside the serving one; `promote` and `rollback` end it."""
-    from service.cli.local import open_registry, settings_for
+    from service.cli.context import load_settings, open_registry
 
-    settings = settings_for(home)
+    settings = load_settings(home)
     registry = open_registry(settings)
     serving = registry.alias(name, alias or settings.alias)
     trial = make_candidate(candidate, share, mode)
@@ -94,9 +94,9 @@ def try_candidate(
 @app.command(epilog="Example: glyphserve models rollback mnist")
 def rollback(name: str, alias: AliasOption = None, home: HomeOption = None) -> None:
     """Go back to the version before the present one. A trial ends."""
-    from service.cli.local import open_registry, settings_for
+    from service.cli.context import load_settings, open_registry
 
-    settings = settings_for(home)
+    settings = load_settings(home)
     state = open_registry(settings).roll_back(name, alias or settings.alias, reason="rolled back by command")
     _tell(name, state)
 
@@ -108,10 +108,10 @@ def collect(
     home: HomeOption = None,
 ) -> None:
     """Delete old versions that no alias means or lately meant. Workers do this after each job."""
-    from service.cli.local import open_registry, settings_for
+    from service.cli.context import load_settings, open_registry
     from service.registry import retention
 
-    settings = settings_for(home)
+    settings = load_settings(home)
     registry = open_registry(settings)
     choose = retention.collectable if dry_run else retention.collect
     for name in registry.models(most=None):

@@ -24,12 +24,12 @@ def predict(
     """Read the digit on each image. Exit code 1 when any of them could not be read."""
     import numpy as np
 
-    from service.cli.local import open_registry, settings_for
+    from service.cli.context import load_settings, open_registry
     from service.errors import ServiceError
     from service.images import ImageLimits, read_glyph
     from service.serving.predictor import Predictor
 
-    settings = settings_for(home)
+    settings = load_settings(home)
     predictor = Predictor(open_registry(settings), settings.model, settings.alias, on_swap=lambda _: None)
     predictor.follow()
     snapshot = predictor.snapshot(model, version)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from service.samples.samples import Entry, Samples
+    from service.samples.store import Entry, Samples
     from service.settings import Settings
 
 app = typer.Typer(help="Look at the samples that users have put right; add, export, delete.", no_args_is_help=True)
@@ -25,8 +25,8 @@ def list_samples(
     """Count samples by label, and list the newest."""
     from rich.table import Table
 
-    from service.cli.local import console
-    from service.samples.samples import count_by_label
+    from service.cli.context import console
+    from service.samples.store import count_by_label
 
     settings, samples = _open(home)
     entries = samples.list(model or settings.model)
@@ -46,7 +46,7 @@ def add(
     home: HomeOption = None,
 ) -> None:
     """Add images with their right label. Exit code 1 when any of them could not be read."""
-    from service.cli.local import open_registry
+    from service.cli.context import open_registry
     from service.errors import InvalidInput, ServiceError
     from service.images import ImageLimits, read_glyph
     from service.samples.sample import Source
@@ -98,7 +98,7 @@ def delete(
     """Delete samples by id, label, age or who sent them. Nothing brings them back."""
     from service.keys import Keys, ids_named
     from service.registry.store import open_store
-    from service.samples.samples import chosen_by
+    from service.samples.store import chosen_by
 
     if not ids and label is None and older_than_days is None and not key_name and not everything:
         known = "name ids, --label, --older-than-days, --key-name, or --all"
@@ -119,9 +119,9 @@ def delete(
 
 
 def _open(home: Path | None) -> "tuple[Settings, Samples]":
-    from service.cli.local import settings_for
+    from service.cli.context import load_settings
     from service.registry.store import open_store
-    from service.samples.samples import open_samples
+    from service.samples.store import open_samples
 
-    settings = settings_for(home)
+    settings = load_settings(home)
     return settings, open_samples(open_store(settings.store_location), settings)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.checks import ensure_home
+from service.cli.context import ensure_home
 from service.forked import fork
 from service.heartbeats import CHECKED, READY, report
 from service.observability.board import Board, Siblings

@@ -33,25 +33,25 @@ def train(
     home: Annotated[Path | None, typer.Option(help="Folder of models and jobs.")] = None,
 ) -> None:
     """Train a new version; it takes over when it is at least as good as the serving one."""
-    from service.cli.local import open_registry, settings_for
+    from service.cli.context import load_settings, open_registry
     from service.cli.progress import training_progress
     from service.errors import InvalidInput
     from service.jobs.checkpoints import Checkpoints
-    from service.jobs.checks import checked_request
     from service.jobs.comparison import Rules
     from service.jobs.gate import judge
+    from service.jobs.inputs import Provisions
     from service.jobs.job import JobRequest
-    from service.jobs.learning import Workplace, train_and_publish
-    from service.jobs.provisions import Provisions
-    from service.jobs.trainer import TrainingFailedError, Watch
+    from service.jobs.runner import Workplace, train_and_publish
+    from service.jobs.trainer_process import TrainingFailedError, Watch
+    from service.jobs.validation import checked_request
     from service.registry.store import open_store
-    from service.samples.samples import open_samples
+    from service.samples.store import open_samples
     from training import ConfigError, recipes
     from training.changes import read_changes
 
     if promote not in ("always", "if_better", "never"):
         raise typer.BadParameter("choose always, if_better or never", param_hint="--promote")
-    settings = settings_for(home)
+    settings = load_settings(home)
     registry, store = open_registry(settings), open_store(settings.store_location)
     try:
         wanted = read_changes(changes or [], data=dataset, seed=seed)

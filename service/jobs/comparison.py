@@ -12,7 +12,7 @@ import numpy as np
 
 from service.jobs.datasets import located
 from service.jobs.job import JobRequest
-from service.jobs.unseen import unseen
+from service.jobs.leakage import unseen
 from service.registry.manifest import Manifest
 from service.registry.registry import Registry
 from service.serving.model import Snapshot, warm_snapshot

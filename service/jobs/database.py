@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.errors import Unavailable
-from service.jobs.record import json_serializer
+from service.jobs.dbos_mapping import json_serializer
 from service.settings import Settings
 
 if TYPE_CHECKING:

@@ -1,13 +1,17 @@
-"""The gate: a new version takes over only by the rule that its job names. What it said is kept beside the version."""
+"""The gate: a new version is promoted only by the rule of its job. The decision is stored beside the version.
+
+models/<name>/<version>/verdict.json    the decision
+"""
 
 import contextlib
+import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from service.errors import PreconditionFailed, ServiceError, Unavailable
 from service.jobs.comparison import Comparison, Rules, compare
 from service.jobs.job import JobRequest
-from service.jobs.verdicts import keep_verdict, read_verdict
+from service.json_objects import read_object
 from service.registry.registry import Registry
 from training import TrainingError
 
@@ -65,3 +69,22 @@ def _judge_once(registry: Registry, alias: str, request: JobRequest, version: in
     if found.deserves:
         registry.promote(request.model, alias, version, expected_generation=generation, reason=found.reason)
     return Verdict(found.deserves, found.reason, found.figures)
+
+
+def keep_verdict(registry: Registry, name: str, version: int, verdict: dict[str, Any]) -> None:
+    """Write it; judging again writes it again. Raises Unavailable."""
+    registry.store.put(_key(registry, name, version), json.dumps(verdict).encode())
+
+
+def read_verdict(registry: Registry, name: str, version: int) -> dict[str, Any] | None:
+    """Read it; None for a version that no job has made, or whose verdict cannot be read. Raises Unavailable."""
+    key = _key(registry, name, version)
+    try:
+        with registry.store.damaged.noting(key, ValueError):
+            return read_object(registry.store.get(key))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _key(registry: Registry, name: str, version: int) -> str:
+    return f"{registry.folder(name, version)}/verdict.json"

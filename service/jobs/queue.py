@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs
 from service.jobs.database import Database
+from service.jobs.dbos_mapping import PROGRESS, RETURNED, Running, read_jobs, read_page, read_running
 from service.jobs.ids import job_for_key, new_id
 from service.jobs.job import Job, JobRequest, Progress, trial_id
-from service.jobs.pages import read_page
-from service.jobs.record import PROGRESS, RETURNED, Running, read_jobs, read_running
 from service.jobs.wakeup import wake_workers
 from service.registry.store import open_store
 from service.settings import Settings

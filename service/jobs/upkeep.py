@@ -9,10 +9,9 @@ from pathlib import Path
 
 from service.errors import NotFound, ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
-from service.jobs.leftovers import Leftovers
+from service.jobs.cleanup import Leftovers, Retention
+from service.jobs.dbos_mapping import Running
 from service.jobs.queue import Jobs
-from service.jobs.record import Running
-from service.jobs.retention import Retention
 from service.settings import Settings
 
 log = logging.getLogger(__name__)

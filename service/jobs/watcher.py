@@ -11,8 +11,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 
 from service.errors import Unavailable
+from service.jobs.events import News, Piece
 from service.jobs.job import Job
-from service.jobs.news import News, Piece
 from service.jobs.queue import Jobs
 
 log = logging.getLogger(__name__)

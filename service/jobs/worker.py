@@ -22,16 +22,16 @@ from service.ending import listen_for_the_end
 from service.errors import ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
 from service.jobs.comparison import Rules
+from service.jobs.dbos_mapping import json_serializer
 from service.jobs.dequeuing import start_dequeuing, stop_polling
+from service.jobs.events import Reporter
 from service.jobs.gate import judge
+from service.jobs.inputs import Provisions
 from service.jobs.job import STRIKES, JobRequest
-from service.jobs.learning import Workplace, patiently, three_strikes, train_and_publish
-from service.jobs.provisions import Provisions
 from service.jobs.queue import APPLICATION_VERSION, QUEUE, SEARCHES, WORKFLOW, Jobs
-from service.jobs.record import json_serializer
-from service.jobs.reporter import Reporter
-from service.jobs.searching import run_trial, search_and_publish
-from service.jobs.trainer import POLITENESS, TrainingFailedError, Watch
+from service.jobs.runner import Workplace, patiently, three_strikes, train_and_publish
+from service.jobs.search import run_trial, search_and_publish
+from service.jobs.trainer_process import POLITENESS, TrainingFailedError, Watch
 from service.jobs.upkeep import Upkeep, give_way
 from service.jobs.wakeup import open_wakeup
 from service.observability.telemetry import Telemetry, open_telemetry
@@ -39,7 +39,7 @@ from service.observability.tracing import work
 from service.registry.registry import Registry
 from service.registry.retention import collect_quietly
 from service.registry.store import open_store
-from service.samples.samples import open_samples
+from service.samples.store import open_samples
 from service.settings import Settings
 from training.errors import ConfigError
 from training.stored import restored

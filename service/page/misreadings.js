@@ -1,7 +1,7 @@
 // What a version misreads, alone or beside another one: confusions, pictures, and how both read the drawing.
 
 import {byId, element, offer, percent} from "./elements.js";
-import {content, isEmpty} from "./paper.js";
+import {content, isEmpty} from "./canvas.js";
 import {ask} from "./service.js";
 
 let model = "", asked = 0;

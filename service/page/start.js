@@ -1,6 +1,6 @@
 // Which section is shown, and what it needs when it opens.
 
-import {countSamples} from "./reading.js";
+import {countSamples} from "./prediction.js";
 import {onKey} from "./service.js";
 import * as training from "./training.js";
 import * as versions from "./versions.js";

@@ -1,6 +1,6 @@
 // Trainings: start one, watch it, cancel it, see what came of the others.
 
-import {draw} from "./curves.js";
+import {draw} from "./charts.js";
 import {button, byId, line, moment, offer, percent} from "./elements.js";
 import {ask, events, get, send, tell} from "./service.js";
 

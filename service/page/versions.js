@@ -2,10 +2,10 @@
 
 import {button, byId, confirmed, element, line, moment, offer, percent, size} from "./elements.js";
 import {lookAt, offerVersions} from "./misreadings.js";
-import {content, isEmpty} from "./paper.js";
+import {content, isEmpty} from "./canvas.js";
 import {ask, get, send, tell} from "./service.js";
 import {watch} from "./training.js";
-import {offerTrial} from "./trial.js";
+import {offerTrial} from "./candidate.js";
 
 const COMPARED = 8;
 let served = "mnist", model = served, alias = "production", generation = 0, shown = [], older = null;

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from service.dependencies import PartsDep
 from service.errors import InvalidInput
 from service.explain import as_png
-from service.jobs.evaluations import Evaluation, StillEvaluatingError
+from service.jobs.evaluation import Evaluation, StillEvaluatingError
 from service.routes.downloads import NamePath, VersionPath
 from service.schemas import MAX_VERSION, AgainstInfo, EvaluationInfo, Misread
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Query, Response
 
 from service.dependencies import PartsDep
 from service.errors import InvalidInput
-from service.jobs.verdicts import read_verdict
+from service.jobs.gate import read_verdict
 from service.parts import Parts
 from service.registry.aliases import NAME, AliasState, Candidate, make_candidate
 from service.registry.manifest import Manifest

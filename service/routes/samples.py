@@ -20,8 +20,8 @@ from service.routes.decoding import decoded, opened
 from service.routes.sample_forms import OPENAPI, Correction, correction_of
 from service.samples.export import write_zip
 from service.samples.sample import Sample, Source
-from service.samples.samples import Entry, chosen_by, count_by_label
 from service.samples.schemas import DeletedSamples, ListedSample, SampleInfo, SampleLabel, SampleList, SampleSource
+from service.samples.store import Entry, chosen_by, count_by_label
 from service.serving.predictor import Snapshot
 from training.arrays import Pixels
 

@@ -5,10 +5,10 @@ from dataclasses import fields
 from typing import Any
 
 from service.errors import InvalidInput
-from service.jobs.checks import checked_request
 from service.jobs.datasets import locate
 from service.jobs.job import JobRequest
 from service.jobs.schemas import SearchBody, TrainBody
+from service.jobs.validation import checked_request
 from service.parts import Parts
 from service.registry.aliases import NAME
 from service.settings import Settings

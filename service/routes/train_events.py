@@ -11,8 +11,8 @@ from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 
 from service.dependencies import PartsDep
+from service.jobs.events import Piece
 from service.jobs.job import Progress
-from service.jobs.news import Piece
 from service.jobs.schemas import CurrentFigures, EpochFigures
 
 router = APIRouter(prefix="/train", tags=["training"])

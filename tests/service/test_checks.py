@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 
 from service.errors import InvalidInput
-from service.jobs.checks import checked_request
 from service.jobs.comparison import Rules
 from service.jobs.gate import judge
 from service.jobs.job import JobRequest
 from service.jobs.schemas import SearchBody, TrainBody
+from service.jobs.validation import checked_request
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from service.routes.train_checks import _request
 from service.samples.sample import Source
-from service.samples.samples import Samples, open_samples
+from service.samples.store import Samples, open_samples
 from service.settings import Settings
 from tests.service.conftest import half_trained
 from tests.service.test_evaluation import publish_from

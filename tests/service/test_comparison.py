@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from service.jobs.comparison import Comparison, Rules, compare, golden_digits, mcnemar
-from service.jobs.gate import judge
+from service.jobs.gate import judge, read_verdict
 from service.jobs.job import JobRequest
-from service.jobs.unseen import unseen
-from service.jobs.verdicts import read_verdict
+from service.jobs.leakage import unseen
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from training import MLP, Dataset, Experiment, recipes

@@ -12,14 +12,14 @@ import pytest
 from service.app import create_app
 from service.backup import back_up
 from service.errors import CorruptModel, InvalidInput, NotFound
-from service.jobs.verdicts import keep_verdict
+from service.jobs.gate import keep_verdict
 from service.json_objects import MOST_BYTES, MOST_DEPTH, read_object
 from service.keys import Keys
 from service.registry.bundled import adopt_released
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
 from service.samples.sample import Source
-from service.samples.samples import open_samples
+from service.samples.store import open_samples
 from service.settings import Settings
 from tests.service.conftest import half_trained
 from training import Dataset

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from service.errors import CorruptModel, NotFound
+from service.jobs.inputs import Provisions
 from service.jobs.job import JobRequest
-from service.jobs.provisions import Provisions
 from service.observability.board import Board
 from service.registry.registry import Registry
 from service.registry.store import open_store
-from service.samples.samples import open_samples
+from service.samples.store import open_samples
 from service.settings import Settings
 from tests.service.conftest import half_trained
 from tests.service.test_damaged_objects import DAMAGE

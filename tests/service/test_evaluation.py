@@ -21,11 +21,11 @@ from fastapi import FastAPI
 from PIL import Image
 
 from service.errors import NotFound
-from service.jobs import evaluations
+from service.jobs import evaluation
 from service.jobs.datasets import located
-from service.jobs.evaluations import Evaluations, StillEvaluatingError
+from service.jobs.evaluation import Evaluations, StillEvaluatingError
+from service.jobs.inputs import start_version
 from service.jobs.job import JobRequest
-from service.jobs.provisions import start_version
 from service.parts import Parts
 from service.registry.registry import Registry
 from service.registry.store import open_store
@@ -46,7 +46,7 @@ def _only_what_is_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """Published sets are looked for in empty folders."""
     monkeypatch.setenv("GLYPHSERVE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(evaluations, "_PATIENCE_SECONDS", 180)
+    monkeypatch.setattr(evaluation, "_PATIENCE_SECONDS", 180)
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_the_files_of_a_published_set_are_used_where_they_are_and_never_download
 def test_what_is_remembered_is_bounded_and_shares_its_pictures(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluations, "_REMEMBERED", 2)
+    monkeypatch.setattr(evaluation, "_REMEMBERED", 2)
     for seed in range(3):
         registry.publish("mnist", *half_trained(seed=seed))
     done = Evaluations(registry, None)
@@ -275,18 +275,18 @@ async def test_an_evaluation_that_takes_long_goes_on_is_told_to_be_asked_again_a
 ) -> None:
     version, open_it = slow
     address = f"/models/odd/versions/{version}/evaluation"
-    monkeypatch.setattr(evaluations, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(evaluation, "_PATIENCE_SECONDS", 0.05)
     for _ in range(3):  # asked again, it is the same work
         pending = await client.get(address)
         assert (pending.status_code, pending.headers["retry-after"]) == (202, "2"), pending.text
     assert sum("_run" in thread.name for thread in threading.enumerate()) == 1
-    monkeypatch.setattr(evaluations, "_PATIENCE_SECONDS", 180)
+    monkeypatch.setattr(evaluation, "_PATIENCE_SECONDS", 180)
     assert (await client.get(ADDRESS)).status_code == 200  # of another version, meanwhile
     open_it.set()
     shown = await client.get(address)
     assert shown.status_code == 200, shown.text
     open_it.clear()
-    monkeypatch.setattr(evaluations, "_PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(evaluation, "_PATIENCE_SECONDS", 0)
     assert (await client.get(address)).json() == shown.json()  # remembered
 
 
@@ -295,7 +295,7 @@ def test_an_error_of_long_work_is_told_to_the_next_who_asks_and_then_tried_again
 ) -> None:
     version = registry.publish("mnist", *half_trained(labels=4)).version
     done = Evaluations(registry, None)
-    monkeypatch.setattr(evaluations, "_PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(evaluation, "_PATIENCE_SECONDS", 0)
     for _ in range(2):
         for _ in range(2000):
             try:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.cli.local import open_registry
+from service.cli.context import open_registry
 from service.registry.aliases import Candidate
 from service.server import make_server
 from service.settings import Settings

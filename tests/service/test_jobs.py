@@ -10,9 +10,9 @@ import pytest
 from dbos import run_dbos_database_migrations
 
 from service.errors import Conflict, NotFound, TooManyJobs, Unavailable
+from service.jobs.cleanup import Retention
 from service.jobs.job import JobRequest, Progress
 from service.jobs.queue import Jobs
-from service.jobs.retention import Retention
 from service.settings import Settings
 from tests.service.conftest import Server, png, running_server, wait_until
 from tests.service.processes import ENDLESS, QUICK, trainers_of, worker_of

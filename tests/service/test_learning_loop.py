@@ -13,12 +13,12 @@ from service.errors import InvalidInput
 from service.jobs.checkpoints import Checkpoints
 from service.jobs.comparison import Rules
 from service.jobs.gate import judge
+from service.jobs.inputs import Provisions
 from service.jobs.job import JobRequest
-from service.jobs.provisions import Provisions
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
 from service.samples.sample import Source
-from service.samples.samples import Samples, chosen_by, open_samples
+from service.samples.store import Samples, chosen_by, open_samples
 from service.settings import Settings
 from tests.service.conftest import Server, half_trained, running_server
 from tests.service.learning_loop import correct, learn, mirrored, share_right

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from service.jobs.leftovers import Leftovers
+from service.jobs.cleanup import Leftovers
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
 from service.registry.version_locks import claim

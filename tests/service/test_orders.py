@@ -7,13 +7,13 @@ import pytest
 
 from service.backup import _keys
 from service.jobs.checkpoints import Checkpoints
+from service.jobs.inputs import Provisions
 from service.jobs.job import JobRequest
-from service.jobs.learning import Workplace
-from service.jobs.provisions import Provisions
+from service.jobs.runner import Workplace
 from service.jobs.worker import _conclude
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
-from service.samples.samples import open_samples
+from service.samples.store import open_samples
 from service.settings import Settings
 from tests.service.conftest import half_trained, wait_until
 from tests.service.processes import ENDLESS

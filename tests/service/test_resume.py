@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from service.jobs.dbos_mapping import Running
 from service.jobs.job import Job, JobRequest, Progress
-from service.jobs.record import Running
-from service.jobs.trainer import Watch, run_training
+from service.jobs.trainer_process import Watch, run_training
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
 from tests.service.conftest import wait_until

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from service.cli.samples import app as samples_command
 from service.errors import Conflict
+from service.jobs.cleanup import Retention
 from service.jobs.job import JobRequest
 from service.jobs.queue import Jobs
-from service.jobs.retention import Retention
 from service.settings import Settings
 from tests.service.processes import QUICK
 from tests.service.test_predict import assert_problem

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 from service.routes.revalidated import RevalidatedFiles
 
-KEPT = ["/", "/page/reading.js", "/page/style.css", "/docs", "/docs/start.js", "/docs/static/swagger-ui.css"]
+KEPT = ["/", "/page/prediction.js", "/page/style.css", "/docs", "/docs/start.js", "/docs/static/swagger-ui.css"]
 KEPT += ["/docs/static/swagger-ui-bundle.js", "/openapi.json"]
 BUILT = 1577836800  # the date that the image gives to every file
 

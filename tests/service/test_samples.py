@@ -16,7 +16,7 @@ from service.errors import BlankImage, InvalidInput, NoDiskSpace, NotFound, Samp
 from service.registry.store import Store, open_store
 from service.samples.export import to_npz, write_folder, write_zip
 from service.samples.sample import Sample, Source
-from service.samples.samples import Samples, chosen_by, count_by_label
+from service.samples.store import Samples, chosen_by, count_by_label
 from training import Dataset
 from training.data import open_source
 
@@ -102,7 +102,7 @@ def test_room_that_another_replica_made_is_found(
     one, other = (Samples(store, most=2, most_bytes=10**6) for _ in range(2))
     fill(one, digits, 2)
     other.delete("mnist", chosen_by())
-    monkeypatch.setattr("service.samples.samples._REFUSING_SECONDS", 0.0)
+    monkeypatch.setattr("service.samples.store._REFUSING_SECONDS", 0.0)
     assert one.add("mnist", digits.images[2], "7", BY_HAND)[1]
 
 

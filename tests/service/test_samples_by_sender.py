@@ -11,7 +11,7 @@ from service.app import create_app
 from service.keys import Keys
 from service.registry.store import Store, open_store
 from service.samples.sample import Source
-from service.samples.samples import open_samples
+from service.samples.store import open_samples
 from service.settings import Settings
 from tests.service.conftest import COMMAND
 from training import Dataset

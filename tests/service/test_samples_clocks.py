@@ -7,7 +7,7 @@ import pytest
 
 from service.registry.store import Store, open_store
 from service.samples.sample import Source
-from service.samples.samples import Samples
+from service.samples.store import Samples
 
 PICTURE = np.eye(28, dtype=np.uint8) * 255
 OTHER = np.eye(28, k=3, dtype=np.uint8) * 255

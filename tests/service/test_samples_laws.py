@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from service.errors import SamplesFull
 from service.registry.store import open_store
 from service.samples.sample import Source, identify
-from service.samples.samples import Samples, chosen_by, count_by_label
+from service.samples.store import Samples, chosen_by, count_by_label
 
 MOST = 5
 PICTURES = [np.eye(28, k=offset, dtype=np.uint8) * 255 for offset in range(7)]
@@ -76,7 +76,7 @@ class TwoReplicas(RuleBasedStateMachine):
 
 @pytest.fixture(autouse=True)
 def refusing_by_a_new_listing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.samples.samples._REFUSING_SECONDS", 0.0)
+    monkeypatch.setattr("service.samples.store._REFUSING_SECONDS", 0.0)
 
 
 TestTwoReplicas = TwoReplicas.TestCase

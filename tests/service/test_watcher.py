@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from service.errors import NotFound, Unavailable
+from service.jobs.events import Piece
 from service.jobs.job import Job, JobRequest, Progress
-from service.jobs.news import Piece
 from service.jobs.queue import Jobs
 from service.jobs.watcher import JobWatcher
 from service.settings import Settings

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from service.jobs.events import Reporter
 from service.jobs.gate import judge
 from service.jobs.job import STRIKES, Job, JobRequest, Progress
 from service.jobs.queue import Jobs
-from service.jobs.reporter import Reporter
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from service.settings import Settings

@@ -17,7 +17,7 @@ import numpy as np
 
 from service.errors import InvalidInput, NotFound, Unavailable
 from service.jobs.datasets import locate
-from service.jobs.unseen import recipe_of, unseen
+from service.jobs.leakage import recipe_of, unseen
 from service.registry.manifest import Manifest
 from service.registry.registry import Registry
 from service.serving.model import Snapshot, warm_snapshot

@@ -1,7 +1,7 @@
 // What is on the paper, read while it is drawn; and the right digit, pressed when the answer is wrong.
 
 import {percent} from "./elements.js";
-import {content, isEmpty, onChange, takeDrawn} from "./paper.js";
+import {content, isEmpty, onChange, takeDrawn} from "./canvas.js";
 import {ask, get, tell} from "./service.js";
 
 const UNREADABLE = new Set(["unsupported_media_type", "invalid_image", "payload_too_large"]);  // kinds that a browser may draw

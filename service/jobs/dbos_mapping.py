@@ -1,12 +1,18 @@
-"""A job as DBOS keeps it, read in our words."""
+"""Jobs as DBOS workflows: records parsed into `Job`, and listed page by page, newest first.
+
+A cursor is the creation time of a job in milliseconds and its id: `1764396000000-job-0f3c…`. The next page continues
+below it, even if newer jobs were added or the job of the cursor was deleted.
+"""
 
 import json
 import logging
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from service.errors import InvalidInput
 from service.jobs.job import Job, JobRequest, Progress
 from service.json_objects import read_object
 from training.stored import of_known_fields
@@ -20,6 +26,10 @@ PROGRESS, RETURNED = "progress", "returned"
 """The attributes of a workflow that are ours: how far it is, and how often a worker gave it back."""
 
 _STATES = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "CANCELLED": "cancelled"}
+
+_PLACE = re.compile(r"([0-9]{1,13})-([A-Za-z0-9-]{1,100})")
+_MORE = 3
+"""Read beyond a page: whether there is another, the job of the place itself, one of the next millisecond."""
 
 
 @dataclass(frozen=True)
@@ -104,3 +114,39 @@ def _time(milliseconds: int | None) -> str | None:
     if milliseconds is None:
         return None
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def read_page(
+    listed: "Callable[..., list[WorkflowStatus]]", limit: int, after: str | None
+) -> "tuple[list[WorkflowStatus], str | None]":
+    """Read a page of records, and give the place that the next one goes on after: None on the last.
+
+    `listed` gives the newest `limit` records of those created until `end_time` (ISO 8601). Raises InvalidInput.
+    """
+    below = _parsed(after) if after is not None else None
+    most = limit + _MORE
+    while True:
+        # A millisecond later than the place: DBOS calculates with floats.
+        found = listed(limit=most, end_time=_time(below[0] + 1) if below else None)
+        rest = sorted((s for s in found if below is None or _place(s) < below), key=_place, reverse=True)
+        page = rest[:limit]
+        # Records of one millisecond come in any order: of the last one that was read, some may be missing.
+        if len(found) < most or (len(rest) > limit and _place(page[-1])[0] > _place(found[-1])[0]):
+            break
+        most *= 2
+    return page, "{}-{}".format(*_place(page[-1])) if len(rest) > limit else None
+
+
+def _place(status: "WorkflowStatus") -> tuple[int, str]:
+    return status.created_at or 0, status.workflow_id
+
+
+def _parsed(place: str) -> tuple[int, str]:
+    found = _PLACE.fullmatch(place)
+    if found is None:
+        raise InvalidInput("after must be the `next` of the page before", field="after")
+    return int(found[1]), found[2]
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()

@@ -11,11 +11,11 @@ from typing import Any
 
 from service.errors import CorruptModel, InvalidInput, NotFound
 from service.jobs.datasets import located
+from service.jobs.inputs import start_version
 from service.jobs.job import JobRequest
-from service.jobs.provisions import start_version
 from service.registry.manifest import LoadedModel, Manifest
 from service.registry.registry import Registry
-from service.samples.samples import Samples
+from service.samples.store import Samples
 from service.settings import Settings
 from training import ConfigError, DataError, Recipe, WeightsError, load, recipes
 from training.data.survey import survey

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from service.errors import Unavailable
 from service.jobs.checkpoints import Checkpoints
+from service.jobs.inputs import Provisions
 from service.jobs.job import STRIKES, JobRequest
-from service.jobs.provisions import Provisions
-from service.jobs.trainer import (
+from service.jobs.trainer_process import (
     CHECKPOINT,
     BadCheckpointError,
     ChildKilledError,

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.jobs.job import Job, chosen, rank
-from service.jobs.learning import Workplace, patiently, train_patiently
 from service.jobs.queue import Jobs
-from service.jobs.trainer import StoppedError, TrainingFailedError, Watch
+from service.jobs.runner import Workplace, patiently, train_patiently
+from service.jobs.trainer_process import StoppedError, TrainingFailedError, Watch
 from service.json_objects import read_object
 
 _ASK_SECONDS = 0.5

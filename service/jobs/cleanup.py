@@ -1,21 +1,30 @@
-"""Records of jobs that ended long ago are deleted: a few at a time, and never because a clock alone says so.
+"""Deletion of old job records and of objects that killed processes left in the store.
 
-A clock may be wrong by years for once: an empty battery, a bad time server, a typing error. So this process believes in
-no later time than a day after the newest record as it was found first, plus the time that it has counted since then.
-Where that is too little, after a long pause without jobs, records are only kept longer.
+A wall clock can be wrong by years: an empty battery, a bad time server, a typo. `Retention` therefore never assumes a
+time later than one day after the newest record it saw first, plus the monotonic time since then. If that is too early,
+for example after a long period without jobs, records are only kept longer.
+
+`Leftovers` deletes staged objects and version locks that have existed for an hour by the monotonic clock of this
+process; no live process holds one that long. A lock to delete a version that has no manifest stays: it marks an
+unfinished deletion for the next pruning.
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from service.jobs.queue import Jobs
+from service.registry.store import STAGING, Store
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 50
 _MARGIN_SECONDS = 86_400.0
+
+_LEFTOVER_SECONDS = 3600.0
+_CLAIM = re.compile(r"(?P<version>models/[^/]+/[^/]+)/(?P<kind>promoting|deleting)/[^/]+")
 
 
 class Retention:
@@ -61,3 +70,29 @@ class Retention:
                     " records of jobs are kept longer, as if it were not. Set the clock if it is wrong",
                     ahead / 86_400,
                 )
+
+
+class Leftovers:
+    """The leftovers that one worker has seen."""
+
+    def __init__(self, store: Store, counted: Callable[[], float] = time.monotonic) -> None:
+        """Look into a store; `counted` is a clock, in seconds."""
+        self._store, self._counted = store, counted
+        self._since: dict[str, float] = {}
+
+    def clear(self) -> int:
+        """Delete what was seen for long enough, and give the number; to be called again. Raises Unavailable."""
+        now, models = self._counted(), set(self._store.list("models"))
+        found = [*self._store.list(STAGING), *(key for key in models if _is_left(key, models))]
+        self._since = {key: self._since.get(key, now) for key in found}
+        old = [key for key, since in self._since.items() if now - since > _LEFTOVER_SECONDS]
+        for key in old:
+            self._store.delete(key)
+        if old:
+            log.info("%d objects of the store are deleted that killed processes had left", len(old))
+        return len(old)
+
+
+def _is_left(key: str, models: set[str]) -> bool:
+    claim = _CLAIM.fullmatch(key)
+    return claim is not None and (claim["kind"] == "promoting" or f"{claim['version']}/manifest.json" in models)
