@@ -79,21 +79,21 @@ class Serving:
             details = {"labels": LABELS, "weights_sha256": sha256(weights).hexdigest()}
             registry.publish("small", weights, details)
         registry.promote("small", "production", 1)
-        self.predictor = Predictor(registry, "small", "production", on_swap=lambda _: None)
-        self.predictor.follow()
-        self.answer: Floats = self.predictor.serving.probabilities(GLYPHS)
+        self.predictor = Predictor(registry, "small", "production", on_reload=lambda _: None)
+        self.predictor.refresh()
+        self.answer: Floats = self.predictor.serving.predict(GLYPHS)
         registry.promote("small", "production", 2)
         self.file = Path(folder, "models", "small", "2", "weights.npz")
 
     def follow(self, content: bytes) -> str:
         """Look at the alias with the damaged file in place."""
         self.file.write_bytes(content)
-        self.predictor.follow()
+        self.predictor.refresh()
         if self.predictor.serving.version != 1:
             return "SERVED"
-        if self.predictor.choose("any").probabilities(GLYPHS).tobytes() != self.answer.tobytes():
+        if self.predictor.route("any").predict(GLYPHS).tobytes() != self.answer.tobytes():
             return "DISTURBED"
-        return "refused, the old version answers" if self.predictor.trouble else "NOT TOLD"
+        return "refused, the old version answers" if self.predictor.last_error else "NOT TOLD"
 
 
 def main() -> None:
@@ -109,7 +109,7 @@ def main() -> None:
                 if (kind, door) != ("made up", "the file alone"):  # some are whole networks, for other labels
                     counts[kind, door, read(content)] += 1
         serving.file.write_bytes(good)
-        serving.predictor.follow()
+        serving.predictor.refresh()
         assert serving.predictor.serving.version == 2
     print(f"a weights file of {len(good):,} bytes; {time.perf_counter() - started:.0f} s\n")
     for (kind, door, outcome), count in counts.items():

@@ -14,7 +14,7 @@ from service.observability.metrics import Metrics
 from service.registry.bundled import adopt_released
 from service.registry.registry import Registry
 from service.registry.store import open_store
-from service.serving.model import warm_snapshot
+from service.serving.model import load_and_warm
 from training.data import open_source
 
 ROUNDS, CALLS = 7, 20_000
@@ -38,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         registry = Registry(open_store(folder))
         adopt_released(registry, "production")
-        snapshot = warm_snapshot(registry.load("mnist", 1), 1)
+        snapshot = load_and_warm(registry.load("mnist", 1), 1)
     glyphs = open_source("starter").train.images[:1024]
     metrics, single, labels = Metrics(), [glyphs[place : place + 1] for place in range(1024)], [["3"]] * 1024
     for size in (8, 64):

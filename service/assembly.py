@@ -39,11 +39,11 @@ def assemble(settings: Settings, siblings: Siblings | None = None) -> Parts:
     store = open_store(settings.store_location)
     registry = Registry(store)
     predictor = Predictor(
-        registry, settings.model, settings.alias, on_swap=lambda fresh: metrics.serve(fresh.model, fresh.version)
+        registry, settings.model, settings.alias, on_reload=lambda fresh: metrics.serve(fresh.model, fresh.version)
     )
-    metrics.trouble = lambda: predictor.trouble is not None
+    metrics.trouble = lambda: predictor.last_error is not None
     metrics.damaged = lambda: len(store.damaged.keys())
-    metrics.watch_trial(lambda: (trial.labels, asdict(trial.figures())) if (trial := predictor.trial) else None)
+    metrics.watch_trial(lambda: (trial.labels, asdict(trial.stats())) if (trial := predictor.rollout) else None)
     recent = Recent(settings.remembered_images, shared_folder(settings.home) if siblings else None)
     jobs, draining = Jobs(settings), threading.Event()
     job_watcher = JobWatcher(jobs, settings.max_event_streams, draining)
@@ -106,7 +106,7 @@ async def _follow(parts: Parts, *, adopted: bool) -> None:
 
 def _followed(parts: Parts, *, adopted: bool) -> bool:
     parts.access.follow()
-    if not adopted and parts.predictor.trouble:  # the store was out of reach when we started; it may be empty, too
+    if not adopted and parts.predictor.last_error:  # the store was out of reach when we started; it may be empty, too
         adopted = adopt(parts)
-    parts.predictor.follow()
+    parts.predictor.refresh()
     return adopted

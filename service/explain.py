@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from service.serving.model import Snapshot
+from service.serving.model import ServingModel
 from training.arrays import Floats, Pixels
 from training.saliency import gradient_times_input
 
@@ -35,11 +35,11 @@ class Explanation:
         }
 
 
-def explain(snapshot: Snapshot, glyphs: Pixels, classes: Sequence[int] | None = None) -> list[Explanation]:
+def explain(snapshot: ServingModel, glyphs: Pixels, classes: Sequence[int] | None = None) -> list[Explanation]:
     """Explain the answers to glyphs, uint8 (n, 28, 28): of the most probable classes, or of those that are given."""
     if not len(glyphs):
         return []
-    chosen = snapshot.probabilities(glyphs).argmax(axis=1) if classes is None else np.asarray(classes)
+    chosen = snapshot.predict(glyphs).argmax(axis=1) if classes is None else np.asarray(classes)
     maps = gradient_times_input(snapshot.network, glyphs, chosen)
     return [
         Explanation(snapshot.labels[place], glyph, saliency)

@@ -17,7 +17,7 @@ from service.observability.telemetry import Telemetry
 from service.registry.registry import Registry
 from service.samples.recent import Recent
 from service.samples.store import Samples
-from service.serving.model import Snapshot
+from service.serving.model import ServingModel
 from service.serving.predictor import Predictor
 from service.settings import Settings
 
@@ -45,7 +45,7 @@ class Parts:
     siblings: Siblings | None = None
     """The other API processes of this host, if there are any."""
 
-    def answering(self) -> Snapshot:
+    def answering(self) -> ServingModel:
         """Give the snapshot that answers predictions.
 
         Raises Unavailable when the server is about to end, and before a model is loaded and the keys are read.

@@ -32,7 +32,7 @@ def state(parts: Parts) -> dict[str, Any]:
         parts.answering()
     except Unavailable:
         ready = False
-    return {"process": place, "ready": ready, "version": version, "trouble": parts.predictor.trouble}
+    return {"process": place, "ready": ready, "version": version, "trouble": parts.predictor.last_error}
 
 
 def states(parts: Parts) -> list[dict[str, Any]]:

@@ -153,7 +153,7 @@ class _Server(uvicorn.Server):
                 self._parts.answering()
             except Unavailable as error:
                 if not told:
-                    why = self._parts.predictor.trouble or error.detail
+                    why = self._parts.predictor.last_error or error.detail
                     model = f"GLYPHSERVE_MODEL={settings.model}, GLYPHSERVE_ALIAS={settings.alias}"
                     log.warning("%s listens but is not ready: no model answers (%s): %s", url(host, port), model, why)
                 told = True

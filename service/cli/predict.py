@@ -30,14 +30,14 @@ def predict(
     from service.serving.predictor import Predictor
 
     settings = load_settings(home)
-    predictor = Predictor(open_registry(settings), settings.model, settings.alias, on_swap=lambda _: None)
-    predictor.follow()
-    snapshot = predictor.snapshot(model, version)
+    predictor = Predictor(open_registry(settings), settings.model, settings.alias, on_reload=lambda _: None)
+    predictor.refresh()
+    snapshot = predictor.get(model, version)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels, settings.max_image_side)
     failed = False
     for path in images:
         try:
-            probabilities = snapshot.probabilities(read_glyph(path.read_bytes(), limits)[np.newaxis])[0]
+            probabilities = snapshot.predict(read_glyph(path.read_bytes(), limits)[np.newaxis])[0]
         except (ServiceError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             sys.stderr.write(f"{path}: {reason}\n")

@@ -15,7 +15,7 @@ from service.jobs.job import JobRequest
 from service.jobs.leakage import unseen
 from service.registry.manifest import Manifest
 from service.registry.registry import Registry
-from service.serving.model import Snapshot, warm_snapshot
+from service.serving.model import ServingModel, load_and_warm
 from training import Dataset, evaluate, recipes
 from training.data import open_source
 from training.data.dataset import DIGITS
@@ -52,7 +52,7 @@ class Rules:
 
 def compare(registry: Registry, serving: int | None, request: JobRequest, version: int, rules: Rules) -> Comparison:
     """Judge a new version. Raises CorruptModel, TrainingError, InvalidInput when that cannot be done."""
-    new = warm_snapshot(registry.load(request.model, version), 0)
+    new = load_and_warm(registry.load(request.model, version), 0)
     milliseconds = _predict_milliseconds(new)
     figures: dict[str, Any] = {"predict_ms": round(milliseconds, 3), "against": serving}
     if milliseconds > rules.max_predict_ms:
@@ -60,7 +60,7 @@ def compare(registry: Registry, serving: int | None, request: JobRequest, versio
         return Comparison(False, slow, figures)
     if serving is None:
         return Comparison(True, "the first version of its model", figures)
-    old = warm_snapshot(registry.load(request.model, serving), 0)
+    old = load_and_warm(registry.load(request.model, serving), 0)
     if new.labels != old.labels:
         return Comparison(False, f"it has other labels than version {serving}", figures)
     figures["golden_lost"] = _golden_lost(new, old)
@@ -68,7 +68,7 @@ def compare(registry: Registry, serving: int | None, request: JobRequest, versio
 
 
 def _held_out(
-    registry: Registry, new: Snapshot, old: Snapshot, request: JobRequest, rules: Rules, figures: dict[str, Any]
+    registry: Registry, new: ServingModel, old: ServingModel, request: JobRequest, rules: Rules, figures: dict[str, Any]
 ) -> Comparison:
     """Count what both read right. What reads more of the samples right may read a little less of the others."""
     recipe = located(recipes.get(request.recipe).replace(**request.settings), rules.datasets_dir)
@@ -155,20 +155,20 @@ def golden_digits() -> Dataset:
     return starter.take(np.array(rows))
 
 
-def _golden_lost(new: Snapshot, old: Snapshot) -> list[str]:
+def _golden_lost(new: ServingModel, old: ServingModel) -> list[str]:
     """Name the golden digits that the old version reads and the new one does not; none for other labels."""
     if new.labels != DIGITS:
         return []
     golden = golden_digits()
-    mine, theirs = (each.probabilities(golden.images).argmax(axis=1) for each in (new, old))
+    mine, theirs = (each.predict(golden.images).argmax(axis=1) for each in (new, old))
     return [golden.classes[n] for n in np.flatnonzero((theirs == golden.labels) & (mine != golden.labels))]
 
 
-def _predict_milliseconds(snapshot: Snapshot) -> float:
+def _predict_milliseconds(snapshot: ServingModel) -> float:
     """Time one image, the median of several."""
     image, seconds = golden_digits().images[:1], list[float]()
     for _ in range(_TIMED):
         started = time.perf_counter()
-        snapshot.probabilities(image)
+        snapshot.predict(image)
         seconds.append(time.perf_counter() - started)
     return 1000 * sorted(seconds)[_TIMED // 2]

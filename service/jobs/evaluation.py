@@ -20,7 +20,7 @@ from service.jobs.datasets import locate
 from service.jobs.leakage import recipe_of, unseen
 from service.registry.manifest import Manifest
 from service.registry.registry import Registry
-from service.serving.model import Snapshot, warm_snapshot
+from service.serving.model import ServingModel, load_and_warm
 from training import Dataset, TrainingError, recipes
 from training.arrays import Floats, Labels
 from training.data import mnist, open_source
@@ -144,7 +144,7 @@ class Evaluations:
         examples = next(known, None) or self._open(manifest, source)
         if examples.classes != manifest.labels:
             raise NotFound("no held-out examples here have the labels of this version")
-        snapshot = warm_snapshot(self._registry.load(manifest.name, manifest.version), 0)
+        snapshot = load_and_warm(self._registry.load(manifest.name, manifest.version), 0)
         probabilities = _read(snapshot, examples)
         return Evaluation(
             examples=examples,
@@ -183,6 +183,6 @@ def _source(manifest: Manifest) -> str:
     return "starter" if manifest.labels == DIGITS else f"of {manifest.name} {manifest.version}"
 
 
-def _read(snapshot: Snapshot, examples: Dataset) -> Floats:
+def _read(snapshot: ServingModel, examples: Dataset) -> Floats:
     chunks = (examples.images[start : start + _CHUNK] for start in range(0, len(examples), _CHUNK))
-    return np.concatenate([snapshot.probabilities(chunk) for chunk in chunks])
+    return np.concatenate([snapshot.predict(chunk) for chunk in chunks])

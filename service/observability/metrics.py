@@ -17,8 +17,8 @@ from service.observability import families
 from service.observability.board import Siblings
 from service.observability.families import FAMILIES, SECONDS, TRIAL_COUNTS
 from service.observability.tallies import Cells, Labels, Tallies
-from service.serving.drift import Window, drift, joined
-from service.serving.model import Snapshot
+from service.serving.drift import Window, drift_psi, merge_windows
+from service.serving.model import ServingModel
 from training.arrays import Pixels
 from training.baseline import ink_mass
 
@@ -32,7 +32,7 @@ _BATCH_IMAGES, _SHORT_SECONDS, _CONFIDENCES = (
 TrialCounts = tuple[dict[str, str], dict[str, int]]
 """Who is on trial, as labels, and what was counted, by name."""
 
-_Batch = tuple[Snapshot, Pixels, Sequence[str], Sequence[float], float]
+_Batch = tuple[ServingModel, Pixels, Sequence[str], Sequence[float], float]
 
 
 class Metrics:
@@ -74,7 +74,12 @@ class Metrics:
             cells[-1] += each
 
     def predicted(
-        self, snapshot: Snapshot, glyphs: Pixels, labels: Sequence[str], confidences: Sequence[float], seconds: float
+        self,
+        snapshot: ServingModel,
+        glyphs: Pixels,
+        labels: Sequence[str],
+        confidences: Sequence[float],
+        seconds: float,
     ) -> None:
         """Count the answers of one batch: glyphs, uint8 (n, 28, 28), not to be changed any more; the network's time."""
         if not labels:
@@ -147,7 +152,7 @@ class Metrics:
         for key, snapshot in versions.items():
             self._fold_version(snapshot, batches if len(versions) == 1 else [b for b in batches if id(b[0]) == key])
 
-    def _fold_version(self, snapshot: Snapshot, batches: Sequence[_Batch]) -> None:
+    def _fold_version(self, snapshot: ServingModel, batches: Sequence[_Batch]) -> None:
         """Count the batches of one version, all at once."""
         _, glyphs, labels, confidences, seconds = zip(*batches, strict=True)
         self._observe("glyphserve_batch_images", _BATCH_IMAGES, list(map(len, labels)))
@@ -163,7 +168,7 @@ class Metrics:
         counts = np.bincount(bounds.searchsorted(values), minlength=len(bounds) + 1)
         self._tallies.add(name, (), [*counts.tolist(), sum(values)])
 
-    def _window(self, snapshot: Snapshot) -> Window:
+    def _window(self, snapshot: ServingModel) -> Window:
         key = (snapshot.model, snapshot.version)
         window = self._windows.pop(key, None) or Window(*key, snapshot.baseline)
         self._windows[key] = window  # the newest stands last
@@ -203,11 +208,11 @@ def _lasting(page: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tell_drift(tallies: Tallies, windows: Sequence[dict[str, Any]]) -> None:
-    for (model, version), (seen, baseline) in joined(windows).items():
+    for (model, version), (seen, baseline) in merge_windows(windows).items():
         who: Labels = (model, str(version))
         tallies.of("glyphserve_window_images", *who)[0] = seen.images
         tallies.of("glyphserve_ink_mean", *who)[0] = seen.mass / max(seen.images, 1)
         if baseline:
             tallies.of("glyphserve_ink_baseline_mean", *who)[0] = baseline.ink_mean
-            for feature, index in drift(seen, baseline).items():
+            for feature, index in drift_psi(seen, baseline).items():
                 tallies.of("glyphserve_drift", *who, feature)[0] = index

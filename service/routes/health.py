@@ -38,7 +38,7 @@ async def ready(parts: PartsDep) -> dict[str, Any]:
         "alias": parts.settings.alias,
         "version": serving.version,
         "generation": serving.generation,
-        "trouble": parts.predictor.trouble,
+        "trouble": parts.predictor.last_error,
         "damaged": parts.registry.store.damaged.keys()[:_MOST_NAMED],
         "jobs": await asyncio.to_thread(lambda: parts.jobs.trouble),
         # The pages of 64 processes take longer to parse than the event loop may be held up.

@@ -59,7 +59,7 @@ async def unload(name: str, request: Request, parts: PartsDep) -> Response:
     await asyncio.to_thread(manifest_of, parts, name, None)
     if name == parts.settings.model:
         raise Conflict("this model serves and cannot be unloaded; its versions change by promotion")
-    parts.predictor.forget(name)
+    parts.predictor.evict(name)
     return Response(status_code=200)
 
 
@@ -73,12 +73,12 @@ async def _parameters(request: Request) -> dict[str, Any]:
 def _load(parts: Parts, name: str) -> None:
     if name != parts.settings.model:
         manifest_of(parts, name, None)
-        parts.predictor.forget(name)
+        parts.predictor.evict(name)
         find(parts, name)
         return
-    parts.predictor.follow()
-    if parts.predictor.trouble:
-        raise Unavailable(parts.predictor.trouble)
+    parts.predictor.refresh()
+    if parts.predictor.last_error:
+        raise Unavailable(parts.predictor.last_error)
 
 
 def _entries(parts: Parts) -> list[IndexEntry]:

@@ -21,7 +21,7 @@ from service.inference.tensors import Tensor
 from service.parts import Parts
 from service.routes.decoding import decoded
 from service.schemas import MAX_VERSION
-from service.serving.model import Snapshot
+from service.serving.model import ServingModel
 from training.arrays import Floats, Pixels
 
 _QUICK_BYTES = 64 * 1024
@@ -46,7 +46,7 @@ class Call:
 class Reading:
     """What the network has read."""
 
-    snapshot: Snapshot
+    snapshot: ServingModel
     batch: Batch
     probabilities: Floats
     """(n, classes)"""
@@ -83,22 +83,22 @@ def parsed_version(version: str) -> int:
     return int(version)
 
 
-def find(parts: Parts, model: str, version: str | None = None, alias: str | None = None) -> Snapshot:
+def find(parts: Parts, model: str, version: str | None = None, alias: str | None = None) -> ServingModel:
     """Find the snapshot that an address names; loads it when it is not at hand, so it may block.
 
     Raises NotFound, CorruptModel or Unavailable.
     """
     try:
-        return parts.predictor.snapshot(model, None if version is None else parsed_version(version), alias)
+        return parts.predictor.get(model, None if version is None else parsed_version(version), alias)
     except InvalidInput:  # no name of a model or of an alias
         raise NotFound("there is no model of that name, or no such alias of it; GET /models lists both") from None
 
 
-async def choose(call: Call) -> Snapshot:
+async def choose(call: Call) -> ServingModel:
     """Choose the snapshot that answers. Raises NotFound, CorruptModel or Unavailable."""
     predictor = call.parts.predictor
     if call.version is None and call.alias is None and call.model == call.parts.settings.model:
-        return predictor.choose(call.request_id)
+        return predictor.route(call.request_id)
     return await asyncio.to_thread(find, call.parts, call.model, call.version, call.alias)
 
 
@@ -170,7 +170,7 @@ class _Clock:
 
 def _answer(
     call: Call,
-    snapshot: Snapshot,
+    snapshot: ServingModel,
     message: _R,
     glyphs: Sequence[Pixels] | None,
     write: Callable[[_R, Reading], Written],
@@ -178,7 +178,7 @@ def _answer(
     form = snapshot.network.config.input
     batch = read_batch(only_input(message.inputs), form, _limits(call.parts), glyphs)
     input_done = time.perf_counter_ns()
-    reading = Reading(snapshot, batch, snapshot.read(batch.features))
+    reading = Reading(snapshot, batch, snapshot.predict_features(batch.features))
     infer_done = time.perf_counter_ns()
     answer = respond(call.request, write(message, reading), {"X-Model-Version": str(snapshot.version)})
     return reading, answer, (input_done, infer_done, time.perf_counter_ns())
@@ -205,6 +205,6 @@ def _count(call: Call, reading: Reading, times: Times) -> None:
     if parts.telemetry:
         parts.telemetry.computed(snapshot.model, snapshot.version, len(batch), times.compute_infer / 1e9)
     few = parts.settings.max_batch_images
-    parts.predictor.compare(call.request_id, snapshot, batch.glyphs[:few], labels[:few])
+    parts.predictor.mirror(call.request_id, snapshot, batch.glyphs[:few], labels[:few])
     seen: list[Any] = list(zip(labels[:few], confidences[:few], strict=True))
     parts.recent.remember(call.request_id, snapshot.model, snapshot.version, list(batch.glyphs[:few]), seen)

@@ -85,15 +85,15 @@ def get_alias(name: NamePath, alias: NamePath, parts: PartsDep, response: Respon
     response.headers["ETag"] = f'"{state.generation}"'
     now = AliasNow(**_alias(state).model_dump())
     if state.candidate and (name, alias) == (parts.settings.model, parts.settings.alias):
-        if trial := parts.predictor.trial:
-            figures = trial.figures()
+        if trial := parts.predictor.rollout:
+            figures = trial.stats()
             now.trial = TrialInfo(
                 requests=figures.requests,
                 compared=figures.compared,
                 agreement=figures.agreement,
                 dropped=figures.dropped,
             )
-        now.trouble = parts.predictor.candidate_trouble
+        now.trouble = parts.predictor.candidate_error
     return now
 
 
@@ -153,7 +153,7 @@ def roll_back(
 
 
 def _changed(state: AliasState, parts: Parts, response: Response) -> AliasInfo:
-    parts.predictor.follow()
+    parts.predictor.refresh()
     response.headers["ETag"] = f'"{state.generation}"'
     return _alias(state)
 

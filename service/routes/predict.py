@@ -19,7 +19,7 @@ from service.routes.decoding import decoded, opened
 from service.routes.form_docs import OPENAPI
 from service.routes.forms import Reader, readers_of
 from service.schemas import MAX_VERSION, BatchPrediction, SinglePrediction
-from service.serving.predictor import Snapshot
+from service.serving.model import ServingModel
 from service.transport.answers import predictions
 from training.arrays import Pixels
 from training.preprocess import SIDE
@@ -40,7 +40,7 @@ async def predict(
 ) -> Response:
     """Read the digit on one image, or on several: as files, as the body itself, or as JSON."""
     if model is None and version is None and alias is None:
-        snapshot = parts.predictor.choose(request_id)
+        snapshot = parts.predictor.route(request_id)
     else:
         snapshot = await asyncio.to_thread(parts.predictor.snapshot, model, version, alias)
     readers, is_batch = await readers_of(request, parts)
@@ -70,13 +70,13 @@ async def _glyphs(request: Request, parts: Parts, readers: Sequence[Reader]) -> 
 
 
 def _answer(
-    read: Sequence[Pixels | ServiceError], snapshot: Snapshot, parts: Parts, request_id: str, top_k: int | None
+    read: Sequence[Pixels | ServiceError], snapshot: ServingModel, parts: Parts, request_id: str, top_k: int | None
 ) -> list[dict[str, Any] | ServiceError]:
     """Let the network see all glyphs as one batch; an image that could not be read is answered by its error."""
     glyphs = [glyph for glyph in read if not isinstance(glyph, ServiceError)]
     batch = np.stack(glyphs) if glyphs else np.empty((0, SIDE, SIDE), np.uint8)
     started = time.perf_counter()
-    probabilities = snapshot.probabilities(batch) if glyphs else np.empty((0, len(snapshot.labels)), np.float32)
+    probabilities = snapshot.predict(batch) if glyphs else np.empty((0, len(snapshot.labels)), np.float32)
     seconds = time.perf_counter() - started
     rows = iter(predictions(probabilities, snapshot.labels, top_k))
     answers: list[dict[str, Any] | ServiceError] = []
@@ -91,14 +91,14 @@ def _answer(
     parts.metrics.predicted(snapshot, batch, labels, [answer["confidence"] for answer in found], seconds)
     if parts.telemetry and labels:
         parts.telemetry.computed(snapshot.model, snapshot.version, len(labels), seconds)
-    parts.predictor.compare(request_id, snapshot, batch, labels)
+    parts.predictor.mirror(request_id, snapshot, batch, labels)
     return answers
 
 
 def _remember(
     parts: Parts,
     request_id: str,
-    snapshot: Snapshot,
+    snapshot: ServingModel,
     read: Sequence[Pixels | ServiceError],
     answers: Sequence[dict[str, Any] | ServiceError],
 ) -> None:
@@ -109,7 +109,7 @@ def _remember(
 
 
 def _explain(
-    read: Sequence[Pixels | ServiceError], answers: Sequence[dict[str, Any] | ServiceError], snapshot: Snapshot
+    read: Sequence[Pixels | ServiceError], answers: Sequence[dict[str, Any] | ServiceError], snapshot: ServingModel
 ) -> None:
     """Add to each answer why it came out as it did."""
     glyphs = [glyph for glyph in read if not isinstance(glyph, ServiceError)]

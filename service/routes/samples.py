@@ -22,7 +22,7 @@ from service.samples.export import write_zip
 from service.samples.sample import Sample, Source
 from service.samples.schemas import DeletedSamples, ListedSample, SampleInfo, SampleLabel, SampleList, SampleSource
 from service.samples.store import Entry, chosen_by, count_by_label
-from service.serving.predictor import Snapshot
+from service.serving.model import ServingModel
 from training.arrays import Pixels
 
 
@@ -117,9 +117,9 @@ async def _glyph(request: Request, parts: PartsDep, correction: Correction) -> P
     return glyph
 
 
-def _source(glyph: Pixels, snapshot: Snapshot, request_id: str) -> Source:
+def _source(glyph: Pixels, snapshot: ServingModel, request_id: str) -> Source:
     """Let the network read the image, too: what it answers belongs to the sample's story."""
-    probabilities = snapshot.probabilities(glyph[None])[0]
+    probabilities = snapshot.predict(glyph[None])[0]
     place = int(probabilities.argmax())
     return Source(request_id, snapshot.version, snapshot.labels[place], round(float(probabilities[place]), 6))
 

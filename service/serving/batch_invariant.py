@@ -17,7 +17,7 @@ from training.activations import ACTIVATIONS
 from training.arrays import Floats
 from training.layers import Dense, Layer, Residual
 
-Outputs = Callable[[Floats], Floats]
+Forward = Callable[[Floats], Floats]
 """Rows (n, inputs) → (n, outputs)."""
 
 _SIZES = ((8, 4, 2), (8, 4), (4,))
@@ -30,7 +30,7 @@ _TRIED = (*(1,) * 24, 2, 3, 4, 5, 7, 8, 12, 16, 31, 64)
 """Numbers of rows that are tried. Many rows alone: with a single output only one in three may differ."""
 
 
-def steady_outputs(network: MLP) -> Outputs:
+def batch_invariant_forward(network: MLP) -> Forward:
     """Give the function of a network's outputs in which no row depends on the others, to the last bit."""
     output = ACTIVATIONS[network.config.output]
 
@@ -54,12 +54,12 @@ def steady_outputs(network: MLP) -> Outputs:
     is_large = network.parameters.size >= LARGE_PARAMETERS
     for sizes in _SIZES_OF_LARGE if is_large else _SIZES:
         # The logits, too: where a network is sure, its outputs would hide what differs.
-        if is_steady(partial(logits_and_outputs, sizes=sizes), network):
+        if is_batch_invariant(partial(logits_and_outputs, sizes=sizes), network):
             return partial(in_blocks, sizes=sizes)
     return one_by_one
 
 
-def is_steady(outputs: Outputs, network: MLP) -> bool:
+def is_batch_invariant(outputs: Forward, network: MLP) -> bool:
     """Try out whether rows get the same bits in any company and at any place."""
     count, inputs = max(_TRIED), network.config.layers[0]
     # Multiples of the golden ratio, without their whole part, are spread as chance would: NumPy's takes 3 MB to import.

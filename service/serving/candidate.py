@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 import numpy as np
 
 from service.registry.aliases import Mode
-from service.serving.model import Snapshot
+from service.serving.model import ServingModel
 from training.arrays import Pixels
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ _RESTS, _LEAST_REST_SECONDS = 9, 0.01
 
 
 @dataclass(frozen=True)
-class TrialFigures:
+class RolloutStats:
     """What a trial has shown in this process since it began."""
 
     requests: int
@@ -53,10 +53,10 @@ class TrialFigures:
         return self.agreed / self.compared if self.compared else None
 
 
-class Trial:
-    """One candidate on trial. `choose` and `compare` are called on the event loop, and never wait."""
+class CandidateRollout:
+    """One candidate on trial. `route` and `mirror` are called on the event loop, and never wait."""
 
-    def __init__(self, production: Snapshot, candidate: Snapshot, share: float, mode: Mode) -> None:
+    def __init__(self, production: ServingModel, candidate: ServingModel, share: float, mode: Mode) -> None:
         """Try `candidate` on `share` of the requests, from 0 to 1."""
         self.production, self.candidate, self.share, self.mode = production, candidate, share, mode
         self._answering, self._reading = (candidate, production) if mode == "canary" else (production, candidate)
@@ -65,19 +65,19 @@ class Trial:
         self._ended = threading.Event()
         self._requests = self._compared = self._agreed = self._dropped = 0
 
-    def choose(self, request_id: str) -> Snapshot:
+    def route(self, request_id: str) -> ServingModel:
         """Choose the version that answers a request."""
-        if self.mode == "canary" and takes(request_id, self.share):
+        if self.mode == "canary" and is_sampled(request_id, self.share):
             self._requests += 1
             return self.candidate
         return self.production
 
-    def compare(self, request_id: str, snapshot: Snapshot, glyphs: Pixels, labels: Sequence[str]) -> None:
+    def mirror(self, request_id: str, snapshot: ServingModel, glyphs: Pixels, labels: Sequence[str]) -> None:
         """Let the other version read what `snapshot` has answered with `labels`, when there is time."""
         if snapshot is not self._answering or not labels:
             return
         if self.mode == "shadow":
-            if not takes(request_id, self.share):
+            if not is_sampled(request_id, self.share):
                 return
             self._requests += 1
         if self._waiting.qsize() >= _MOST_WAITING:
@@ -85,7 +85,7 @@ class Trial:
             return
         self._waiting.put((np.array(glyphs), tuple(labels)))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._read_along, name="trial", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="trial", daemon=True)
             self._thread.start()
 
     @property
@@ -93,16 +93,16 @@ class Trial:
         """Tell who is on trial, for metrics."""
         return {"model": self.candidate.model, "version": str(self.candidate.version), "mode": self.mode}
 
-    def figures(self) -> TrialFigures:
+    def stats(self) -> RolloutStats:
         """Tell what the trial has shown so far."""
-        return TrialFigures(self._requests, self._compared, self._agreed, self._dropped)
+        return RolloutStats(self._requests, self._compared, self._agreed, self._dropped)
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Let the thread go; what still waits is not compared any more."""
         self._ended.set()
         self._waiting.put(None)
 
-    def _read_along(self) -> None:
+    def _run(self) -> None:
         lower_priority()
         while (first := self._waiting.get()) is not None:
             started = time.perf_counter()
@@ -117,7 +117,7 @@ class Trial:
 
     def _count(self, glyphs: Pixels, labels: Sequence[str]) -> None:
         try:
-            best = self._reading.probabilities(glyphs).argmax(axis=1).tolist()
+            best = self._reading.predict(glyphs).argmax(axis=1).tolist()
         except Exception:  # a candidate that cannot read agrees with nobody, and disturbs nobody
             log.exception("version %d could not read along", self._reading.version)
             best = [-1] * len(labels)
@@ -126,7 +126,7 @@ class Trial:
         self._compared += len(labels)
 
 
-def takes(request_id: str, share: float) -> bool:
+def is_sampled(request_id: str, share: float) -> bool:
     """Tell whether a request is among the share that a trial takes."""
     return int.from_bytes(blake2b(request_id.encode(), digest_size=8).digest()) < share * 2**64
 

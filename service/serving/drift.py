@@ -18,7 +18,7 @@ from training.baseline import ink_histogram
 
 HALF_WINDOW = 5_000
 """Images after which a window forgets the older half of what it knows: it tells of the last 5,000 to 10,000."""
-FEWEST = 100
+MIN_IMAGES = 100
 """Images below which there is no index: of so few it would be noise."""
 
 _LEAST_SHARE = 1e-4
@@ -52,7 +52,7 @@ class Baseline:
         return found if ordered and fits and found.classes else None
 
 
-def stability_index(counts: Sequence[float], shares: Sequence[float]) -> float:
+def population_stability_index(counts: Sequence[float], shares: Sequence[float]) -> float:
     """Hold counts against the shares that were expected of them (population stability index)."""
     total = sum(counts) + _PSEUDO_COUNT * len(counts)
     index = 0.0
@@ -63,20 +63,20 @@ def stability_index(counts: Sequence[float], shares: Sequence[float]) -> float:
 
 
 @dataclass
-class Half:
-    """Half a window: what some images looked like, and what they were read as."""
+class WindowStats:
+    """WindowStats a window: what some images looked like, and what they were read as."""
 
     images: int = 0
     mass: float = 0.0
-    parts: list[int] = field(default_factory=list)
-    """Images by the parts of the baseline's ink mass."""
+    ink_bins: list[int] = field(default_factory=list)
+    """Images by the ink_bins of the baseline's ink mass."""
     labels: Counter[str] = field(default_factory=Counter)
 
-    def plus(self, other: "Half") -> "Half":
+    def merge(self, other: "WindowStats") -> "WindowStats":
         """Add up."""
-        longer, shorter = sorted((self.parts, other.parts), key=len, reverse=True)
-        parts = [count + (shorter[place] if place < len(shorter) else 0) for place, count in enumerate(longer)]
-        return Half(self.images + other.images, self.mass + other.mass, parts, self.labels + other.labels)
+        longer, shorter = sorted((self.ink_bins, other.ink_bins), key=len, reverse=True)
+        ink_bins = [count + (shorter[place] if place < len(shorter) else 0) for place, count in enumerate(longer)]
+        return WindowStats(self.images + other.images, self.mass + other.mass, ink_bins, self.labels + other.labels)
 
 
 class Window:
@@ -86,43 +86,47 @@ class Window:
         """Begin with none."""
         self._model, self._version, self._baseline = model, version, baseline
         self._edges = np.array(baseline.ink_edges if baseline else (), np.float32)
-        self._older, self._newer = Half(), Half()
+        self._older, self._newer = WindowStats(), WindowStats()
 
     def add(self, mass: Floats, labels: Sequence[str]) -> None:
         """Take in images by their ink mass, and what they were read as."""
         counts = ink_histogram(mass, self._edges)
-        self._newer = self._newer.plus(Half(len(mass), float(mass.sum()), counts, Counter(labels)))
+        self._newer = self._newer.merge(WindowStats(len(mass), float(mass.sum()), counts, Counter(labels)))
         if self._newer.images >= HALF_WINDOW:
-            self._older, self._newer = self._newer, Half()
+            self._older, self._newer = self._newer, WindowStats()
 
-    def figures(self) -> Half:
+    def stats(self) -> WindowStats:
         """Tell what is in it."""
-        return self._older.plus(self._newer)
+        return self._older.merge(self._newer)
 
     def to_json(self) -> dict[str, Any]:
         """Write down what is in it, and what to hold it against."""
         baseline = asdict(self._baseline) if self._baseline else None
-        seen = vars(self.figures())  # not `asdict`, which would count the items of the Counter
+        seen = vars(self.stats())  # not `asdict`, which would count the items of the Counter
         return {"model": self._model, "version": self._version, "seen": seen, "baseline": baseline}
 
 
-def joined(windows: Iterable[dict[str, Any]]) -> dict[tuple[str, int], tuple[Half, Baseline | None]]:
+def merge_windows(windows: Iterable[dict[str, Any]]) -> dict[tuple[str, int], tuple[WindowStats, Baseline | None]]:
     """Add up written windows by model and version."""
-    sums: dict[tuple[str, int], tuple[Half, Baseline | None]] = {}
+    sums: dict[tuple[str, int], tuple[WindowStats, Baseline | None]] = {}
     for window in windows:
         key = (window["model"], window["version"])
-        seen = Half(**window["seen"] | {"labels": Counter(window["seen"]["labels"])})
-        before, baseline = sums.get(key, (Half(), Baseline(**window["baseline"]) if window["baseline"] else None))
-        sums[key] = (before.plus(seen), baseline)
+        seen = WindowStats(**window["seen"] | {"labels": Counter(window["seen"]["labels"])})
+        before, baseline = sums.get(
+            key, (WindowStats(), Baseline(**window["baseline"]) if window["baseline"] else None)
+        )
+        sums[key] = (before.merge(seen), baseline)
     return sums
 
 
-def drift(seen: Half, baseline: Baseline) -> dict[str, float]:
+def drift_psi(seen: WindowStats, baseline: Baseline) -> dict[str, float]:
     """Give the indices of ink mass and classes; none when there were too few images to tell."""
-    if seen.images < FEWEST:
+    if seen.images < MIN_IMAGES:
         return {}
     names = list(baseline.classes)
     return {
-        "ink": stability_index(seen.parts, baseline.ink_shares),
-        "classes": stability_index([seen.labels[name] for name in names], [baseline.classes[name] for name in names]),
+        "ink": population_stability_index(seen.ink_bins, baseline.ink_shares),
+        "classes": population_stability_index(
+            [seen.labels[name] for name in names], [baseline.classes[name] for name in names]
+        ),
     }

@@ -6,7 +6,7 @@ import numpy as np
 
 from service.errors import CorruptModel
 from service.registry.manifest import LoadedModel, Manifest
-from service.serving.batch_invariant import LARGE_PARAMETERS, Outputs, steady_outputs
+from service.serving.batch_invariant import LARGE_PARAMETERS, Forward, batch_invariant_forward
 from service.serving.drift import Baseline
 from training import MLP
 from training.arrays import Floats, Pixels
@@ -14,7 +14,7 @@ from training.preprocess import SIDE
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class ServingModel:
     """One version, loaded and warm. Never changed; a promotion makes a new one."""
 
     model: str
@@ -22,8 +22,8 @@ class Snapshot:
     labels: tuple[str, ...]
     network: MLP
     temperature: float
-    outputs: Outputs = field(repr=False)
-    """The network's outputs for rows of features, as `steady_outputs` gives them.
+    forward: Forward = field(repr=False)
+    """The network's outputs for rows of features, as `batch_invariant_forward` gives them.
 
     A field and no cached property: `dataclasses.replace` keeps it, so a copy with another generation costs nothing and
     the event loop never computes it.
@@ -39,16 +39,16 @@ class Snapshot:
         """Whether reading a batch takes longer than the event loop should stand still."""
         return self.network.parameters.size >= LARGE_PARAMETERS
 
-    def probabilities(self, glyphs: Pixels) -> Floats:
+    def predict(self, glyphs: Pixels) -> Floats:
         """Read glyphs, uint8 (n, 28, 28): one row of probabilities each, in the order of the labels."""
-        return self.read(self.network.config.input.features(glyphs))
+        return self.predict_features(self.network.config.input.features(glyphs))
 
-    def read(self, features: Floats) -> Floats:
+    def predict_features(self, features: Floats) -> Floats:
         """Read what the network itself takes, float32 (n, inputs): one row of probabilities each.
 
         To the last bit they are the same for a row whatever it is read with.
         """
-        probabilities = self.outputs(features)
+        probabilities = self.forward(features)
         if probabilities.shape[1] == 1:  # a single sigmoid, for the second of two classes
             probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
         if self.temperature == 1:
@@ -59,20 +59,20 @@ class Snapshot:
         return scaled
 
 
-def warm_snapshot(loaded: LoadedModel, generation: int) -> Snapshot:
+def load_and_warm(loaded: LoadedModel, generation: int) -> ServingModel:
     """Make a snapshot and let it answer once. Raises CorruptModel when the answer is no number."""
     manifest = loaded.manifest
-    fresh = Snapshot(
+    fresh = ServingModel(
         manifest.name,
         manifest.version,
         manifest.labels,
         loaded.network,
         manifest.temperature,
-        steady_outputs(loaded.network),
+        batch_invariant_forward(loaded.network),
         generation,
         manifest,
         Baseline.read(manifest.details.get("baseline")),
     )
-    if not np.isfinite(fresh.probabilities(np.zeros((1, SIDE, SIDE), np.uint8))).all():
+    if not np.isfinite(fresh.predict(np.zeros((1, SIDE, SIDE), np.uint8))).all():
         raise CorruptModel(f"{manifest.name} version {manifest.version} answers with numbers that are not finite")
     return fresh

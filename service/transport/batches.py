@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from service.serving.model import Snapshot
+from service.serving.model import ServingModel
 from training.arrays import Floats, Pixels
 from training.preprocess import SIDE
 
@@ -54,7 +54,7 @@ class FastRequest:
 class Batch:
     """Requests that one version reads together."""
 
-    snapshot: Snapshot
+    snapshot: ServingModel
     requests: Sequence[FastRequest]
     glyphs: Sequence[bytes]
     pixels: Pixels
@@ -72,7 +72,7 @@ class Computed:
     seconds: float
 
 
-def batch_of(snapshot: Snapshot, requests: Sequence[FastRequest], glyphs: Sequence[bytes]) -> Batch:
+def batch_of(snapshot: ServingModel, requests: Sequence[FastRequest], glyphs: Sequence[bytes]) -> Batch:
     """Put the glyphs of requests together."""
     return Batch(snapshot, requests, glyphs, np.frombuffer(b"".join(glyphs), np.uint8).reshape(-1, SIDE, SIDE))
 
@@ -80,7 +80,7 @@ def batch_of(snapshot: Snapshot, requests: Sequence[FastRequest], glyphs: Sequen
 def compute(batch: Batch) -> Computed:
     """Let the version read the glyphs."""
     started = time.perf_counter()
-    probabilities = batch.snapshot.probabilities(batch.pixels)
+    probabilities = batch.snapshot.predict(batch.pixels)
     return Computed(probabilities, started, time.perf_counter() - started)
 
 

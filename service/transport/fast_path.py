@@ -24,7 +24,7 @@ from service.errors import ServiceError
 from service.observability.logs import log_access
 from service.observability.telemetry import begun
 from service.parts import Parts
-from service.serving.predictor import Snapshot
+from service.serving.model import ServingModel
 from service.transport.answers import predictions
 from service.transport.batches import (
     MOST_IMAGES,
@@ -159,13 +159,13 @@ class FastPath:
     def _answer(self, waiting: Sequence[FastRequest]) -> None:
         """Answer requests whose glyphs can be read and whose model can be told; leave the others alone."""
         self._parts.metrics.waited(time.perf_counter() - self._since)
-        by_version: dict[int, tuple[Snapshot, list[FastRequest], list[bytes]]] = {}
+        by_version: dict[int, tuple[ServingModel, list[FastRequest], list[bytes]]] = {}
         for request, glyph in zip(waiting, self._glyphs(waiting), strict=True):
             if glyph is None:
                 continue
             request.request_id = request_id_of(request.fields.get(b"x-request-id", b""))
             try:
-                snapshot = self._parts.predictor.choose(request.request_id)
+                snapshot = self._parts.predictor.route(request.request_id)
             except ServiceError:
                 continue
             _, requests, glyphs = by_version.setdefault(id(snapshot), (snapshot, [], []))
@@ -229,7 +229,7 @@ class FastPath:
 
     def _note(self, batch: Batch, computed: Computed, answers: Sequence[dict[str, Any]]) -> None:
         """Remember, count and compare what one batch was answered."""
-        parts, metrics, trial = self._parts, self._parts.metrics, self._parts.predictor.trial
+        parts, metrics, trial = self._parts, self._parts.metrics, self._parts.predictor.rollout
         snapshot, seconds = batch.snapshot, computed.seconds
         labels, confidences = zip(*((answer["label"], answer["confidence"]) for answer in answers), strict=True)
         elapsed = [computed.started + seconds - request.started for request in batch.requests]
@@ -245,7 +245,7 @@ class FastPath:
             if self._logs_all:
                 log_access("POST", _ROUTE, 200, elapsed[place], request.request_id)
             if trial:
-                parts.predictor.compare(request.request_id, snapshot, batch.pixels[place : place + 1], [labels[place]])
+                parts.predictor.mirror(request.request_id, snapshot, batch.pixels[place : place + 1], [labels[place]])
 
     def _remember(self, batch: Batch, answers: Sequence[dict[str, Any]]) -> None:
         """Keep the images, so that a correction may name their requests."""

@@ -58,18 +58,18 @@ def test_whatever_happens_to_the_file_of_a_promoted_version_the_old_one_answers_
         weights = to_bytes(small_network(seed))
         registry.publish("small", weights, {"labels": LABELS, "weights_sha256": sha256(weights).hexdigest()})
     registry.promote("small", "production", 1)
-    predictor = Predictor(registry, "small", "production", on_swap=lambda _: None)
-    predictor.follow()
+    predictor = Predictor(registry, "small", "production", on_reload=lambda _: None)
+    predictor.refresh()
     glyphs = np.random.default_rng(0).integers(0, 256, (8, 28, 28), np.uint8)
-    answer = predictor.serving.probabilities(glyphs).tobytes()
+    answer = predictor.serving.predict(glyphs).tobytes()
     registry.promote("small", "production", 2)
     good = store.get("models/small/2/weights.npz")
     for content in [*CRAFTED.values(), good[:-1], b"\x00" + good[1:]]:
         store.put("models/small/2/weights.npz", content)
-        predictor.follow()
+        predictor.refresh()
         assert predictor.serving.version == 1
-        assert predictor.trouble
-        assert predictor.choose("any").probabilities(glyphs).tobytes() == answer
+        assert predictor.last_error
+        assert predictor.route("any").predict(glyphs).tobytes() == answer
     store.put("models/small/2/weights.npz", good)
-    predictor.follow()
-    assert (predictor.serving.version, predictor.trouble) == (2, None)
+    predictor.refresh()
+    assert (predictor.serving.version, predictor.last_error) == (2, None)

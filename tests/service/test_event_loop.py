@@ -22,7 +22,7 @@ from service.inference import model_input
 from service.parts import Parts
 from service.routes import docs, forms
 from service.serving import model
-from service.serving.batch_invariant import Outputs, steady_outputs
+from service.serving.batch_invariant import Forward, batch_invariant_forward
 from service.settings import Settings
 from tests.hostile.pictures import chunk
 from tests.service.conftest import half_trained, png
@@ -46,11 +46,11 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The threads in which a network's outputs were tried out, one entry each time."""
     seen: list[int] = []
 
-    def noted(network: MLP) -> Outputs:
+    def noted(network: MLP) -> Forward:
         seen.append(threading.get_ident())
-        return steady_outputs(network)
+        return batch_invariant_forward(network)
 
-    monkeypatch.setattr(model, "steady_outputs", noted)
+    monkeypatch.setattr(model, "batch_invariant_forward", noted)
     return seen
 
 

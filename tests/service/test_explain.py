@@ -86,7 +86,7 @@ async def test_a_named_version_is_explained_by_its_own_network(
     parts: Parts = app.state.parts
     made = parts.registry.publish("mnist", *half_trained())
     answer = await client.post(f"/predict?explain=true&version={made.version}", files={"file": png(digits.images[0])})
-    (offline,) = explain(parts.predictor.snapshot("mnist", made.version), digits.images[:1])
+    (offline,) = explain(parts.predictor.get("mnist", made.version), digits.images[:1])
     assert answer.json()["explanation"]["label"] == offline.label
     np.testing.assert_array_equal(np.array(answer.json()["explanation"]["saliency"], np.float32), offline.saliency)
 

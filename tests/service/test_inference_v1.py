@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from service.explain import explain
 from service.parts import Parts
-from service.serving.batch_invariant import steady_outputs
+from service.serving.batch_invariant import batch_invariant_forward
 from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from tests.service.test_inference_v2 import assert_refused
@@ -27,7 +27,7 @@ def reference(app: FastAPI, digits: Dataset) -> Floats:
     """What training's network says of the first four digits by the very weights that serve, to the bit."""
     parts: Parts = app.state.parts
     network = parts.predictor.serving.network
-    return steady_outputs(network)(network.config.input.features(digits.images[:4]))
+    return batch_invariant_forward(network)(network.config.input.features(digits.images[:4]))
 
 
 async def answered(client: httpx.AsyncClient, path: str, body: Any) -> Any:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from service.inference.compression import compressed
 from service.parts import Parts
-from service.serving.batch_invariant import steady_outputs
+from service.serving.batch_invariant import batch_invariant_forward
 from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from training import Dataset
@@ -55,7 +55,7 @@ def reference(app: FastAPI) -> Any:
     network = parts.predictor.serving.network
 
     def probabilities(images: Any) -> Floats:
-        return steady_outputs(network)(network.config.input.features(images))
+        return batch_invariant_forward(network)(network.config.input.features(images))
 
     return probabilities
 
@@ -294,7 +294,7 @@ async def test_versions_are_asked_for_by_number(app: FastAPI, client: httpx.Asyn
     answer = await client.post(f"/v2/models/mnist/versions/{made}/infer", json=body)
     assert answer.json()["model_version"] == answer.headers["x-model-version"] == str(made)
     network = parts.registry.load("mnist", made).network
-    expected = steady_outputs(network)(network.config.input.features(digits.images[:1]))
+    expected = batch_invariant_forward(network)(network.config.input.features(digits.images[:1]))
     assert np.array_equal(values_of(answer), expected)
     for path in ("mnist/versions/9", "mnist/versions/x", "mnist/versions/-1", "mnist/versions/01", "other", "A%20b"):
         assert_refused(await client.post(f"/v2/models/{path}/infer", json=body), 404, "not_found")
@@ -309,7 +309,7 @@ async def test_a_canary_answers_here_too(app: FastAPI, client: httpx.AsyncClient
         json={"version": 1, "candidate": made, "mode": "canary", "share": 1},
     )
     assert answer.status_code == 200
-    parts.predictor.follow()
+    parts.predictor.refresh()
     body = asks(tensor("UINT8", [1, 28, 28], digits.images[0].tolist()))
     assert (await client.post(PATH, json=body)).json()["model_version"] == str(made)
 

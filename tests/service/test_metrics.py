@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.observability.exposition import exposition
 from service.observability.metrics import Metrics
 from service.parts import Parts
-from service.serving.drift import FEWEST
-from service.serving.model import Snapshot
+from service.serving.drift import MIN_IMAGES
+from service.serving.model import ServingModel
 from training import Dataset
 
 
@@ -30,10 +30,10 @@ def shown(metrics: Metrics) -> dict[tuple[str, ...], float]:
     return samples(exposition(metrics.shown()).decode())
 
 
-def batches(snapshot: Snapshot, digits: Dataset, size: int, count: int) -> Iterator[tuple[object, ...]]:
+def batches(snapshot: ServingModel, digits: Dataset, size: int, count: int) -> Iterator[tuple[object, ...]]:
     for start in range(0, size * count, size):
         glyphs = digits.images[start : start + size]
-        probabilities = snapshot.probabilities(glyphs)
+        probabilities = snapshot.predict(glyphs)
         labels = [snapshot.labels[place] for place in probabilities.argmax(axis=1)]
         yield glyphs, labels, probabilities.max(axis=1).tolist()
 
@@ -83,7 +83,7 @@ async def test_digits_like_those_it_learned_from_do_not_drift_and_inverted_ones_
     index = {}
     for name, glyphs in (("alike", alike), ("inverted", inverted)):
         metrics = Metrics()
-        probabilities = snapshot.probabilities(glyphs)
+        probabilities = snapshot.predict(glyphs)
         labels = [snapshot.labels[place] for place in probabilities.argmax(axis=1)]
         metrics.predicted(snapshot, glyphs, labels, probabilities.max(axis=1).tolist(), 0.001)
         found = shown(metrics)
@@ -97,7 +97,7 @@ async def test_digits_like_those_it_learned_from_do_not_drift_and_inverted_ones_
 async def test_too_few_images_have_no_drift(app: FastAPI, digits: Dataset) -> None:
     parts: Parts = app.state.parts
     snapshot, metrics = parts.predictor.serving, Metrics()
-    few = digits.images[: FEWEST - 1]
+    few = digits.images[: MIN_IMAGES - 1]
     metrics.predicted(snapshot, few, ["1"] * len(few), [1.0] * len(few), 0.001)
     assert not [key for key in shown(metrics) if key[0] == "glyphserve_drift"]
 

@@ -111,14 +111,14 @@ async def test_a_version_that_went_bad_leaves_the_old_one_serving_and_is_told(
     app: FastAPI, client: httpx.AsyncClient, settings: Settings, second: int, digits: Dataset
 ) -> None:
     parts: Parts = app.state.parts
-    other = Predictor(parts.registry, "mnist", "production", on_swap=lambda _: None)  # a replica that is not told
-    other.follow()
+    other = Predictor(parts.registry, "mnist", "production", on_reload=lambda _: None)  # a replica that is not told
+    other.refresh()
     parts.registry.promote("mnist", "production", second)
     Path(settings.store_location, "models", "mnist", str(second), "weights.npz").write_bytes(b"rotten")
-    other.follow()
+    other.refresh()
     assert other.serving.version == 1
-    assert "damaged" in str(other.trouble)
-    parts.predictor.follow()
+    assert "damaged" in str(other.last_error)
+    parts.predictor.refresh()
     ready = (await client.get("/health/ready")).json()
     assert ready["version"] == 1
     assert "damaged" in ready["trouble"]
@@ -126,7 +126,7 @@ async def test_a_version_that_went_bad_leaves_the_old_one_serving_and_is_told(
     body = {"pixels": digits.images[0].tolist()}
     assert (await client.post("/predict", json=body)).json()["version"] == 1
     parts.registry.promote("mnist", "production", 1)
-    parts.predictor.follow()
+    parts.predictor.refresh()
     assert (await client.get("/health/ready")).json()["trouble"] is None
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from service.registry.manifest import LoadedModel, Manifest
-from service.serving.batch_invariant import is_steady, steady_outputs
-from service.serving.model import Snapshot, warm_snapshot
+from service.serving.batch_invariant import batch_invariant_forward, is_batch_invariant
+from service.serving.model import ServingModel, load_and_warm
 from training import MLP, Dataset, MLPConfig
 
 CONFIGS = {
@@ -25,7 +25,7 @@ CONFIGS = {
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_rows_answer_the_same_bits_in_any_company(config: MLPConfig, digits: Dataset) -> None:
     network = MLP(config)
-    outputs = steady_outputs(network)
+    outputs = batch_invariant_forward(network)
     features = config.input.features(digits.images[:200])
     together = outputs(features)
     for start, count in ((0, 1), (7, 1), (3, 2), (50, 3), (11, 17), (100, 64), (137, 63)):
@@ -42,26 +42,26 @@ def test_an_order_of_additions_that_depends_on_the_company_is_noticed() -> None:
         weight = network.parameters.reshape(784, 10)
         return x[:, :half] @ weight[:half] + x[:, half:] @ weight[half:]
 
-    assert not is_steady(loose, network)
+    assert not is_batch_invariant(loose, network)
 
 
 def test_a_snapshot_answers_a_digit_the_same_bits_alone_and_among_others(digits: Dataset) -> None:
     network = MLP(CONFIGS["784-30-1"])
     loaded = LoadedModel(Manifest("two", 1, {"labels": ["a", "b"], "weights_sha256": "", "temperature": 1.5}), network)
-    snapshot: Snapshot = warm_snapshot(loaded, generation=1)
-    together = snapshot.probabilities(digits.images[:40])
+    snapshot: ServingModel = load_and_warm(loaded, generation=1)
+    together = snapshot.predict(digits.images[:40])
     assert together.shape == (40, 2)
     for place in range(40):
-        assert np.array_equal(snapshot.probabilities(digits.images[place : place + 1])[0], together[place])
+        assert np.array_equal(snapshot.predict(digits.images[place : place + 1])[0], together[place])
 
 
 ON_ANOTHER_PROCESSOR = """
 import numpy as np
-from service.serving.batch_invariant import is_steady, steady_outputs
+from service.serving.batch_invariant import is_batch_invariant, batch_invariant_forward
 from training import MLP, MLPConfig
 for layers in ((784, 256, 128, 10), (784, 100, 10)):
     network = MLP(MLPConfig(layers))
-    assert is_steady(steady_outputs(network), network)
+    assert is_batch_invariant(batch_invariant_forward(network), network)
 """
 
 

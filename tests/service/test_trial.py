@@ -11,8 +11,9 @@ from service.parts import Parts
 from service.registry.aliases import Candidate
 from service.registry.registry import Registry
 from service.registry.store import Store
-from service.serving.candidate import takes
-from service.serving.predictor import Predictor, Snapshot
+from service.serving.candidate import is_sampled
+from service.serving.model import ServingModel
+from service.serving.predictor import Predictor
 from service.settings import Settings
 from tests.service.conftest import half_trained, wait_until
 from tests.service.test_predict import assert_problem
@@ -31,18 +32,18 @@ def registry(store: Store) -> Registry:
 
 @pytest.fixture
 def predictor(registry: Registry) -> Iterator[Predictor]:
-    predictor = Predictor(registry, "odd", "production", on_swap=lambda _: None)
+    predictor = Predictor(registry, "odd", "production", on_reload=lambda _: None)
     yield predictor
     predictor.close()
 
 
-def labels_by(snapshot: Snapshot, digits: Dataset) -> list[str]:
-    return [snapshot.labels[place] for place in snapshot.probabilities(digits.images[:500]).argmax(axis=1)]
+def labels_by(snapshot: ServingModel, digits: Dataset) -> list[str]:
+    return [snapshot.labels[place] for place in snapshot.predict(digits.images[:500]).argmax(axis=1)]
 
 
 def try_out(registry: Registry, predictor: Predictor, candidate: Candidate | None, version: int = 1) -> None:
     registry.promote("odd", "production", version, candidate=candidate)
-    predictor.follow()
+    predictor.refresh()
 
 
 @pytest.mark.parametrize("share", [0.01, 0.25, 0.5, 1.0])
@@ -50,18 +51,18 @@ def test_a_canary_answers_its_share_and_the_same_requests_each_time(
     share: float, registry: Registry, predictor: Predictor
 ) -> None:
     try_out(registry, predictor, Candidate(2, share, "canary"))
-    chosen = [predictor.choose(request_id).version for request_id in IDS]
-    assert chosen == [predictor.choose(request_id).version for request_id in IDS]
+    chosen = [predictor.route(request_id).version for request_id in IDS]
+    assert chosen == [predictor.route(request_id).version for request_id in IDS]
     assert set(chosen) <= {1, 2}
     deviation = (share * (1 - share) / len(IDS)) ** 0.5
     assert chosen.count(2) / len(IDS) == pytest.approx(share, abs=4 * deviation)
 
 
 def test_a_greater_share_only_adds_requests_and_every_replica_takes_the_same() -> None:
-    few, many = ({request_id for request_id in IDS if takes(request_id, share)} for share in (0.1, 0.3))
+    few, many = ({request_id for request_id in IDS if is_sampled(request_id, share)} for share in (0.1, 0.3))
     assert few < many
     # Fixed by the hash alone: these must never change, or a client would meet another version after an update.
-    assert [takes(request_id, 0.5) for request_id in ("a", "b", "c", "d")] == [True, False, True, False]
+    assert [is_sampled(request_id, 0.5) for request_id in ("a", "b", "c", "d")] == [True, False, True, False]
 
 
 def test_a_shadow_answers_nothing_and_tells_how_often_it_agrees(
@@ -72,36 +73,36 @@ def test_a_shadow_answers_nothing_and_tells_how_often_it_agrees(
     answers = labels_by(serving, digits)
     for place in range(0, 500, 50):
         request_id = IDS[place]
-        assert predictor.choose(request_id) is serving
+        assert predictor.route(request_id) is serving
         chunk = slice(place, place + 50)
-        predictor.compare(request_id, serving, digits.images[chunk], answers[chunk])
-    trial = predictor.trial
+        predictor.mirror(request_id, serving, digits.images[chunk], answers[chunk])
+    trial = predictor.rollout
     assert trial is not None
-    wait_until(lambda: trial.figures().compared == 500, "all comparisons")
-    expected = np.mean(np.array(answers) == np.array(labels_by(predictor.snapshot(version=2), digits)))
-    assert trial.figures().agreement == pytest.approx(float(expected))
-    assert (trial.figures().requests, trial.figures().dropped) == (10, 0)
+    wait_until(lambda: trial.stats().compared == 500, "all comparisons")
+    expected = np.mean(np.array(answers) == np.array(labels_by(predictor.get(version=2), digits)))
+    assert trial.stats().agreement == pytest.approx(float(expected))
+    assert (trial.stats().requests, trial.stats().dropped) == (10, 0)
 
 
 def test_a_shadow_reads_its_share_along(registry: Registry, predictor: Predictor, digits: Dataset) -> None:
     try_out(registry, predictor, Candidate(2, 0.2, "shadow"))
     (label,) = labels_by(predictor.serving, digits)[:1]
     for request_id in IDS[:100]:
-        predictor.compare(request_id, predictor.choose(request_id), digits.images[:1], [label])
-    assert predictor.trial is not None
-    assert predictor.trial.figures().requests == sum(takes(request_id, 0.2) for request_id in IDS[:100])
+        predictor.mirror(request_id, predictor.route(request_id), digits.images[:1], [label])
+    assert predictor.rollout is not None
+    assert predictor.rollout.stats().requests == sum(is_sampled(request_id, 0.2) for request_id in IDS[:100])
 
 
 def test_of_a_canary_the_agreement_is_told_too(registry: Registry, predictor: Predictor, digits: Dataset) -> None:
     try_out(registry, predictor, Candidate(2, 1.0, "canary"))
-    canary = predictor.choose("any")
+    canary = predictor.route("any")
     answers = labels_by(canary, digits)
-    predictor.compare("any", canary, digits.images[:500], answers)
-    trial = predictor.trial
+    predictor.mirror("any", canary, digits.images[:500], answers)
+    trial = predictor.rollout
     assert trial is not None
-    wait_until(lambda: trial.figures().compared == 500, "the comparison")
+    wait_until(lambda: trial.stats().compared == 500, "the comparison")
     expected = np.mean(np.array(answers) == np.array(labels_by(predictor.serving, digits)))
-    assert trial.figures().agreement == pytest.approx(float(expected))
+    assert trial.stats().agreement == pytest.approx(float(expected))
 
 
 def test_what_comparing_cannot_keep_up_with_is_dropped_and_counted(
@@ -110,11 +111,11 @@ def test_what_comparing_cannot_keep_up_with_is_dropped_and_counted(
     try_out(registry, predictor, Candidate(2, 1.0, "shadow"))
     batch, labels = digits.images[:64], ["0"] * 64
     for _ in range(2000):
-        predictor.compare("any", predictor.serving, batch, labels)
-    trial = predictor.trial
+        predictor.mirror("any", predictor.serving, batch, labels)
+    trial = predictor.rollout
     assert trial is not None
     figures = wait_until(
-        lambda: f if (f := trial.figures()).compared == 64 * (f.requests - f.dropped) else None, "what was not dropped"
+        lambda: f if (f := trial.stats()).compared == 64 * (f.requests - f.dropped) else None, "what was not dropped"
     )
     assert figures.requests == 2000
     assert figures.dropped > 0
@@ -127,28 +128,28 @@ def test_a_candidate_that_went_bad_is_told_and_disturbs_nobody(
     good = store.get(f"models/odd/{damaged}")
     registry.promote("odd", "production", 1, candidate=Candidate(2, 1.0, "canary"))
     store.put(f"models/odd/{damaged}", b"rotten")
-    predictor.follow()
-    assert predictor.choose("any").version == 1
-    assert predictor.trouble is None
-    assert "damaged" in str(predictor.candidate_trouble)
+    predictor.refresh()
+    assert predictor.route("any").version == 1
+    assert predictor.last_error is None
+    assert "damaged" in str(predictor.candidate_error)
     store.put(f"models/odd/{damaged}", good)
-    predictor.follow()
-    assert predictor.choose("any").version == 2
-    assert predictor.candidate_trouble is None
+    predictor.refresh()
+    assert predictor.route("any").version == 2
+    assert predictor.candidate_error is None
 
 
 def test_a_promotion_or_a_rollback_ends_the_trial(registry: Registry, predictor: Predictor) -> None:
     try_out(registry, predictor, Candidate(2, 1.0, "canary"), version=3)
     try_out(registry, predictor, Candidate(2, 1.0, "canary"))
-    first = predictor.trial
+    first = predictor.rollout
     assert first is not None
     try_out(registry, predictor, Candidate(2, 0.5, "canary"))
-    assert predictor.trial is not first
+    assert predictor.rollout is not first
     registry.roll_back("odd", "production")
-    predictor.follow()
-    assert (predictor.trial, predictor.choose("any").version) == (None, 3)
+    predictor.refresh()
+    assert (predictor.rollout, predictor.route("any").version) == (None, 3)
     try_out(registry, predictor, None, version=2)
-    assert (predictor.trial, predictor.choose("any").version) == (None, 2)
+    assert (predictor.rollout, predictor.route("any").version) == (None, 2)
 
 
 def test_a_candidate_must_be_there_and_be_another_version(registry: Registry) -> None:
@@ -172,12 +173,12 @@ async def test_a_shadow_over_http(app: FastAPI, client: httpx.AsyncClient, digit
     assert (put.json()["candidate"], put.json()["share"], put.json()["mode"]) == (second, 1.0, "shadow")
     for digit in digits.images[:20]:
         assert (await client.post("/predict", json={"pixels": digit.tolist()})).json()["version"] == 1
-    trial = parts.predictor.trial
+    trial = parts.predictor.rollout
     assert trial is not None
-    wait_until(lambda: trial.figures().compared == 20, "all comparisons")
+    wait_until(lambda: trial.stats().compared == 20, "all comparisons")
     shown = (await client.get(PRODUCTION)).json()
     assert shown["trial"]["requests"] == shown["trial"]["compared"] == 20
-    assert shown["trial"]["agreement"] == trial.figures().agreement
+    assert shown["trial"]["agreement"] == trial.stats().agreement
     labels = f'{{mode="shadow",model="mnist",version="{second}"}}'
     assert f"glyphserve_trial_compared_total{labels} 20.0" in (await client.get("/metrics")).text
     back = await client.put(PRODUCTION, json={"version": 1})
@@ -194,10 +195,10 @@ async def test_a_canary_over_http_is_named_in_its_answers(
     body = {"pixels": digits.images[0].tolist()}
     for request_id in IDS[:40]:
         answer = await client.post("/predict", json=body, headers={"X-Request-ID": request_id})
-        assert answer.headers["x-model-version"] == str(second if takes(request_id, 0.5) else 1)
+        assert answer.headers["x-model-version"] == str(second if is_sampled(request_id, 0.5) else 1)
     assert (await client.post("/predict?alias=production", json=body)).json()["version"] == 1
     shown = (await client.get(PRODUCTION)).json()
-    assert shown["trial"]["requests"] == sum(takes(request_id, 0.5) for request_id in IDS[:40])
+    assert shown["trial"]["requests"] == sum(is_sampled(request_id, 0.5) for request_id in IDS[:40])
     assert settings.alias == shown["alias"]
 
 
