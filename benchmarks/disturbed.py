@@ -146,7 +146,7 @@ def account(service: Service, partial: list[str], *, model: str = "mnist") -> Ac
         return found if all(job is None or job.is_final for job in found) else None  # type: ignore[return-value]
 
     found = wait_until(ended, "the end of all jobs", 1800) if service.acknowledged else []
-    manifests = [m for m in registry.readable_versions(model) if m.job_id in set(service.acknowledged)]
+    manifests = [m for m in registry.readable_manifests(model) if m.job_id in set(service.acknowledged)]
     made = Counter(str(manifest.job_id) for manifest in manifests)
     jobs.close()
     return Account(

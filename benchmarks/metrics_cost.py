@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from service.observability.exposition import exposition
 from service.observability.metrics import Metrics
-from service.registry.bundled import adopt_released
+from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from service.serving.model import load_and_warm
@@ -37,7 +37,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         registry = Registry(open_store(folder))
-        adopt_released(registry, "production")
+        install_bundled_models(registry, "production")
         snapshot = load_and_warm(registry.load("mnist", 1), 1)
     glyphs = open_source("starter").train.images[:1024]
     metrics, single, labels = Metrics(), [glyphs[place : place + 1] for place in range(1024)], [["3"]] * 1024

@@ -22,7 +22,7 @@ from service.observability.metrics import Metrics
 from service.observability.telemetry import open_telemetry
 from service.parts import Parts
 from service.publishing import keep_publishing, publish
-from service.registry.bundled import adopt_released
+from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from service.samples.recent import Recent, shared_folder
@@ -91,7 +91,7 @@ async def living(parts: Parts) -> AsyncIterator[None]:
 def adopt(parts: Parts, name: str | None = None) -> bool:
     """Add the released models to the store, or one of them by its name; tell whether the store could be reached."""
     try:
-        adopt_released(parts.registry, parts.settings.alias, name)
+        install_bundled_models(parts.registry, parts.settings.alias, name)
     except ServiceError as error:  # what the store has may still serve; readiness tells if it does not
         log.error("the released models were not added: %s", error.detail)
         return False

@@ -71,10 +71,10 @@ class Keys:
         keys, paths = [], self._store.list("keys")
         known_damaged = self._store.damaged.keys()
         for gone in {path for path in known_damaged if path.startswith("keys/")} - {*paths}:
-            self._store.damaged.clear(gone)
+            self._store.damaged.discard(gone)
         for path in paths:
             try:
-                with self._store.damaged.noting(path, ValueError):
+                with self._store.damaged.track(path, ValueError):
                     keys.append(_parsed(self._store.get(path)))
             except (FileNotFoundError, ValueError):
                 continue

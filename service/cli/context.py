@@ -58,7 +58,7 @@ def load_settings(home: Path | None) -> Settings:
 
 def open_registry(settings: Settings) -> "Registry":
     """Open the registry with the bundled models installed."""
-    from service.registry.bundled import adopt_released
+    from service.registry.bundled import install_bundled_models
     from service.registry.registry import Registry
     from service.registry.store import open_store
     from service.registry.store_format import check_format
@@ -66,7 +66,7 @@ def open_registry(settings: Settings) -> "Registry":
     store = open_store(settings.store_location)
     check_format(store)
     registry = Registry(store)
-    adopt_released(registry, settings.alias)
+    install_bundled_models(registry, settings.alias)
     return registry
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.registry.aliases import AliasState, Mode, make_candidate
+from service.registry.aliases import AliasEntry, Mode, parse_candidate
 
 app = typer.Typer(help="Look at models and versions; promote and roll back.", no_args_is_help=True)
 
@@ -79,7 +79,7 @@ def try_candidate(
     settings = load_settings(home)
     registry = open_registry(settings)
     serving = registry.alias(name, alias or settings.alias)
-    trial = make_candidate(candidate, share, mode)
+    trial = parse_candidate(candidate, share, mode)
     state = registry.promote(
         name,
         serving.alias,
@@ -101,8 +101,8 @@ def rollback(name: str, alias: AliasOption = None, home: HomeOption = None) -> N
     _tell(name, state)
 
 
-@app.command(epilog="Example: glyphserve models collect --dry-run")
-def collect(
+@app.command("collect", epilog="Example: glyphserve models collect --dry-run")
+def prune(
     keep: Annotated[int | None, typer.Option(min=1, help="Newest versions to keep; by default the setting.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be deleted.")] = False,
     home: HomeOption = None,
@@ -113,14 +113,14 @@ def collect(
 
     settings = load_settings(home)
     registry = open_registry(settings)
-    choose = retention.collectable if dry_run else retention.collect
+    choose = retention.expired_versions if dry_run else retention.prune
     for name in registry.models(most=None):
         versions = choose(registry, name, keep or settings.keep_versions)
         listed = ", ".join(map(str, versions)) or "nothing"
         typer.echo(f"{name}: {'would delete' if dry_run else 'deleted'} {listed}")
 
 
-def _tell(name: str, state: AliasState) -> None:
+def _tell(name: str, state: AliasEntry) -> None:
     line = f"{name} {state.alias} is version {state.version} (generation {state.generation})"
     if trial := state.candidate:
         line += f"; version {trial.version} is its {trial.mode} on {trial.share:.0%} of the requests"

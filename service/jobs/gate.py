@@ -80,11 +80,11 @@ def read_verdict(registry: Registry, name: str, version: int) -> dict[str, Any] 
     """Read it; None for a version that no job has made, or whose verdict cannot be read. Raises Unavailable."""
     key = _key(registry, name, version)
     try:
-        with registry.store.damaged.noting(key, ValueError):
+        with registry.store.damaged.track(key, ValueError):
             return read_object(registry.store.get(key))
     except (FileNotFoundError, ValueError):
         return None
 
 
 def _key(registry: Registry, name: str, version: int) -> str:
-    return f"{registry.folder(name, version)}/verdict.json"
+    return f"{registry.version_prefix(name, version)}/verdict.json"

@@ -13,7 +13,7 @@ from service.errors import CorruptModel, InvalidInput, NotFound
 from service.jobs.datasets import located
 from service.jobs.inputs import start_version
 from service.jobs.job import JobRequest
-from service.registry.manifest import LoadedModel, Manifest
+from service.registry.manifest import Manifest, VerifiedModel
 from service.registry.registry import Registry
 from service.samples.store import Samples
 from service.settings import Settings
@@ -64,7 +64,7 @@ def checked_request(
     return request
 
 
-def _start(registry: Registry, request: JobRequest) -> LoadedModel | None:
+def _start(registry: Registry, request: JobRequest) -> VerifiedModel | None:
     """Load the version that a job goes on from."""
     if request.start_from is None:
         return None
@@ -90,7 +90,7 @@ def _inherited(recipe: Recipe, manifest: Manifest, request: JobRequest, settings
     return wanted | asked
 
 
-def _classes(recipe: Recipe, loaded: LoadedModel | None, datasets_dir: Path | None, field: str) -> tuple[str, ...]:
+def _classes(recipe: Recipe, loaded: VerifiedModel | None, datasets_dir: Path | None, field: str) -> tuple[str, ...]:
     """Check a recipe against its data set; answer the classes."""
     data = located(recipe, datasets_dir).data
     try:

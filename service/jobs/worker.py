@@ -37,7 +37,7 @@ from service.jobs.wakeup import open_wakeup
 from service.observability.telemetry import Telemetry, open_telemetry
 from service.observability.tracing import work
 from service.registry.registry import Registry
-from service.registry.retention import collect_quietly
+from service.registry.retention import try_prune
 from service.registry.store import open_store
 from service.samples.store import open_samples
 from service.settings import Settings
@@ -204,7 +204,7 @@ def _conclude(
     samples = partial(place.provisions.judged_by, request, job_id, version)
     rules = Rules(samples, settings.max_predict_ms, settings.datasets_dir)
     verdict = patiently(lambda: judge(place.registry, settings.alias, request, version, rules))
-    collect_quietly(place.registry, request.model, settings.keep_versions)
+    try_prune(place.registry, request.model, settings.keep_versions)
     log.info("version %d is trained: %s", version, verdict.reason or "it was not to be promoted")
     outcome = {"version": version, "promoted": verdict.promoted, "detail": verdict.reason}
     return outcome | {"state": verdict.state(request)}

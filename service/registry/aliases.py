@@ -37,7 +37,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class AliasState:
+class AliasEntry:
     """One entry of an alias's log: since `since`, `alias` means `version`."""
 
     alias: str
@@ -48,7 +48,7 @@ class AliasState:
     candidate: Candidate | None = None
 
 
-class AliasLogs:
+class AliasLog:
     """The aliases of all models on a store."""
 
     def __init__(self, store: Store) -> None:
@@ -57,14 +57,18 @@ class AliasLogs:
 
     def names(self, name: str) -> list[str]:
         """List a model's aliases."""
-        return [alias for alias in self._store.folders(f"models/{checked(name)}/aliases") if NAME.fullmatch(alias)]
+        return [
+            alias
+            for alias in self._store.list_folders(f"models/{validate_name(name)}/aliases")
+            if NAME.fullmatch(alias)
+        ]
 
     def generations(self, name: str, alias: str) -> list[int]:
         """List the numbers of an alias's entries, newest first, damaged ones too."""
-        keys = self._store.list(f"models/{checked(name)}/aliases/{checked(alias)}")
+        keys = self._store.list(f"models/{validate_name(name)}/aliases/{validate_name(alias)}")
         return sorted((int(Path(key).stem) for key in keys if _ENTRY.search(key)), reverse=True)
 
-    def now(self, name: str, alias: str) -> AliasState:
+    def now(self, name: str, alias: str) -> AliasEntry:
         """Say what an alias means now. Raises NotFound, or CorruptModel when its last entry cannot be read."""
         generations = self.generations(name, alias)
         if not generations:
@@ -73,7 +77,7 @@ class AliasLogs:
             raise NotFound(f"there is no model {name}; GET /models lists the models")
         return self.entry(name, alias, generations[0])
 
-    def history(self, name: str, alias: str, before: int | None = None) -> Iterator[AliasState]:
+    def history(self, name: str, alias: str, before: int | None = None) -> Iterator[AliasEntry]:
         """Give what an alias has meant, newest first, without damaged entries; each is read when it is asked for."""
         for generation in self.generations(name, alias):
             if before is None or generation < before:
@@ -82,16 +86,16 @@ class AliasLogs:
                 except CorruptModel:
                     continue
 
-    def entry(self, name: str, alias: str, generation: int) -> AliasState:
+    def entry(self, name: str, alias: str, generation: int) -> AliasEntry:
         """Read one entry. Raises CorruptModel."""
         key = _key(name, alias, generation)
-        with self._store.damaged.noting(key, CorruptModel):
+        with self._store.damaged.track(key, CorruptModel):
             try:
                 entry = read_object(self._store.get(key))
                 since, reason = entry["since"], entry["reason"]
                 if not isinstance(since, str) or not isinstance(reason, str):
                     raise TypeError
-                return AliasState(alias, _number(entry["version"]), generation, since, reason, _candidate(entry))
+                return AliasEntry(alias, _number(entry["version"]), generation, since, reason, _candidate(entry))
             except (ValueError, KeyError, TypeError):
                 raise CorruptModel(f"generation {generation} of the alias {alias} of {name} is damaged") from None
 
@@ -104,7 +108,7 @@ class AliasLogs:
 
     def append(
         self, name: str, alias: str, version: int, candidate: Candidate | None, expected: int | None, reason: str
-    ) -> AliasState:
+    ) -> AliasEntry:
         """Let an alias mean a version from now on; with `expected` only if nobody else was faster.
 
         Raises PreconditionFailed, or Conflict when others keep being faster.
@@ -117,7 +121,7 @@ class AliasLogs:
         for _ in range(_TRIES):
             generation = self.expect(name, alias, expected)
             if self._written(_key(name, alias, generation + 1), json.dumps(entry).encode()):
-                return AliasState(alias, version, generation + 1, since, reason, candidate)
+                return AliasEntry(alias, version, generation + 1, since, reason, candidate)
         raise Conflict("others keep promoting this alias; try again")
 
     def _written(self, key: str, entry: bytes) -> bool:
@@ -129,14 +133,14 @@ class AliasLogs:
         return True
 
 
-def checked(name: str) -> str:
+def validate_name(name: str) -> str:
     """Give back a name that can be part of a key. Raises InvalidInput for another."""
     if not NAME.fullmatch(name):
         raise InvalidInput("names are lower-case letters, digits, - and _, at most 63", field="name")
     return name
 
 
-def make_candidate(version: int, share: float | None, mode: str) -> Candidate:
+def parse_candidate(version: int, share: float | None, mode: str) -> Candidate:
     """Put a trial together; a shadow reads all requests unless told otherwise. Raises InvalidInput."""
     if mode not in ("canary", "shadow"):
         raise InvalidInput("the mode is canary or shadow", field="mode")
@@ -152,7 +156,7 @@ def _candidate(entry: dict[str, Any]) -> Candidate | None:
     if "candidate" not in entry:
         return None
     try:
-        return make_candidate(_number(entry["candidate"]), float(entry["share"]), str(entry["mode"]))
+        return parse_candidate(_number(entry["candidate"]), float(entry["share"]), str(entry["mode"]))
     except InvalidInput as error:
         raise ValueError from error
 

@@ -5,14 +5,14 @@ import logging
 from pathlib import Path
 
 from service.errors import CorruptModel, NotFound, PreconditionFailed
-from service.registry.manifest import RELEASE
+from service.registry.manifest import BUNDLED_PREFIX
 from service.registry.registry import FILE, Registry
 from training.released import released_models
 
 log = logging.getLogger(__name__)
 
 
-def adopt_released(registry: Registry, alias: str, only: str | None = None) -> None:
+def install_bundled_models(registry: Registry, alias: str, only: str | None = None) -> None:
     """Publish the newest release of each model (`<name>/<version>/`), or of one, that the store does not have yet.
 
     It gets the alias where that means nothing yet; what users have promoted stays. Versions are numbered by the store,
@@ -38,7 +38,7 @@ def adopt_released(registry: Registry, alias: str, only: str | None = None) -> N
 def _adopted(registry: Registry, folder: Path) -> int:
     """Give the version of a release in the store, published now unless it is there."""
     name, details = folder.parent.name, json.loads((folder / "manifest.json").read_text())
-    job_id = f"{RELEASE}{details['weights_sha256'][:16]}"
+    job_id = f"{BUNDLED_PREFIX}{details['weights_sha256'][:16]}"
     version = registry.published(name, job_id) or _same_weights(registry, name, details["weights_sha256"])
     if version is None:
         weights = (folder / "weights.npz").read_bytes()
@@ -50,5 +50,5 @@ def _adopted(registry: Registry, folder: Path) -> int:
 
 def _same_weights(registry: Registry, name: str, weights_sha256: str) -> int | None:
     """Find the newest version with these weights, whoever published it."""
-    same = (m.version for m in reversed(registry.readable_versions(name)) if m.weights_sha256 == weights_sha256)
+    same = (m.version for m in reversed(registry.readable_manifests(name)) if m.weights_sha256 == weights_sha256)
     return next(same, None)

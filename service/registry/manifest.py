@@ -10,7 +10,7 @@ from service.errors import CorruptModel
 from service.json_objects import read_object
 from training import MLP, WeightsError, load
 
-RELEASE = "release-"
+BUNDLED_PREFIX = "release-"
 """Begins the job id of versions that came with the package."""
 
 _VERSION = re.compile(r"[1-9][0-9]{0,9}")
@@ -56,9 +56,9 @@ class Manifest:
         return self.details.get("job_id")
 
     @property
-    def is_released(self) -> bool:
+    def is_bundled(self) -> bool:
         """Whether it came with the package."""
-        return (self.job_id or "").startswith(RELEASE)
+        return (self.job_id or "").startswith(BUNDLED_PREFIX)
 
     def to_bytes(self) -> bytes:
         """Write it as `manifest.json`."""
@@ -66,7 +66,7 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class LoadedModel:
+class VerifiedModel:
     """A version whose weights passed every check."""
 
     manifest: Manifest
@@ -91,7 +91,7 @@ def _is_complete(details: dict[str, Any]) -> bool:
     )
 
 
-def open_network(weights: bytes, manifest: Manifest) -> MLP:
+def load_verified(weights: bytes, manifest: Manifest) -> MLP:
     """Load weights and hold them against their manifest. Raises CorruptModel."""
     if sha256(weights).hexdigest() != manifest.weights_sha256:
         raise CorruptModel(f"the weights of {manifest.name} version {manifest.version} are damaged")

@@ -19,10 +19,10 @@ from typing import Any
 
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound
 from service.json_objects import read_object
-from service.registry.aliases import AliasLogs, AliasState, Candidate, checked
-from service.registry.manifest import Manifest, open_network
+from service.registry.aliases import AliasEntry, AliasLog, Candidate, validate_name
+from service.registry.manifest import Manifest, load_verified
 from service.registry.store import Store
-from service.registry.version_locks import claim, is_claimed
+from service.registry.version_locks import hold_lock, is_locked
 from service.registry.versions import FILE as FILE
 from service.registry.versions import Versions
 
@@ -33,7 +33,7 @@ class Registry(Versions):
     def __init__(self, store: Store) -> None:
         """Stand on a store."""
         super().__init__(store)
-        self._aliases = AliasLogs(store)
+        self._aliases = AliasLog(store)
 
     def publish(
         self,
@@ -49,29 +49,29 @@ class Registry(Versions):
         `files` are a card and pictures, by names that match FILE; others are left out. A job that publishes again gets
         the version that it made the first time. Raises CorruptModel when the weights do not pass their checks.
         """
-        checked(name)
-        if job_id and (decided := self._decided(name, job_id)):
-            return self._finish(decided, weights, files or {})
-        open_network(weights, Manifest(name, 0, details))
-        number = self._reserve(name, weights)
+        validate_name(name)
+        if job_id and (decided := self._published_by_job(name, job_id)):
+            return self._commit(decided, weights, files or {})
+        load_verified(weights, Manifest(name, 0, details))
+        number = self._allocate(name, weights)
         manifest = Manifest(name, number, details | {"name": name, "version": number, "job_id": job_id})
         if job_id:
             try:
                 self.store.create(f"models/{name}/jobs/{job_id}.json", manifest.to_bytes())
             except FileExistsError:  # the same job, published by another worker in this moment
                 self.store.delete(f"models/{name}/{number}/weights.npz")
-                manifest = self._decided(name, job_id) or manifest
-        return self._finish(manifest, weights, files or {})
+                manifest = self._published_by_job(name, job_id) or manifest
+        return self._commit(manifest, weights, files or {})
 
     def published(self, name: str, job_id: str) -> int | None:
         """Give the version that a job has published, if it has and that can still be read."""
         try:
-            decided = self._decided(name, job_id)
+            decided = self._published_by_job(name, job_id)
             return self.manifest(name, decided.version).version if decided else None
         except (CorruptModel, NotFound):
             return None
 
-    def _reserve(self, name: str, weights: bytes) -> int:
+    def _allocate(self, name: str, weights: bytes) -> int:
         number = max(self._numbers(name), default=0)
         while True:
             number += 1
@@ -81,7 +81,7 @@ class Registry(Versions):
                 continue
             return number
 
-    def _finish(self, manifest: Manifest, weights: bytes, files: Mapping[str, bytes]) -> Manifest:
+    def _commit(self, manifest: Manifest, weights: bytes, files: Mapping[str, bytes]) -> Manifest:
         """Read back the weights in place, and write the manifest unless an earlier try did."""
         key = f"models/{manifest.name}/{manifest.version}"
         try:
@@ -99,7 +99,7 @@ class Registry(Versions):
             return self.manifest(manifest.name, manifest.version)
         return manifest
 
-    def alias(self, name: str, alias: str) -> AliasState:
+    def alias(self, name: str, alias: str) -> AliasEntry:
         """Say what an alias means now. Raises NotFound, or CorruptModel when its last entry cannot be read."""
         return self._aliases.now(name, alias)
 
@@ -107,7 +107,7 @@ class Registry(Versions):
         """Count the promotions of an alias, also when its last entry cannot be read; 0 when it means nothing yet."""
         return self._aliases.expect(name, alias, None)
 
-    def history(self, name: str, alias: str, most: int | None = None, before: int | None = None) -> list[AliasState]:
+    def history(self, name: str, alias: str, most: int | None = None, before: int | None = None) -> list[AliasEntry]:
         """List what an alias has meant, newest first, without damaged entries.
 
         At most `most` entries are read, of generations before `before`.
@@ -118,7 +118,7 @@ class Registry(Versions):
         """List the names of a model's aliases."""
         return self._aliases.names(name)
 
-    def aliases(self, name: str) -> list[AliasState]:
+    def aliases(self, name: str) -> list[AliasEntry]:
         """List all aliases of a model, each by its newest entry that can be read."""
         states = (self.history(name, alias, most=1) for alias in self.alias_names(name))
         return [state for found in states for state in found]
@@ -133,7 +133,7 @@ class Registry(Versions):
         expected_generation: int | None = None,
         reason: str = "by hand",
         load: Callable[[str, int], object] | None = None,
-    ) -> AliasState:
+    ) -> AliasEntry:
         """Let an alias mean a version, after loading that version once; a candidate goes on trial beside it.
 
         `load` verifies a version in place of this registry's own `load`, for a caller that keeps what it loads.
@@ -147,8 +147,8 @@ class Registry(Versions):
         with ExitStack() as claims:
             for wanted in [version] + ([candidate.version] if candidate else []):
                 self.manifest(name, wanted)
-                claims.enter_context(claim(self.store, self.folder(name, wanted), "promoting"))
-                if is_claimed(self.store, self.folder(name, wanted), "deleting"):
+                claims.enter_context(hold_lock(self.store, self.version_prefix(name, wanted), "promoting"))
+                if is_locked(self.store, self.version_prefix(name, wanted), "deleting"):
                     raise Conflict(f"version {wanted} is being deleted")
                 (load or self.load)(name, wanted)
             return self._aliases.append(name, alias, version, candidate, expected_generation, reason)
@@ -161,7 +161,7 @@ class Registry(Versions):
         expected_generation: int | None = None,
         reason: str = "rolled back",
         load: Callable[[str, int], object] | None = None,
-    ) -> AliasState:
+    ) -> AliasEntry:
         """Let an alias mean again what it meant before the present version; raises Conflict when that is nothing.
 
         A trial ends with it. Of two who do this at once one fails, so that it cannot go back and forth.
@@ -177,7 +177,7 @@ class Registry(Versions):
             raise Conflict("there is no earlier version to go back to")
         return self.promote(name, alias, before, expected_generation=generation, reason=reason, load=load)
 
-    def _decided(self, name: str, job_id: str) -> Manifest | None:
+    def _published_by_job(self, name: str, job_id: str) -> Manifest | None:
         try:
             content = self.store.get(f"models/{name}/jobs/{job_id}.json")
             return Manifest.read(name, int(read_object(content)["version"]), content)

@@ -10,15 +10,15 @@ from contextlib import suppress
 
 from service.errors import NotFound, ServiceError
 from service.registry.registry import Registry
-from service.registry.version_locks import claim, is_claimed
+from service.registry.version_locks import hold_lock, is_locked
 
 log = logging.getLogger(__name__)
 
-REMEMBERED = 20
+PROTECTED_ENTRIES = 20
 """Entries of an alias whose versions are kept, so that there is something to go back to."""
 
 
-def collectable(registry: Registry, name: str, keep: int) -> list[int]:
+def expired_versions(registry: Registry, name: str, keep: int) -> list[int]:
     """List a model's versions that may be deleted, oldest first, when the newest `keep` stay.
 
     Raises NotFound for an unknown model, CorruptModel when the log of an alias is damaged: what it means is not known.
@@ -26,20 +26,20 @@ def collectable(registry: Registry, name: str, keep: int) -> list[int]:
     kept = registry.newest(name, keep)
     old = registry.newest(name, before=kept[-1].version) if len(kept) == keep else []
     meant = _meant(registry, name) if old else set()
-    return [m.version for m in reversed(old) if m.version not in meant and not m.is_released]
+    return [m.version for m in reversed(old) if m.version not in meant and not m.is_bundled]
 
 
-def collect(registry: Registry, name: str, keep: int) -> list[int]:
-    """Delete what `collectable` lists, and answer which versions that were. Promotions may go on meanwhile."""
-    for version in registry.remains(name):
+def prune(registry: Registry, name: str, keep: int) -> list[int]:
+    """Delete what `expired_versions` lists, and answer which versions that were. Promotions may go on meanwhile."""
+    for version in registry.interrupted_deletions(name):
         _delete_objects(registry, name, version)
-    return [version for version in collectable(registry, name, keep) if _delete(registry, name, version)]
+    return [version for version in expired_versions(registry, name, keep) if _delete(registry, name, version)]
 
 
-def collect_quietly(registry: Registry, name: str, keep: int) -> None:
+def try_prune(registry: Registry, name: str, keep: int) -> None:
     """Delete old versions after a new one was published; what goes wrong is no concern of the new one."""
     try:
-        if gone := collect(registry, name, keep):
+        if gone := prune(registry, name, keep):
             log.info("deleted old versions of %s: %s", name, ", ".join(map(str, gone)))
     except ServiceError as error:
         log.warning("old versions of %s stay for now: %s", name, error.detail)
@@ -47,10 +47,10 @@ def collect_quietly(registry: Registry, name: str, keep: int) -> None:
 
 def _delete(registry: Registry, name: str, version: int) -> bool:
     """Delete a version unless somebody promotes it in this moment, or has done so since it was listed."""
-    folder = registry.folder(name, version)
-    with claim(registry.store, folder, "deleting"):
+    folder = registry.version_prefix(name, version)
+    with hold_lock(registry.store, folder, "deleting"):
         # In this order: a promotion writes its entry before it lets go of its claim.
-        if is_claimed(registry.store, folder, "promoting") or version in _meant(registry, name):
+        if is_locked(registry.store, folder, "promoting") or version in _meant(registry, name):
             return False
         registry.store.delete(f"{folder}/manifest.json")
         _delete_objects(registry, name, version)
@@ -58,10 +58,10 @@ def _delete(registry: Registry, name: str, version: int) -> bool:
 
 
 def _delete_objects(registry: Registry, name: str, version: int) -> None:
-    keys = registry.store.list(registry.folder(name, version))
+    keys = registry.store.list(registry.version_prefix(name, version))
     for key in sorted(keys, key=lambda key: "/deleting/" in key):  # the claims last: they tell what is unfinished
         registry.store.delete(key)
-    registry.store.remove_folder(registry.folder(name, version))
+    registry.store.remove_empty_folders(registry.version_prefix(name, version))
 
 
 def _meant(registry: Registry, name: str) -> set[int]:
@@ -70,6 +70,6 @@ def _meant(registry: Registry, name: str) -> set[int]:
     for alias in registry.alias_names(name):
         with suppress(NotFound):  # the first entry is only just being written
             registry.alias(name, alias)  # raises CorruptModel when nobody knows what it means
-        for state in registry.history(name, alias, REMEMBERED):
+        for state in registry.history(name, alias, PROTECTED_ENTRIES):
             meant |= {state.version} | ({state.candidate.version} if state.candidate else set())
     return meant

@@ -46,12 +46,12 @@ class Store:
 
     def get(self, key: str) -> bytes:
         """Read an object. Raises FileNotFoundError."""
-        with _told("read"):
+        with _translate_errors("read"):
             return bytes(obstore.get(self._backend, key).bytes())
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object in one step, over an older one if there is one."""
-        with _told("written"):
+        with _translate_errors("written"):
             if self._root is None:
                 obstore.put(self._backend, key, content, mode="overwrite", use_multipart=False)
             else:
@@ -60,14 +60,14 @@ class Store:
     def put_file(self, key: str, path: Path) -> None:
         """Write an object that is a file of this host, which nobody changes in place; by a link where that can be."""
         if self._root is not None:
-            with _told("written"), suppress(OSError):  # it lies on another disk, say
+            with _translate_errors("written"), suppress(OSError):  # it lies on another disk, say
                 self._link(self._root, key, path, overwrite=True)
                 return
         self.put(key, path.read_bytes())
 
     def create(self, key: str, content: bytes) -> None:
         """Write an object that must not exist yet; of two who try at once one wins. Raises FileExistsError."""
-        with _told("written"):
+        with _translate_errors("written"):
             if self._root is None:
                 obstore.put(self._backend, key, content, mode="create", use_multipart=False)
             else:
@@ -76,7 +76,7 @@ class Store:
     def size(self, key: str) -> int | None:
         """Give the bytes of an object; None when there is none."""
         try:
-            with _told("read"):
+            with _translate_errors("read"):
                 return int(obstore.head(self._backend, key)["size"])
         except FileNotFoundError:
             return None
@@ -85,10 +85,10 @@ class Store:
         """Tell whether there is an object of that key."""
         return self.size(key) is not None
 
-    def has_beginning(self, beginning: str) -> bool:
+    def has_prefix(self, beginning: str) -> bool:
         """Tell whether a key begins so: the whole name of a folder, and the first part of a name in it."""
         folder, _, name = beginning.rpartition("/")
-        with _told("listed"):
+        with _translate_errors("listed"):
             if self._root is None:
                 listed = obstore.list(self._backend, prefix=folder, offset=beginning, chunk_size=1)  # in order on S3
                 return any(entry["path"].startswith(beginning) for entry in next(iter(listed), ()))
@@ -98,40 +98,40 @@ class Store:
 
     def list(self, prefix: str) -> list[str]:
         """List the keys below a folder, in order."""
-        with _told("listed"):
+        with _translate_errors("listed"):
             return sorted(entry["path"] for batch in obstore.list(self._backend, prefix=prefix) for entry in batch)
 
-    def folders(self, prefix: str) -> "builtins.list[str]":
+    def list_folders(self, prefix: str) -> "builtins.list[str]":
         """List the names of the folders directly below a folder, in order; on a disk, empty ones too.
 
         Unlike `list`, this costs the same however much is in them.
         """
-        with _told("listed"):
+        with _translate_errors("listed"):
             found = obstore.list_with_delimiter(self._backend, prefix=prefix)["common_prefixes"]
             return sorted(path.rpartition("/")[2] for path in found)
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """List the objects below a folder with their sizes in bytes."""
-        with _told("listed"):
+        with _translate_errors("listed"):
             batches = obstore.list(self._backend, prefix=prefix)
             return {entry["path"]: entry["size"] for batch in batches for entry in batch}
 
     def etags(self, prefix: str) -> dict[str, str | None]:
         """List the objects below a folder with their entity tags, which differ when an object was written again."""
-        with _told("listed"):
+        with _translate_errors("listed"):
             batches = obstore.list(self._backend, prefix=prefix)
             return {entry["path"]: entry["e_tag"] for batch in batches for entry in batch}
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens when there is none."""
-        self.damaged.clear(key)
+        self.damaged.discard(key)
         try:
-            with _told("changed"):
+            with _translate_errors("changed"):
                 obstore.delete(self._backend, key)
         except FileNotFoundError:
             return
 
-    def remove_folder(self, prefix: str) -> None:
+    def remove_empty_folders(self, prefix: str) -> None:
         """Remove the empty folders that deleted objects leave on a disk; one with an object in it stays."""
         if self._root is not None:
             for path in [*sorted((self._root / prefix).rglob("*"), reverse=True), self._root / prefix]:
@@ -178,7 +178,7 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _translate_errors(what: str) -> Iterator[None]:
     """Tell failures of the disk or the network from the answers that a caller expects."""
     try:
         yield

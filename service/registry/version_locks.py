@@ -22,7 +22,7 @@ Claim = Literal["promoting", "deleting"]
 
 
 @contextmanager
-def claim(store: Store, folder: str, kind: Claim) -> Iterator[None]:
+def hold_lock(store: Store, folder: str, kind: Claim) -> Iterator[None]:
     """Hold a claim on the version in `folder`."""
     key = f"{folder}/{kind}/{int(time.time())}-{secrets.token_hex(8)}"
     store.put(key, b"")
@@ -32,7 +32,7 @@ def claim(store: Store, folder: str, kind: Claim) -> Iterator[None]:
         store.delete(key)
 
 
-def is_claimed(store: Store, folder: str, kind: Claim) -> bool:
+def is_locked(store: Store, folder: str, kind: Claim) -> bool:
     """Tell whether anybody holds a claim of a kind."""
     oldest = time.time() - _SECONDS
     return any(_time_of(key) >= oldest for key in store.list(f"{folder}/{kind}"))

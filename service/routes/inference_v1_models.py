@@ -50,7 +50,7 @@ def list_models(parts: PartsDep) -> ModelNames:
 def model_status(name: str, parts: PartsDep) -> ModelStatus:
     """Tell which versions can be asked for: the one that serves (503 when there is none), then the newest 100."""
     serving = find(parts, name).version
-    numbers = sorted({serving, *parts.registry.numbers(name)}, key=lambda number: (number != serving, -number))
+    numbers = sorted({serving, *parts.registry.version_numbers(name)}, key=lambda number: (number != serving, -number))
     return ModelStatus(name=name, ready=True, model_version_status=[_status(parts, name, number) for number in numbers])
 
 

@@ -132,7 +132,7 @@ def version_statistics(name: str, version: str, parts: PartsDep) -> ModelStatist
 
 def _numbers(parts: Parts, name: str) -> list[int]:
     try:
-        return parts.registry.numbers(name)
+        return parts.registry.version_numbers(name)
     except InvalidInput:
         raise NotFound("there is no model of that name; GET /models lists the models") from None
 
@@ -143,7 +143,7 @@ def _statistics(parts: Parts, versions: list[tuple[str, int]]) -> ModelStatistic
 
 def _metadata(parts: Parts, manifest: Manifest) -> ModelMetadata:
     described: dict[str, Any] = {"inputs": [describe_input()], "outputs": describe_outputs(len(manifest.labels))}
-    versions = [str(number) for number in parts.registry.numbers(manifest.name)]
+    versions = [str(number) for number in parts.registry.version_numbers(manifest.name)]
     return ModelMetadata(name=manifest.name, versions=versions, platform=PLATFORM, **described)
 
 

@@ -9,7 +9,7 @@ from service.dependencies import PartsDep
 from service.errors import InvalidInput
 from service.jobs.gate import read_verdict
 from service.parts import Parts
-from service.registry.aliases import NAME, AliasState, Candidate, make_candidate
+from service.registry.aliases import NAME, AliasEntry, Candidate, parse_candidate
 from service.registry.manifest import Manifest
 from service.registry.registry import Registry
 from service.routes.downloads import NamePath, VersionPath
@@ -152,7 +152,7 @@ def roll_back(
     return _changed(state, parts, response)
 
 
-def _changed(state: AliasState, parts: Parts, response: Response) -> AliasInfo:
+def _changed(state: AliasEntry, parts: Parts, response: Response) -> AliasInfo:
     parts.predictor.refresh()
     response.headers["ETag"] = f'"{state.generation}"'
     return _alias(state)
@@ -163,7 +163,7 @@ def _candidate(body: PromoteBody) -> Candidate | None:
         if body.share is not None or body.mode is not None:
             raise InvalidInput("a share and a mode need a candidate", field="candidate")
         return None
-    return make_candidate(body.candidate, body.share, body.mode or "shadow")
+    return parse_candidate(body.candidate, body.share, body.mode or "shadow")
 
 
 def _generation(if_match: str | None) -> int | None:
@@ -175,7 +175,7 @@ def _generation(if_match: str | None) -> int | None:
     return int(text)
 
 
-def _alias(state: AliasState) -> AliasInfo:
+def _alias(state: AliasEntry) -> AliasInfo:
     trial = asdict(state.candidate) if state.candidate else {}
     return AliasInfo(
         alias=state.alias,
@@ -200,7 +200,7 @@ def _model(name: str, registry: Registry, limit: int, after: int | None = None) 
     )
 
 
-def _version(manifest: Manifest, aliases: list[AliasState], registry: Registry) -> VersionInfo:
+def _version(manifest: Manifest, aliases: list[AliasEntry], registry: Registry) -> VersionInfo:
     return VersionInfo(
         model=manifest.name,
         version=manifest.version,

@@ -159,7 +159,7 @@ class Samples:
         """Answer a listing that is fresh enough to add to a sample."""
         known = self._recent_listing(model, _ADMITTING_SECONDS)
         # Labelled before, and perhaps anew by another replica just now, by a clock that may be ahead of this host's.
-        if sample_id in known or self._store.has_beginning(f"samples/{model}/{sample_id}-"):
+        if sample_id in known or self._store.has_prefix(f"samples/{model}/{sample_id}-"):
             return self._new_listing(model)
         if self._refusal(known, size, is_new=True):  # others may have made room, or know the picture
             return self._recent_listing(model, _REFUSING_SECONDS)
@@ -184,7 +184,7 @@ class Samples:
     def _attempt(self, entry: Entry) -> Sample | None:
         """Read a sample, if it is there and whole."""
         try:
-            with self._store.damaged.noting(entry.key, ValueError):
+            with self._store.damaged.track(entry.key, ValueError):
                 return from_bytes(self._store.get(entry.key), entry.sample_id, entry.stamp)
         except (FileNotFoundError, ValueError):
             return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from service.errors import CorruptModel
-from service.registry.manifest import LoadedModel, Manifest
+from service.registry.manifest import Manifest, VerifiedModel
 from service.serving.batch_invariant import LARGE_PARAMETERS, Forward, batch_invariant_forward
 from service.serving.drift import Baseline
 from training import MLP
@@ -59,7 +59,7 @@ class ServingModel:
         return scaled
 
 
-def load_and_warm(loaded: LoadedModel, generation: int) -> ServingModel:
+def load_and_warm(loaded: VerifiedModel, generation: int) -> ServingModel:
     """Make a snapshot and let it answer once. Raises CorruptModel when the answer is no number."""
     manifest = loaded.manifest
     fresh = ServingModel(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from service.errors import ServiceError, Unavailable
-from service.registry.aliases import AliasState, Candidate
+from service.registry.aliases import AliasEntry, Candidate
 from service.registry.registry import Registry
 from service.serving.candidate import CandidateRollout, lower_priority
 from service.serving.model import ServingModel, load_and_warm
@@ -105,7 +105,7 @@ class Predictor:
         except ServiceError:
             return  # the store is out of reach; it will be asked again
 
-    def _set_serving(self, state: AliasState) -> None:
+    def _set_serving(self, state: AliasEntry) -> None:
         """Let the version of an entry serve; a rollout of an earlier entry ends with it."""
         before, fresh = self._serving, self._loaded(state.version, state.generation)
         self._serving = fresh

@@ -22,7 +22,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from service.app import create_app
-from service.registry.bundled import adopt_released
+from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
 from service.settings import Settings
@@ -82,7 +82,7 @@ def settings(tmp_path: Path) -> Settings:
 def released_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that has the released models, to be copied: verifying them anew for each test takes longer than most."""
     folder = tmp_path_factory.mktemp("released") / "store"
-    adopt_released(Registry(open_store(str(folder))), Settings().alias)
+    install_bundled_models(Registry(open_store(str(folder))), Settings().alias)
     return folder
 
 

@@ -188,7 +188,7 @@ def test_what_a_backup_names_is_in_it_while_others_publish_and_promote(tmp_path:
         copy = Registry(open_store(restored.store_location))
         for state in copy.history("mnist", "production"):
             copy.load("mnist", state.version)
-        for version in copy.numbers("mnist"):
+        for version in copy.version_numbers("mnist"):
             copy.load("mnist", version)
         with pytest.raises(NotFound):
             copy.manifest("mnist", 10_000)

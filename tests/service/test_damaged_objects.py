@@ -15,7 +15,7 @@ from service.errors import CorruptModel, InvalidInput, NotFound
 from service.jobs.gate import keep_verdict
 from service.json_objects import MOST_BYTES, MOST_DEPTH, read_object
 from service.keys import Keys
-from service.registry.bundled import adopt_released
+from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
 from service.samples.sample import Source
@@ -94,7 +94,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Path:
     settings = Settings(home=home)
     store = open_store(settings.store_location)
     registry = Registry(store)
-    adopt_released(registry, "production")
+    install_bundled_models(registry, "production")
     assert registry.publish("mnist", *half_trained(seed=1), job_id="job-two").version == 2
     assert registry.publish("other", *half_trained(seed=2)).version == 1
     registry.promote("mnist", "production", 2)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.errors import CorruptModel
-from service.registry.manifest import Manifest, open_network
+from service.registry.manifest import Manifest, load_verified
 from service.registry.registry import Registry
 from service.registry.store import Store
 from service.serving.predictor import Predictor
@@ -31,7 +31,7 @@ def is_the_same(network: MLP) -> bool:
 def test_a_made_up_file_with_the_right_hash_is_refused_or_is_the_very_network(content: bytes) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        network = open_network(content, with_its_hash(content))
+        network = load_verified(content, with_its_hash(content))
     except CorruptModel:
         network = small_network()
     assert is_the_same(network)

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.parts import Parts
-from service.registry.bundled import adopt_released
+from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import Store
 from tests.service.conftest import half_trained
@@ -76,7 +76,7 @@ def test_released_models_bring_their_files(store: Store, tmp_path: Path, monkeyp
     (folder / "card.md").write_text("# Odd")
     monkeypatch.setattr("service.registry.bundled.released_models", lambda: tmp_path / "released")
     registry = Registry(store)
-    adopt_released(registry, "production")
+    install_bundled_models(registry, "production")
     assert registry.files("odd", 1) == ["card.md"]
     assert registry.file("odd", 1, "card.md") == b"# Odd"
 
@@ -92,7 +92,7 @@ def test_a_new_store_gets_the_newest_release_alone_as_its_first_version(
         (folder / "manifest.json").write_text(json.dumps(details))
     monkeypatch.setattr("service.registry.bundled.released_models", lambda: tmp_path / "released")
     registry = Registry(store)
-    adopt_released(registry, "production")
-    (only,) = registry.versions("odd")
+    install_bundled_models(registry, "production")
+    (only,) = registry.manifests("odd")
     assert (only.version, only.weights_sha256) == (1, details["weights_sha256"])
     assert registry.alias("odd", "production").version == 1

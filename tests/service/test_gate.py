@@ -2,7 +2,7 @@ import pytest
 
 from service.jobs.gate import judge
 from service.jobs.job import JobRequest
-from service.registry.aliases import AliasState
+from service.registry.aliases import AliasEntry
 from service.registry.registry import Registry
 from service.registry.store import Store
 from tests.service.conftest import half_trained
@@ -58,7 +58,7 @@ def test_a_promotion_made_during_the_comparison_is_not_overwritten_unseen(
     looks: list[int] = []
     look = registry.history
 
-    def look_and_be_overtaken(name: str, alias: str, most: int | None = None) -> list[AliasState]:
+    def look_and_be_overtaken(name: str, alias: str, most: int | None = None) -> list[AliasEntry]:
         states = look(name, alias, most)
         looks.append(states[0].version)
         if len(looks) == 1:

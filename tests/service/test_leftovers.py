@@ -5,7 +5,7 @@ from pathlib import Path
 from service.jobs.cleanup import Leftovers
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
-from service.registry.version_locks import claim
+from service.registry.version_locks import hold_lock
 from tests.service.conftest import half_trained
 
 
@@ -20,7 +20,7 @@ def test_claims_and_staged_objects_go_once_they_were_seen_for_an_hour(store: Sto
     leftovers = Leftovers(store, lambda: now[-1])
     assert leftovers.clear() == 0
     now.append(3000.0)
-    with claim(store, registry.folder("mnist", 1), "promoting"):
+    with hold_lock(store, registry.version_prefix("mnist", 1), "promoting"):
         assert leftovers.clear() == 0
         now.append(4000.0)
         assert leftovers.clear() == 2

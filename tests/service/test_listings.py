@@ -11,9 +11,9 @@ import pytest
 from fastapi import FastAPI
 
 from service.parts import Parts
-from service.registry.bundled import adopt_released
+from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
-from service.registry.retention import collect
+from service.registry.retention import prune
 from service.registry.store import Store, open_store
 from service.settings import Settings
 from tests.service.conftest import Server, half_trained, publish_many, running_server
@@ -133,30 +133,30 @@ def test_a_page_reads_the_manifests_that_it_shows_and_one_more(tmp_path: Path) -
     publish_many(tmp_path, "odd", range(31, 36))
     assert [manifest.version for manifest in registry.newest("odd", 3)] == [35, 34, 33]
     assert registry.models() == ["odd"]
-    assert registry.numbers("odd", 3) == [33, 34, 35]
+    assert registry.version_numbers("odd", 3) == [33, 34, 35]
     assert registry.store.damaged.keys() == []
 
 
 def test_what_is_deleted_leaves_no_empty_folders_for_lists_to_pass(tmp_path: Path) -> None:
     publish_many(tmp_path, "odd", range(1, 31))
     registry = Registry(open_store(str(tmp_path)))
-    assert collect(registry, "odd", keep=2) == list(range(1, 29))
+    assert prune(registry, "odd", keep=2) == list(range(1, 29))
     assert sorted(path.name for path in (tmp_path / "models" / "odd").iterdir()) == ["29", "30"]
 
 
 def test_a_release_that_is_in_the_store_is_found_without_reading_other_versions(tmp_path: Path) -> None:
     registry = Registry(open_store(str(tmp_path)))
-    adopt_released(registry, "production", "mnist")
+    install_bundled_models(registry, "production", "mnist")
     publish_many(tmp_path, "mnist", range(2, 10))
     for number in range(2, 10):
         (tmp_path / "models" / "mnist" / str(number) / "manifest.json").write_bytes(b"rotten")
-    adopt_released(registry, "production", "mnist")
+    install_bundled_models(registry, "production", "mnist")
     assert registry.store.damaged.keys() == []
 
 
 def test_folders_are_those_directly_below(store: Store) -> None:
     for key in ("models/a/1/x", "models/a/10/y/z", "models/b", "models/ab/1"):
         store.create(key, b"")
-    assert (store.folders("models"), store.folders("models/a")) == (["a", "ab"], ["1", "10"])
-    assert (store.folders("models/b"), store.folders("nothing")) == ([], [])
+    assert (store.list_folders("models"), store.list_folders("models/a")) == (["a", "ab"], ["1", "10"])
+    assert (store.list_folders("models/b"), store.list_folders("nothing")) == ([], [])
     assert (store.size("models/b"), store.size("nothing"), store.size("models/a")) == (0, None, None)

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.parts import Parts
-from service.registry.bundled import adopt_released
+from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from service.serving.predictor import Predictor
@@ -135,7 +135,7 @@ async def test_a_service_that_starts_on_a_damaged_version_serves_the_one_before(
     damaged: str, settings: Settings, digits: Dataset
 ) -> None:
     registry = Registry(open_store(settings.store_location))
-    adopt_released(registry, "production")
+    install_bundled_models(registry, "production")
     registry.publish("mnist", *half_trained())
     registry.promote("mnist", "production", 2)
     Path(settings.store_location, "models", "mnist", damaged).write_bytes(b"rotten")

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from service.errors import Conflict, CorruptModel, InvalidInput, NotFound, PreconditionFailed
-from service.registry.bundled import adopt_released
+from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import Store
 from tests.service.conftest import half_trained
@@ -19,7 +19,7 @@ def registry(store: Store) -> Registry:
 def test_versions_are_numbered_as_they_come_and_load_as_they_were(registry: Registry) -> None:
     first, second = (registry.publish("odd", *half_trained(seed=seed)) for seed in (1, 2))
     assert (first.version, second.version) == (1, 2)
-    assert [manifest.version for manifest in registry.versions("odd")] == [1, 2]
+    assert [manifest.version for manifest in registry.manifests("odd")] == [1, 2]
     assert registry.models() == ["odd"]
     loaded = registry.load("odd", 2)
     assert loaded.network.config.layers == (784, 8, 10)
@@ -30,7 +30,7 @@ def test_a_job_publishes_once_however_often_it_tries(registry: Registry) -> None
     with ThreadPoolExecutor(8) as threads:
         made = list(threads.map(lambda _: registry.publish("odd", *half_trained(), job_id="job-1"), range(16)))
     assert len({manifest.version for manifest in made}) == 1
-    assert [manifest.version for manifest in registry.versions("odd")] == [made[0].version]
+    assert [manifest.version for manifest in registry.manifests("odd")] == [made[0].version]
     assert made[0].job_id == "job-1"
 
 
@@ -52,7 +52,7 @@ def test_a_publish_cut_off_before_its_manifest_leaves_no_version_and_is_finished
     registry.publish("odd", weights, details, job_id="job-1")
     store.delete("models/odd/1/manifest.json")
     with pytest.raises(NotFound):
-        registry.versions("odd")
+        registry.manifests("odd")
     assert registry.publish("odd", weights, details, job_id="job-1").version == 1
     registry.load("odd", 1)
     assert registry.publish("odd", *half_trained(seed=3)).version == 2
@@ -136,7 +136,7 @@ def test_a_damaged_manifest_does_not_hide_the_other_versions(registry: Registry,
     for seed in (1, 2):
         registry.publish("odd", *half_trained(seed=seed))
     store.put("models/odd/1/manifest.json", b"{")
-    assert [manifest.version for manifest in registry.versions("odd")] == [2]
+    assert [manifest.version for manifest in registry.manifests("odd")] == [2]
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"version": 1}'])
@@ -171,7 +171,7 @@ def test_weights_that_do_not_fit_their_manifest_are_not_published(registry: Regi
     with pytest.raises(CorruptModel, match="10 outputs"):
         registry.publish("odd", weights, details | {"labels": ["a", "b", "c"]})
     with pytest.raises(NotFound):
-        registry.versions("odd")
+        registry.manifests("odd")
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "A", "a b", "x" * 64, "-a"])
@@ -183,14 +183,14 @@ def test_names_that_could_be_paths_are_refused(name: str, registry: Registry) ->
 
 
 def test_released_models_are_adopted_once_and_what_users_promoted_stays(registry: Registry) -> None:
-    adopt_released(registry, "production")
+    install_bundled_models(registry, "production")
     released = registry.alias("mnist", "production")
     registry.publish("mnist", *half_trained())
-    newest = registry.versions("mnist")[-1].version
+    newest = registry.manifests("mnist")[-1].version
     registry.promote("mnist", "production", newest)
-    before = registry.versions("mnist")
-    adopt_released(registry, "production")
-    assert registry.versions("mnist") == before
+    before = registry.manifests("mnist")
+    install_bundled_models(registry, "production")
+    assert registry.manifests("mnist") == before
     assert registry.alias("mnist", "production").version == newest != released.version
 
 

@@ -113,7 +113,7 @@ def test_what_was_written_although_its_answer_was_lost_is_known_as_ones_own(loca
     assert line.lost == len(kinds) == 4  # of the weights, the job's claim, the manifest, the alias's entry
     assert state.generation == 1
     assert [entry.generation for entry in registry.history("odd", "production")] == [1]
-    assert [manifest.version for manifest in registry.versions("odd")] == [made.version]
+    assert [manifest.version for manifest in registry.manifests("odd")] == [made.version]
     assert registry.load("odd", made.version).manifest.job_id == "job-1"
 
 

@@ -70,6 +70,6 @@ def test_a_later_label_counts_where_another_process_labelled_the_picture_since_t
 def test_a_key_begins_so_or_not(store: Store) -> None:
     for key in ("samples/a/b1-x", "samples/a/b3-x", "samples/aa/b2-x"):
         store.create(key, b"")
-    found = {name: store.has_beginning(f"samples/a/{name}") for name in ("b1-", "b", "b2-", "b3-", "b4-", "a")}
+    found = {name: store.has_prefix(f"samples/a/{name}") for name in ("b1-", "b", "b2-", "b3-", "b4-", "a")}
     assert found == {"b1-": True, "b": True, "b2-": False, "b3-": True, "b4-": False, "a": False}
-    assert not store.has_beginning("nothing/x")
+    assert not store.has_prefix("nothing/x")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.registry.manifest import LoadedModel, Manifest
+from service.registry.manifest import Manifest, VerifiedModel
 from service.serving.batch_invariant import batch_invariant_forward, is_batch_invariant
 from service.serving.model import ServingModel, load_and_warm
 from training import MLP, Dataset, MLPConfig
@@ -47,7 +47,9 @@ def test_an_order_of_additions_that_depends_on_the_company_is_noticed() -> None:
 
 def test_a_snapshot_answers_a_digit_the_same_bits_alone_and_among_others(digits: Dataset) -> None:
     network = MLP(CONFIGS["784-30-1"])
-    loaded = LoadedModel(Manifest("two", 1, {"labels": ["a", "b"], "weights_sha256": "", "temperature": 1.5}), network)
+    loaded = VerifiedModel(
+        Manifest("two", 1, {"labels": ["a", "b"], "weights_sha256": "", "temperature": 1.5}), network
+    )
     snapshot: ServingModel = load_and_warm(loaded, generation=1)
     together = snapshot.predict(digits.images[:40])
     assert together.shape == (40, 2)
