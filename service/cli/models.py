@@ -25,7 +25,7 @@ def list_models(
 
     registry = open_registry(load_settings(home))
     table = Table("model", "version", "aliases", "layers", "accuracy", "recipe", "created", box=None)
-    for name in registry.models(most=None):
+    for name in registry.models(limit=None):
         aliases = registry.aliases(name)
         for manifest in reversed(registry.newest(name, most)):
             details = manifest.details
@@ -114,7 +114,7 @@ def prune(
     settings = load_settings(home)
     registry = open_registry(settings)
     choose = retention.expired_versions if dry_run else retention.prune
-    for name in registry.models(most=None):
+    for name in registry.models(limit=None):
         versions = choose(registry, name, keep or settings.keep_versions)
         listed = ", ".join(map(str, versions)) or "nothing"
         typer.echo(f"{name}: {'would delete' if dry_run else 'deleted'} {listed}")

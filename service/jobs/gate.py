@@ -60,7 +60,7 @@ def _judge(registry: Registry, alias: str, request: JobRequest, version: int, ru
 def _judge_once(registry: Registry, alias: str, request: JobRequest, version: int, rules: Rules) -> Verdict:
     """Judge against what the alias means now. Raises PreconditionFailed when that changes before the promotion."""
     generation = registry.generation(request.model, alias)  # first: what comes after this look is noticed
-    history = registry.history(request.model, alias, most=_LOOKED_BACK)
+    history = registry.history(request.model, alias, limit=_LOOKED_BACK)
     if done := next((state for state in history if state.version == version), None):
         return Verdict(promoted=True, reason=done.reason)  # before we were cut off; others may have promoted since
     found = Comparison(True, "promoted without comparison", {})

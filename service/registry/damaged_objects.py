@@ -1,6 +1,6 @@
-"""Which objects of a store were found damaged: each is logged once, and named by readiness and a metric.
+"""Damaged objects of a store: each is logged once and reported by readiness and a metric.
 
-Code that meets a damaged object leaves it out and goes on with the others.
+Callers skip a damaged object and continue with the others.
 """
 
 import logging
@@ -10,44 +10,44 @@ from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 
-_MOST = 1000
+_MAX_OBJECTS = 1000
 
 
 class DamagedObjects:
-    """The keys of damaged objects, with the reasons. Any thread may use it."""
+    """The keys of damaged objects and the reasons. Thread-safe."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start empty."""
         self._reasons: dict[str, str] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def noting(self, key: str, *kinds: type[Exception]) -> Iterator[None]:
-        """Read the object `key` in the block: note it as damaged when one of `kinds` is raised, as whole otherwise."""
+    def track(self, key: str, *errors: type[Exception]) -> Iterator[None]:
+        """Add `key` if the block raises one of `errors`, which is raised on; discard it otherwise."""
         try:
             yield
-        except kinds as error:
-            self.note(key, str(error))
+        except errors as error:
+            self.add(key, str(error))
             raise
         else:
-            self.clear(key)
+            self.discard(key)
 
-    def note(self, key: str, reason: str) -> None:
-        """Note a damaged object."""
+    def add(self, key: str, reason: str) -> None:
+        """Add a damaged object."""
         with self._lock:
-            is_new = key not in self._reasons and len(self._reasons) < _MOST
+            is_new = key not in self._reasons and len(self._reasons) < _MAX_OBJECTS
             if is_new:
                 self._reasons[key] = reason
         if is_new:
-            log.error("%s is damaged and left out: %s", key, reason)
+            log.error("%s is damaged and skipped: %s", key, reason)
 
-    def clear(self, key: str) -> None:
-        """Note that an object is whole, or gone."""
+    def discard(self, key: str) -> None:
+        """Remove an object that is intact or deleted."""
         if key in self._reasons:
             with self._lock:
                 self._reasons.pop(key, None)
 
     def keys(self) -> list[str]:
-        """List the keys of damaged objects, in order."""
+        """Return the keys of damaged objects, sorted."""
         with self._lock:
             return sorted(self._reasons)

@@ -1,4 +1,4 @@
-"""What is known of a model version, and the version brought into memory and held against it."""
+"""The manifest of a model version, and its network loaded and verified against it."""
 
 import json
 import re
@@ -11,21 +11,21 @@ from service.json_objects import read_object
 from training import MLP, WeightsError, load
 
 BUNDLED_PREFIX = "release-"
-"""Begins the job id of versions that came with the package."""
+"""Prefix of the job ID of versions that are bundled with the package."""
 
 _VERSION = re.compile(r"[1-9][0-9]{0,9}")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of a version."""
+    """The metadata of a version."""
 
     name: str
     version: int
     details: dict[str, Any]
 
     @classmethod
-    def read(cls, name: str, version: int, content: bytes) -> "Manifest":
+    def parse(cls, name: str, version: int, content: bytes) -> "Manifest":
         """Parse a `manifest.json`. Raises CorruptModel."""
         try:
             details = read_object(content)
@@ -37,44 +37,44 @@ class Manifest:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What each class number stands for."""
+        """The labels by class index."""
         return tuple(self.details["labels"])
 
     @property
     def weights_sha256(self) -> str:
-        """The hash that the weights must have."""
+        """The expected SHA-256 of the weights."""
         return str(self.details["weights_sha256"])
 
     @property
     def temperature(self) -> float:
-        """What divides the logits, so that confidence means frequency."""
+        """Divisor of the logits that calibrates the confidence."""
         return float(self.details.get("temperature", 1.0))
 
     @property
     def job_id(self) -> str | None:
-        """The job that made it, if any did."""
+        """The job that published the version, if any."""
         return self.details.get("job_id")
 
     @property
     def is_bundled(self) -> bool:
-        """Whether it came with the package."""
+        """Whether the version is bundled with the package."""
         return (self.job_id or "").startswith(BUNDLED_PREFIX)
 
     def to_bytes(self) -> bytes:
-        """Write it as `manifest.json`."""
+        """Serialize as `manifest.json`."""
         return (json.dumps(self.details, indent=2) + "\n").encode()
 
 
 @dataclass(frozen=True)
 class VerifiedModel:
-    """A version whose weights passed every check."""
+    """A version whose weights passed all checks."""
 
     manifest: Manifest
     network: MLP
 
 
 def is_version(text: str) -> bool:
-    """Tell whether a part of a key is the number of a version."""
+    """Return whether a part of a key is a version number."""
     return _VERSION.fullmatch(text) is not None
 
 
@@ -92,7 +92,7 @@ def _is_complete(details: dict[str, Any]) -> bool:
 
 
 def load_verified(weights: bytes, manifest: Manifest) -> MLP:
-    """Load weights and hold them against their manifest. Raises CorruptModel."""
+    """Load weights and verify them against their manifest. Raises CorruptModel."""
     if sha256(weights).hexdigest() != manifest.weights_sha256:
         raise CorruptModel(f"the weights of {manifest.name} version {manifest.version} are damaged")
     try:
@@ -101,7 +101,12 @@ def load_verified(weights: bytes, manifest: Manifest) -> MLP:
         raise CorruptModel(f"the weights of {manifest.name} version {manifest.version} are unusable: {error}") from None
     inputs, outputs = network.config.layers[0], network.config.layers[-1]
     if inputs != network.config.input.width**2:
-        raise CorruptModel(f"{manifest.name} version {manifest.version} has {inputs} inputs for other pictures")
-    if len(manifest.labels) != max(outputs, 2) or len(set(manifest.labels)) != len(manifest.labels):  # one is of two
-        raise CorruptModel(f"{manifest.name} version {manifest.version} has {outputs} outputs for other labels")
+        raise CorruptModel(
+            f"{manifest.name} version {manifest.version} does not fit its images: it has {inputs} inputs"
+        )
+    n_classes = max(outputs, 2)  # a single output distinguishes two classes
+    if len(manifest.labels) != n_classes or len(set(manifest.labels)) != len(manifest.labels):
+        raise CorruptModel(
+            f"{manifest.name} version {manifest.version} does not fit its labels: it has {outputs} outputs"
+        )
     return network

@@ -1,8 +1,8 @@
-"""Objects by key, on a local directory or on S3: written whole, and when it matters only once.
+"""Object store on a local directory or on S3, with atomic and create-only writes.
 
-obstore links or renames a local object into place, so a reader never sees half of one; what it leaves out is fsync.
-Without it a power cut could undo an acknowledged write, or leave an empty file under a name that can be taken only
-once. So a local object is staged under another name, synced, and only then linked to its own.
+obstore links or renames a local object into place, so readers never see partial content, but it does not call fsync.
+Without fsync a power failure could undo an acknowledged write, or leave an empty file under a create-only key. A local
+object is therefore staged under a temporary name, synced, and then linked to its key.
 """
 
 import errno
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
 STAGING = ".staging"
-"""The folder of objects that are being written to a local store."""
+"""Prefix of the temporary objects of a local store."""
 _NO_SPACE = os.strerror(errno.ENOSPC)
-"""Found in the text: obstore tells the operating system's errors in words alone."""
+"""Matched in the message: obstore does not expose the errno of operating system errors."""
 _CLIENT: "ClientConfig" = {"connect_timeout": "3s", "timeout": "10s", "allow_http": True}
-"""Plain HTTP is used where AWS_ENDPOINT_URL names it, and nowhere else."""
+"""Plain HTTP is only used if AWS_ENDPOINT_URL specifies it."""
 _RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
-"""obstore's own would hold a poll of the alias for minutes when S3 is silent; the next poll tries again anyway."""
+"""obstore's defaults would block alias polling for minutes while S3 does not respond; the next poll retries anyway."""
 
 
 class Store:
-    """A place for objects. Raises Unavailable when the disk or the network fails, NoDiskSpace when it is full."""
+    """Objects by key. Raises Unavailable if the disk or network fails, NoDiskSpace if the disk is full."""
 
     def __init__(self, backend: Any, root: Path | None) -> None:
-        """Keep the backend, and its folder when it is a local one."""
+        """Use an obstore backend; `root` is its directory if it is local."""
         self._backend, self._root = backend, root
         self.damaged = DamagedObjects()
 
@@ -50,31 +50,31 @@ class Store:
             return bytes(obstore.get(self._backend, key).bytes())
 
     def put(self, key: str, content: bytes) -> None:
-        """Write an object in one step, over an older one if there is one."""
+        """Write an object atomically, replacing an existing one."""
         with _translate_errors("written"):
             if self._root is None:
                 obstore.put(self._backend, key, content, mode="overwrite", use_multipart=False)
             else:
-                self._link(self._root, key, content, overwrite=True)
+                self._write_local(self._root, key, content, overwrite=True)
 
     def put_file(self, key: str, path: Path) -> None:
-        """Write an object that is a file of this host, which nobody changes in place; by a link where that can be."""
+        """Store a local file that is never modified in place; hard-linked where possible."""
         if self._root is not None:
-            with _translate_errors("written"), suppress(OSError):  # it lies on another disk, say
-                self._link(self._root, key, path, overwrite=True)
+            with _translate_errors("written"), suppress(OSError):  # for example, it is on another file system
+                self._write_local(self._root, key, path, overwrite=True)
                 return
         self.put(key, path.read_bytes())
 
     def create(self, key: str, content: bytes) -> None:
-        """Write an object that must not exist yet; of two who try at once one wins. Raises FileExistsError."""
+        """Write an object unless it exists; one of several concurrent calls succeeds. Raises FileExistsError."""
         with _translate_errors("written"):
             if self._root is None:
                 obstore.put(self._backend, key, content, mode="create", use_multipart=False)
             else:
-                self._link(self._root, key, content, overwrite=False)
+                self._write_local(self._root, key, content, overwrite=False)
 
     def size(self, key: str) -> int | None:
-        """Give the bytes of an object; None when there is none."""
+        """Return the size of an object in bytes; None if it does not exist."""
         try:
             with _translate_errors("read"):
                 return int(obstore.head(self._backend, key)["size"])
@@ -82,48 +82,48 @@ class Store:
             return None
 
     def exists(self, key: str) -> bool:
-        """Tell whether there is an object of that key."""
+        """Return whether an object exists."""
         return self.size(key) is not None
 
-    def has_prefix(self, beginning: str) -> bool:
-        """Tell whether a key begins so: the whole name of a folder, and the first part of a name in it."""
-        folder, _, name = beginning.rpartition("/")
+    def has_prefix(self, prefix: str) -> bool:
+        """Return whether any key starts with a prefix: a complete folder path and the beginning of a name in it."""
+        folder, _, name = prefix.rpartition("/")
         with _translate_errors("listed"):
             if self._root is None:
-                listed = obstore.list(self._backend, prefix=folder, offset=beginning, chunk_size=1)  # in order on S3
-                return any(entry["path"].startswith(beginning) for entry in next(iter(listed), ()))
+                listed = obstore.list(self._backend, prefix=folder, offset=prefix, chunk_size=1)  # sorted on S3
+                return any(entry["path"].startswith(prefix) for entry in next(iter(listed), ()))
             with suppress(FileNotFoundError), os.scandir(self._root / folder) as entries:
                 return any(entry.name.startswith(name) for entry in entries)
         return False
 
     def list(self, prefix: str) -> list[str]:
-        """List the keys below a folder, in order."""
+        """Return the keys under a prefix, sorted."""
         with _translate_errors("listed"):
             return sorted(entry["path"] for batch in obstore.list(self._backend, prefix=prefix) for entry in batch)
 
     def list_folders(self, prefix: str) -> "builtins.list[str]":
-        """List the names of the folders directly below a folder, in order; on a disk, empty ones too.
+        """Return the names of the folders directly under a prefix, sorted; a local store includes empty ones.
 
-        Unlike `list`, this costs the same however much is in them.
+        Unlike `list`, the cost does not depend on the number of objects in them.
         """
         with _translate_errors("listed"):
             found = obstore.list_with_delimiter(self._backend, prefix=prefix)["common_prefixes"]
             return sorted(path.rpartition("/")[2] for path in found)
 
     def sizes(self, prefix: str) -> dict[str, int]:
-        """List the objects below a folder with their sizes in bytes."""
+        """Return the keys under a prefix with the sizes of their objects in bytes."""
         with _translate_errors("listed"):
             batches = obstore.list(self._backend, prefix=prefix)
             return {entry["path"]: entry["size"] for batch in batches for entry in batch}
 
     def etags(self, prefix: str) -> dict[str, str | None]:
-        """List the objects below a folder with their entity tags, which differ when an object was written again."""
+        """Return the keys under a prefix with their entity tags, which change on every write."""
         with _translate_errors("listed"):
             batches = obstore.list(self._backend, prefix=prefix)
             return {entry["path"]: entry["e_tag"] for batch in batches for entry in batch}
 
     def delete(self, key: str) -> None:
-        """Remove an object; nothing happens when there is none."""
+        """Delete an object if it exists."""
         self.damaged.discard(key)
         try:
             with _translate_errors("changed"):
@@ -132,13 +132,13 @@ class Store:
             return
 
     def remove_empty_folders(self, prefix: str) -> None:
-        """Remove the empty folders that deleted objects leave on a disk; one with an object in it stays."""
+        """Remove the empty folders that deleted objects leave in a local store."""
         if self._root is not None:
             for path in [*sorted((self._root / prefix).rglob("*"), reverse=True), self._root / prefix]:
                 with suppress(OSError):
                     path.rmdir()
 
-    def _link(self, root: Path, key: str, content: bytes | Path, *, overwrite: bool) -> None:
+    def _write_local(self, root: Path, key: str, content: bytes | Path, *, overwrite: bool) -> None:
         staged = f"{STAGING}/{secrets.token_hex(8)}"
         try:
             if isinstance(content, Path):
@@ -147,17 +147,17 @@ class Store:
             else:
                 obstore.put(self._backend, staged, content, use_multipart=False)
             _sync(root / staged)
-            obstore.copy(self._backend, staged, key, overwrite=overwrite)  # a hard link: the synced bytes themselves
+            obstore.copy(self._backend, staged, key, overwrite=overwrite)  # a hard link to the synced file
         finally:
             (root / staged).unlink(missing_ok=True)
-        for parent in Path(key).parents:  # the name, and the folders that may be new with it
+        for parent in Path(key).parents:  # the directory entry, and directories that may be new
             _sync(root / parent)
 
 
 def open_store(location: str) -> Store:
-    """Open a store by folder or by URL (`s3://bucket/prefix`; credentials as the AWS variables give them).
+    """Open a store by directory or URL (`s3://bucket/prefix`, with credentials from the AWS environment variables).
 
-    Raises InvalidInput for another URL, OSError for a folder that cannot be made.
+    Raises InvalidInput for another URL, OSError if the directory cannot be created.
     """
     if "://" in location:
         try:
@@ -179,7 +179,7 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def _translate_errors(what: str) -> Iterator[None]:
-    """Tell failures of the disk or the network from the answers that a caller expects."""
+    """Map errors of obstore and the operating system to the errors that `Store` documents."""
     try:
         yield
     except FileNotFoundError:

@@ -1,9 +1,9 @@
-"""The form in which a store is written, so that a release that does not know it refuses it instead of misreading it.
+"""The format version of a store. A release refuses a store of an unknown format instead of misreading it.
 
     format.json    {"format": 1}
 
-A store without one is of the first form: it was written before the forms were numbered. What a later release only adds
-(a field of a manifest, a new folder) is no new form; what an earlier one would misread is.
+A store without this object has format 1: it predates the numbering. Additions (a field of a manifest, a new prefix) do
+not change the format; changes that an earlier release would misread do.
 """
 
 import json
@@ -18,25 +18,23 @@ _KEY = "format.json"
 
 
 def check_format(store: Store) -> None:
-    """Refuse a store of a form that this release does not know; number one that has no number yet.
+    """Refuse a store of an unknown format; write the number into a store that has none.
 
     Raises Conflict, Unavailable.
     """
     try:
-        found = _parsed(store.get(_KEY))
+        found = _parse(store.get(_KEY))
     except FileNotFoundError:
         found = FORMAT
-        with suppress(FileExistsError):  # another process, in this moment
+        with suppress(FileExistsError):  # another process wrote it just now
             store.create(_KEY, json.dumps({"format": FORMAT}).encode())
     if found is None:
-        raise Conflict("the store's format.json is damaged; of this release it would say format 1")
+        raise Conflict("the store's format.json is damaged; this release would write format 1 there")
     if found > FORMAT:
-        raise Conflict(
-            f"the store has format {found}, written by a later release; this one knows formats up to {FORMAT}"
-        )
+        raise Conflict(f"the store has format {found}, written by a later release; this one supports up to {FORMAT}")
 
 
-def _parsed(content: bytes) -> int | None:
+def _parse(content: bytes) -> int | None:
     try:
         found = read_object(content)["format"]
     except (ValueError, KeyError):

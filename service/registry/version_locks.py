@@ -1,10 +1,10 @@
-"""Claims on a version: who promotes it holds one, who deletes it holds another, and each looks for the other's.
+"""Locks on a version: promotion holds one kind, deletion the other, and each checks for the other kind.
 
     models/<name>/<version>/promoting/<unix time>-<id>
     models/<name>/<version>/deleting/<unix time>-<id>
 
-Whoever writes a claim before looking for the other kind cannot miss another who does the same: of the two at least one
-gives way. No lock is held, so a process that dies in between stops nobody for long: its claim counts for an hour.
+Each operation writes its own lock before it checks for the other kind, so at least one of two conflicting operations
+aborts. A lock expires after an hour, so a process that dies does not block a version for long.
 """
 
 import secrets
@@ -15,16 +15,16 @@ from typing import Literal
 
 from service.registry.store import Store
 
-_SECONDS = 3600.0
-"""How long a claim counts: longer than any promotion takes, also by clocks that differ."""
+_EXPIRY_SECONDS = 3600.0
+"""Longer than any promotion takes, even if the clocks of hosts differ."""
 
-Claim = Literal["promoting", "deleting"]
+Operation = Literal["promoting", "deleting"]
 
 
 @contextmanager
-def hold_lock(store: Store, folder: str, kind: Claim) -> Iterator[None]:
-    """Hold a claim on the version in `folder`."""
-    key = f"{folder}/{kind}/{int(time.time())}-{secrets.token_hex(8)}"
+def hold_lock(store: Store, version_prefix: str, operation: Operation) -> Iterator[None]:
+    """Hold a lock on a version."""
+    key = f"{version_prefix}/{operation}/{int(time.time())}-{secrets.token_hex(8)}"
     store.put(key, b"")
     try:
         yield
@@ -32,12 +32,13 @@ def hold_lock(store: Store, folder: str, kind: Claim) -> Iterator[None]:
         store.delete(key)
 
 
-def is_locked(store: Store, folder: str, kind: Claim) -> bool:
-    """Tell whether anybody holds a claim of a kind."""
-    oldest = time.time() - _SECONDS
-    return any(_time_of(key) >= oldest for key in store.list(f"{folder}/{kind}"))
+def is_locked(store: Store, version_prefix: str, operation: Operation) -> bool:
+    """Return whether an unexpired lock of this kind exists."""
+    oldest = time.time() - _EXPIRY_SECONDS
+    return any(_created(key) >= oldest for key in store.list(f"{version_prefix}/{operation}"))
 
 
-def _time_of(key: str) -> int:
-    stamp = key.rpartition("/")[2].partition("-")[0]
-    return int(stamp) if stamp.isascii() and stamp.isdigit() and len(stamp) < 20 else 0
+def _created(key: str) -> int:
+    """Return the Unix time in a lock's key; 0 if there is none."""
+    seconds = key.rpartition("/")[2].partition("-")[0]
+    return int(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 20 else 0

@@ -1,7 +1,7 @@
-"""The versions of models as they lie in a store: listed a page at a time, and read.
+"""Read access to the models and versions in a store.
 
-A listing asks the store for the folders below one, which costs the same however many objects are in them, and reads
-only as many manifests as it gives.
+Listing names and numbers costs one list request however many objects there are, and a page reads only the manifests
+that it returns.
 """
 
 import re
@@ -15,57 +15,54 @@ from service.registry.manifest import Manifest, VerifiedModel, is_version, load_
 from service.registry.store import Store
 
 FILE = re.compile(r"card\.md|[a-z0-9][a-z0-9_-]{0,62}\.(svg|png)")
-"""Names of what a version may have beside its weights and manifest."""
-MOST_MODELS = 1000
-"""Models that are listed where a protocol has no pages: the first by name."""
-MOST_VERSIONS = 100
-"""Versions of a model that are listed where a protocol has no pages: the newest."""
+"""Names of the files that a version may have besides its weights and manifest."""
+MAX_LISTED_MODELS = 1000
+"""Models listed by protocols without pages: the first ones by name."""
+MAX_LISTED_VERSIONS = 100
+"""Versions of a model listed by protocols without pages: the newest ones."""
 
 
 class Versions:
-    """Models and their versions on a store, to be read."""
+    """The models and versions in a store, read-only."""
 
     def __init__(self, store: Store) -> None:
-        """Stand on a store."""
+        """Use a store."""
         self.store = store
 
-    def models(self, most: int | None = MOST_MODELS, after: str = "") -> list[str]:
-        """List the names of models with at least one version, in order: at most `most`, of those after `after`."""
+    def models(self, limit: int | None = MAX_LISTED_MODELS, after: str = "") -> list[str]:
+        """Return up to `limit` names of models that have versions, sorted, starting after the name `after`."""
         names = (name for name in self.store.list_folders("models") if name > after and NAME.fullmatch(name))
-        return list(islice((name for name in names if self._has_versions(name)), most))
+        return list(islice((name for name in names if self._has_versions(name)), limit))
 
-    def version_numbers(self, name: str, most: int = MOST_VERSIONS) -> list[int]:
-        """List the numbers of a model's newest versions, oldest first, damaged ones too.
+    def version_numbers(self, name: str, limit: int = MAX_LISTED_VERSIONS) -> list[int]:
+        """Return the numbers of a model's newest versions, oldest first, damaged ones included.
 
         Raises NotFound for an unknown model.
         """
-        if not (numbers := list(islice(self._existing(name), most))):
+        if not (numbers := list(islice(self._existing_numbers(name), limit))):
             raise NotFound(f"there is no model {name}; GET /models lists the models")
         return numbers[::-1]
 
-    def newest(self, name: str, most: int | None = None, before: int | None = None) -> list[Manifest]:
-        """List a model's versions, newest first, without damaged manifests.
+    def newest(self, name: str, limit: int | None = None, before: int | None = None) -> list[Manifest]:
+        """Return up to `limit` manifests of versions older than `before`, newest first, without damaged ones.
 
-        At most `most` manifests are given, of versions before `before`. Raises NotFound for an unknown model.
+        Raises NotFound for an unknown model.
         """
-        manifests = list(islice(self._readable(name, before), most))
+        manifests = list(islice(self._readable(name, before), limit))
         if not manifests and not self._has_versions(name):
             raise NotFound(f"there is no model {name}; GET /models lists the models")
         return manifests
 
     def manifests(self, name: str) -> list[Manifest]:
-        """List all of a model's versions, oldest first, without damaged manifests.
-
-        Raises NotFound for an unknown model.
-        """
+        """Return all manifests of a model, oldest first, without damaged ones. Raises NotFound for an unknown model."""
         return self.newest(name)[::-1]
 
     def readable_manifests(self, name: str) -> list[Manifest]:
-        """List all of a model's versions, oldest first, whose manifests can be read; none for an unknown model."""
+        """Return all readable manifests of a model, oldest first; none for an unknown model."""
         return list(self._readable(name))[::-1]
 
     def manifest(self, name: str, version: int) -> Manifest:
-        """Read a version's manifest. Raises NotFound, or CorruptModel when it cannot be read."""
+        """Read a version's manifest. Raises NotFound, or CorruptModel if it is unreadable."""
         key = self._manifest_key(name, version)
         try:
             content = self.store.get(key)
@@ -73,10 +70,10 @@ class Versions:
             self.store.damaged.discard(key)
             raise NotFound(f"model {name} has no version {version}") from None
         with self.store.damaged.track(key, CorruptModel):
-            return Manifest.read(name, version, content)
+            return Manifest.parse(name, version, content)
 
     def weights(self, manifest: Manifest) -> bytes:
-        """Read a version's weights and check their hash. Raises CorruptModel."""
+        """Read a version's weights and verify their hash. Raises CorruptModel."""
         try:
             content = self.store.get(f"models/{manifest.name}/{manifest.version}/weights.npz")
         except FileNotFoundError:
@@ -86,16 +83,16 @@ class Versions:
         return content
 
     def load(self, name: str, version: int) -> VerifiedModel:
-        """Load a version, verified. Raises NotFound or CorruptModel."""
+        """Load and verify a version. Raises NotFound or CorruptModel."""
         manifest = self.manifest(name, version)
         return VerifiedModel(manifest, load_verified(self.weights(manifest), manifest))
 
     def weights_bytes(self, name: str, version: int) -> int | None:
-        """Give the bytes that the weights of a version take; None when they are missing."""
+        """Return the size of a version's weights in bytes; None if they are missing."""
         return self.store.size(f"{self.version_prefix(name, version)}/weights.npz")
 
     def files(self, name: str, version: int) -> list[str]:
-        """List what a version has beside its weights and manifest: a card, pictures."""
+        """Return the names of a version's card and images."""
         keys = (key.rpartition("/")[2] for key in self.store.list(self.version_prefix(name, version)))
         return [key for key in keys if FILE.fullmatch(key)]
 
@@ -110,34 +107,33 @@ class Versions:
         raise NotFound(f"version {version} of {name} has no file of that name")
 
     def interrupted_deletions(self, name: str) -> list[int]:
-        """List the numbers of versions whose deletion was cut off after they had ceased to exist."""
+        """Return the numbers of versions whose manifest was deleted but not all their other objects."""
         keys = [key.split("/") for key in self.store.list(f"models/{validate_name(name)}")]
-        begun = {int(parts[2]) for parts in keys if len(parts) == 5 and parts[3] == "deleting" and is_version(parts[2])}
-        return sorted(number for number in begun if not self.store.exists(self._manifest_key(name, number)))
+        started = {int(key[2]) for key in keys if len(key) == 5 and key[3] == "deleting" and is_version(key[2])}
+        return sorted(number for number in started if not self.store.exists(self._manifest_key(name, number)))
 
     def version_prefix(self, name: str, version: int) -> str:
-        """Give the key under which all objects of a version are."""
+        """Return the prefix of the keys of a version's objects."""
         return f"models/{validate_name(name)}/{version}"
 
     def _manifest_key(self, name: str, version: int) -> str:
         return f"{self.version_prefix(name, version)}/manifest.json"
 
-    def _numbers(self, name: str) -> list[int]:
-        """List the numbers that are taken, newest first, also by what is no version yet, or no longer."""
-        return sorted(
-            map(int, filter(is_version, self.store.list_folders(f"models/{validate_name(name)}"))), reverse=True
-        )
+    def _allocated_numbers(self, name: str) -> list[int]:
+        """Return all used version numbers, newest first, including those of unpublished and deleted versions."""
+        folders = self.store.list_folders(f"models/{validate_name(name)}")
+        return sorted(map(int, filter(is_version, folders)), reverse=True)
 
-    def _existing(self, name: str) -> Iterator[int]:
-        return (number for number in self._numbers(name) if self.store.exists(self._manifest_key(name, number)))
+    def _existing_numbers(self, name: str) -> Iterator[int]:
+        return (n for n in self._allocated_numbers(name) if self.store.exists(self._manifest_key(name, n)))
 
     def _has_versions(self, name: str) -> bool:
-        return next(self._existing(name), None) is not None
+        return next(self._existing_numbers(name), None) is not None
 
     def _readable(self, name: str, before: int | None = None) -> Iterator[Manifest]:
-        for number in self._numbers(name):
+        for number in self._allocated_numbers(name):
             if before is None or number < before:
                 try:
                     yield self.manifest(name, number)
-                except (CorruptModel, NotFound):  # damaged, not published yet, or deleted
+                except (CorruptModel, NotFound):  # damaged, not yet published, or deleted
                     continue

@@ -58,8 +58,8 @@ def test_a_promotion_made_during_the_comparison_is_not_overwritten_unseen(
     looks: list[int] = []
     look = registry.history
 
-    def look_and_be_overtaken(name: str, alias: str, most: int | None = None) -> list[AliasEntry]:
-        states = look(name, alias, most)
+    def look_and_be_overtaken(name: str, alias: str, limit: int | None = None) -> list[AliasEntry]:
+        states = look(name, alias, limit)
         looks.append(states[0].version)
         if len(looks) == 1:
             registry.promote("odd", "production", 3, reason="by hand")

@@ -81,5 +81,5 @@ def test_a_store_of_a_later_release_is_refused(tmp_path: Path, words: list[str])
     open_store(settings.store_location).put("format.json", b'{"format": 2}')
     told = command(*words, "--home", settings.home)
     assert told.returncode == 1
-    assert told.stderr.strip().endswith("written by a later release; this one knows formats up to 1")
+    assert told.stderr.strip().endswith("written by a later release; this one supports up to 1")
     assert not Path("never.tar.gz").exists()
