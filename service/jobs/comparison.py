@@ -52,7 +52,7 @@ class Rules:
 
 def compare(registry: Registry, serving: int | None, request: JobRequest, version: int, rules: Rules) -> Comparison:
     """Judge a new version. Raises CorruptModel, TrainingError, InvalidInput when that cannot be done."""
-    new = load_and_warm(registry.load(request.model, version), 0)
+    new = load_and_warm(registry.load(request.model, version))
     milliseconds = _predict_milliseconds(new)
     figures: dict[str, Any] = {"predict_ms": round(milliseconds, 3), "against": serving}
     if milliseconds > rules.max_predict_ms:
@@ -60,7 +60,7 @@ def compare(registry: Registry, serving: int | None, request: JobRequest, versio
         return Comparison(False, slow, figures)
     if serving is None:
         return Comparison(True, "the first version of its model", figures)
-    old = load_and_warm(registry.load(request.model, serving), 0)
+    old = load_and_warm(registry.load(request.model, serving))
     if new.labels != old.labels:
         return Comparison(False, f"it has other labels than version {serving}", figures)
     figures["golden_lost"] = _golden_lost(new, old)

@@ -144,7 +144,7 @@ class Evaluations:
         examples = next(known, None) or self._open(manifest, source)
         if examples.classes != manifest.labels:
             raise NotFound("no held-out examples here have the labels of this version")
-        snapshot = load_and_warm(self._registry.load(manifest.name, manifest.version), 0)
+        snapshot = load_and_warm(self._registry.load(manifest.name, manifest.version))
         probabilities = _read(snapshot, examples)
         return Evaluation(
             examples=examples,

@@ -211,7 +211,7 @@ def _tell_drift(tallies: Tallies, windows: Sequence[dict[str, Any]]) -> None:
     for (model, version), (seen, baseline) in merge_windows(windows).items():
         who: Labels = (model, str(version))
         tallies.of("glyphserve_window_images", *who)[0] = seen.images
-        tallies.of("glyphserve_ink_mean", *who)[0] = seen.mass / max(seen.images, 1)
+        tallies.of("glyphserve_ink_mean", *who)[0] = seen.ink_sum / max(seen.images, 1)
         if baseline:
             tallies.of("glyphserve_ink_baseline_mean", *who)[0] = baseline.ink_mean
             for feature, index in drift_psi(seen, baseline).items():

@@ -1,14 +1,15 @@
-"""Whether what is read still looks like what the version was trained on.
+"""Data drift: how far recent images differ from the training examples of a version.
 
-The measure is the population stability index of the pictures read last against the training examples, which the
-manifest describes as its `baseline`: Σ (share now − share then) · ln(share now / share then). It is 0 for equal
-distributions; by custom 0.1 is a small shift, and above 0.25 it is time to look.
+The measure is the population stability index (PSI) of recent images against the `baseline` in the manifest:
+Σ (actual − expected) · ln(actual / expected) over the shares of all bins. It is 0 for equal distributions; by
+convention 0.1 is a small shift, and values above 0.25 need investigation.
 """
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -17,17 +18,17 @@ from training.arrays import Floats
 from training.baseline import ink_histogram
 
 HALF_WINDOW = 5_000
-"""Images after which a window forgets the older half of what it knows: it tells of the last 5,000 to 10,000."""
+"""Images after which a window drops its older half: it covers the last 5,000 to 10,000 images."""
 MIN_IMAGES = 100
-"""Images below which there is no index: of so few it would be noise."""
+"""Minimum number of images for an index; with fewer it would be noise."""
 
-_LEAST_SHARE = 1e-4
+_MIN_SHARE = 1e-4
 _PSEUDO_COUNT = 0.5
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What the training examples of a version looked like."""
+    """Statistics of the training examples of a version."""
 
     ink_mean: float
     ink_edges: tuple[float, ...]
@@ -35,11 +36,11 @@ class Baseline:
     classes: Mapping[str, float]
 
     @classmethod
-    def read(cls, details: Any) -> "Baseline | None":
-        """Read a manifest's `baseline`; None when there is none that can be read, as with versions of earlier days."""
+    def parse(cls, details: Any) -> "Baseline | None":
+        """Parse a manifest's `baseline`; None if it is missing or invalid, as in versions of older releases."""
         try:
             ink, classes = details["ink"], details["classes"]
-            found = cls(
+            baseline = cls(
                 float(ink["mean"]),
                 tuple(float(edge) for edge in ink["edges"]),
                 tuple(float(share) for share in ink["shares"]),
@@ -47,67 +48,67 @@ class Baseline:
             )
         except (TypeError, KeyError, ValueError, AttributeError):
             return None
-        ordered = all(low <= high for low, high in zip(found.ink_edges, found.ink_edges[1:], strict=False))
-        fits = len(found.ink_shares) == len(found.ink_edges) + 1
-        return found if ordered and fits and found.classes else None
+        ordered = all(low <= high for low, high in zip(baseline.ink_edges, baseline.ink_edges[1:], strict=False))
+        fits = len(baseline.ink_shares) == len(baseline.ink_edges) + 1
+        return baseline if ordered and fits and baseline.classes else None
 
 
 def population_stability_index(counts: Sequence[float], shares: Sequence[float]) -> float:
-    """Hold counts against the shares that were expected of them (population stability index)."""
+    """Return the population stability index of counts against expected shares."""
     total = sum(counts) + _PSEUDO_COUNT * len(counts)
     index = 0.0
-    for count, expected in zip(counts, shares, strict=True):
-        now, then = (count + _PSEUDO_COUNT) / total, max(expected, _LEAST_SHARE)
-        index += (now - then) * math.log(now / then)
+    for count, share in zip(counts, shares, strict=True):
+        actual, expected = (count + _PSEUDO_COUNT) / total, max(share, _MIN_SHARE)
+        index += (actual - expected) * math.log(actual / expected)
     return index
 
 
 @dataclass
 class WindowStats:
-    """WindowStats a window: what some images looked like, and what they were read as."""
+    """Sums over images: their brightness and their predicted labels."""
 
     images: int = 0
-    mass: float = 0.0
+    ink_sum: float = 0.0
+    """Sum of the images' mean brightness."""
     ink_bins: list[int] = field(default_factory=list)
-    """Images by the ink_bins of the baseline's ink mass."""
+    """Number of images in each bin of the baseline's mean brightness."""
     labels: Counter[str] = field(default_factory=Counter)
 
     def merge(self, other: "WindowStats") -> "WindowStats":
-        """Add up."""
-        longer, shorter = sorted((self.ink_bins, other.ink_bins), key=len, reverse=True)
-        ink_bins = [count + (shorter[place] if place < len(shorter) else 0) for place, count in enumerate(longer)]
-        return WindowStats(self.images + other.images, self.mass + other.mass, ink_bins, self.labels + other.labels)
+        """Return the sum of both."""
+        bins = [sum(counts) for counts in zip_longest(self.ink_bins, other.ink_bins, fillvalue=0)]
+        return WindowStats(self.images + other.images, self.ink_sum + other.ink_sum, bins, self.labels + other.labels)
 
 
 class Window:
-    """The images that a version has read last."""
+    """Statistics of the last images that a version predicted."""
 
     def __init__(self, model: str, version: int, baseline: Baseline | None) -> None:
-        """Begin with none."""
+        """Start empty."""
         self._model, self._version, self._baseline = model, version, baseline
         self._edges = np.array(baseline.ink_edges if baseline else (), np.float32)
         self._older, self._newer = WindowStats(), WindowStats()
 
-    def add(self, mass: Floats, labels: Sequence[str]) -> None:
-        """Take in images by their ink mass, and what they were read as."""
-        counts = ink_histogram(mass, self._edges)
-        self._newer = self._newer.merge(WindowStats(len(mass), float(mass.sum()), counts, Counter(labels)))
+    def add(self, ink: Floats, labels: Sequence[str]) -> None:
+        """Add images by their mean brightness and predicted labels."""
+        bins = ink_histogram(ink, self._edges)
+        self._newer = self._newer.merge(WindowStats(len(ink), float(ink.sum()), bins, Counter(labels)))
         if self._newer.images >= HALF_WINDOW:
             self._older, self._newer = self._newer, WindowStats()
 
     def stats(self) -> WindowStats:
-        """Tell what is in it."""
+        """Return the statistics of the whole window."""
         return self._older.merge(self._newer)
 
     def to_json(self) -> dict[str, Any]:
-        """Write down what is in it, and what to hold it against."""
+        """Return the statistics and the baseline as JSON data."""
         baseline = asdict(self._baseline) if self._baseline else None
         seen = vars(self.stats())  # not `asdict`, which would count the items of the Counter
         return {"model": self._model, "version": self._version, "seen": seen, "baseline": baseline}
 
 
 def merge_windows(windows: Iterable[dict[str, Any]]) -> dict[tuple[str, int], tuple[WindowStats, Baseline | None]]:
-    """Add up written windows by model and version."""
+    """Sum windows in JSON form by model and version."""
     sums: dict[tuple[str, int], tuple[WindowStats, Baseline | None]] = {}
     for window in windows:
         key = (window["model"], window["version"])
@@ -120,7 +121,7 @@ def merge_windows(windows: Iterable[dict[str, Any]]) -> dict[tuple[str, int], tu
 
 
 def drift_psi(seen: WindowStats, baseline: Baseline) -> dict[str, float]:
-    """Give the indices of ink mass and classes; none when there were too few images to tell."""
+    """Return the PSI of the mean brightness and of the predicted classes; empty below MIN_IMAGES."""
     if seen.images < MIN_IMAGES:
         return {}
     names = list(baseline.classes)

@@ -1,4 +1,4 @@
-"""One model version in memory, ready to answer."""
+"""A model version loaded into memory for inference."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from training.preprocess import SIDE
 
 @dataclass(frozen=True)
 class ServingModel:
-    """One version, loaded and warm. Never changed; a promotion makes a new one."""
+    """A loaded and warmed-up version. Immutable: a promotion creates a new one."""
 
     model: str
     version: int
@@ -23,56 +23,55 @@ class ServingModel:
     network: MLP
     temperature: float
     forward: Forward = field(repr=False)
-    """The network's outputs for rows of features, as `batch_invariant_forward` gives them.
+    """Maps features to the network's outputs, from `batch_invariant_forward`.
 
-    A field and no cached property: `dataclasses.replace` keeps it, so a copy with another generation costs nothing and
-    the event loop never computes it.
+    A field rather than a cached property: `dataclasses.replace` keeps it, so copies with another generation are cheap.
     """
     generation: int = 0
-    """Of the alias that led here; 0 when the version was asked for by number."""
+    """The generation of the alias that pointed to the version; 0 if it was requested by number."""
     manifest: Manifest | None = field(default=None, repr=False)
     baseline: Baseline | None = None
-    """What its training examples looked like, if the manifest tells."""
+    """Statistics of the training examples, if the manifest has them."""
 
     @property
     def is_large(self) -> bool:
-        """Whether reading a batch takes longer than the event loop should stand still."""
+        """Whether predicting a batch takes too long for the event loop."""
         return self.network.parameters.size >= LARGE_PARAMETERS
 
     def predict(self, glyphs: Pixels) -> Floats:
-        """Read glyphs, uint8 (n, 28, 28): one row of probabilities each, in the order of the labels."""
+        """Predict probabilities, float32 (n, labels), for glyphs, uint8 (n, 28, 28)."""
         return self.predict_features(self.network.config.input.features(glyphs))
 
     def predict_features(self, features: Floats) -> Floats:
-        """Read what the network itself takes, float32 (n, inputs): one row of probabilities each.
+        """Predict probabilities, float32 (n, labels), for network inputs, float32 (n, inputs).
 
-        To the last bit they are the same for a row whatever it is read with.
+        The result for a row is bitwise identical in any batch.
         """
         probabilities = self.forward(features)
-        if probabilities.shape[1] == 1:  # a single sigmoid, for the second of two classes
+        if probabilities.shape[1] == 1:  # a single sigmoid output: the probability of the second class
             probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
         if self.temperature == 1:
             return probabilities
-        # Softmax at a temperature, from probabilities: p^(1/T), normalised (Guo et al. 2017).
+        # Temperature scaling of probabilities: p^(1/T), normalised (Guo et al. 2017).
         powers = np.power(np.maximum(probabilities, np.finfo(np.float32).tiny), 1 / self.temperature)
         scaled: Floats = powers / powers.sum(axis=1, keepdims=True)
         return scaled
 
 
-def load_and_warm(loaded: VerifiedModel, generation: int) -> ServingModel:
-    """Make a snapshot and let it answer once. Raises CorruptModel when the answer is no number."""
-    manifest = loaded.manifest
-    fresh = ServingModel(
+def load_and_warm(verified: VerifiedModel, generation: int = 0) -> ServingModel:
+    """Prepare a version for inference and run one prediction. Raises CorruptModel if that is not finite."""
+    manifest = verified.manifest
+    model = ServingModel(
         manifest.name,
         manifest.version,
         manifest.labels,
-        loaded.network,
+        verified.network,
         manifest.temperature,
-        batch_invariant_forward(loaded.network),
+        batch_invariant_forward(verified.network),
         generation,
         manifest,
-        Baseline.read(manifest.details.get("baseline")),
+        Baseline.parse(manifest.details.get("baseline")),
     )
-    if not np.isfinite(fresh.predict(np.zeros((1, SIDE, SIDE), np.uint8))).all():
-        raise CorruptModel(f"{manifest.name} version {manifest.version} answers with numbers that are not finite")
-    return fresh
+    if not np.isfinite(model.predict(np.zeros((1, SIDE, SIDE), np.uint8))).all():
+        raise CorruptModel(f"{manifest.name} version {manifest.version} predicts probabilities that are not finite")
+    return model

@@ -1,4 +1,4 @@
-"""What answers: an immutable snapshot of one model version, swapped for a better one between two requests."""
+"""Model versions in memory: the serving version, a candidate next to it, and a cache of others."""
 
 import logging
 import threading
@@ -17,107 +17,110 @@ from training.arrays import Pixels
 log = logging.getLogger(__name__)
 
 _CACHE_SIZE = 4
-_LOADERS = 8  # a store that is silent may hold some of them up
+_MAX_LOADERS = 8  # a store that does not respond may block some of them
 
 
 class Predictor:
-    """Holds the snapshots that answer, and follows the aliases they come from."""
+    """Serves the version that an alias points to, and loads other versions on request.
+
+    Models are immutable; a promotion replaces the serving model between two requests.
+    """
 
     def __init__(self, registry: Registry, model: str, alias: str, on_reload: Callable[[ServingModel], None]) -> None:
-        """Nothing is loaded yet: `refresh` does that. `on_reload` hears of each new serving snapshot."""
+        """Load nothing until `refresh`. `on_reload` is called with each new serving model."""
         self._registry, self._model, self._alias, self._on_reload = registry, model, alias, on_reload
         self._serving: ServingModel | None = None
         self._candidate: ServingModel | None = None
         self._rollout: CandidateRollout | None = None
         self._models: OrderedDict[tuple[str, int], ServingModel] = OrderedDict()
         self._lock, self._loading, self._cache_lock = threading.Lock(), threading.Lock(), threading.Lock()
-        self._loader = ThreadPoolExecutor(_LOADERS, "loading", lower_priority)
+        self._loader = ThreadPoolExecutor(_MAX_LOADERS, "loading", lower_priority)
         self.last_error: str | None = None
-        """Why the alias could not be followed the last time; the old snapshot goes on serving."""
+        """Why the last refresh failed; the previous model keeps serving."""
         self.candidate_error: str | None = None
-        """Why the candidate of the alias is not on rollout; the alias's own version serves all the same."""
+        """Why the candidate of the alias could not be loaded; the version of the alias serves regardless."""
 
     @property
     def serving(self) -> ServingModel:
-        """The snapshot for requests that name no version. Raises Unavailable before the first is loaded."""
+        """The model for requests that name no version. Raises Unavailable before the first is loaded."""
         if self._serving is None:
             raise Unavailable("no model is loaded yet", retry_after_seconds=1)
         return self._serving
 
     @property
     def rollout(self) -> CandidateRollout | None:
-        """The rollout of a candidate that goes on now."""
+        """The running rollout of a candidate."""
         return self._rollout
 
     def route(self, request_id: str) -> ServingModel:
-        """Choose the snapshot for a request that names no version: the serving one, or a canary on its share.
+        """Return the model for a request that names no version: the serving model, or a canary for its share.
 
         Raises Unavailable before the first is loaded.
         """
-        rollout = self._rollout  # looked at once: another thread may end it
+        rollout = self._rollout  # read once: another thread may stop it
         if rollout is not None:
             return rollout.route(request_id)
         return self._serving or self.serving
 
-    def mirror(self, request_id: str, snapshot: ServingModel, glyphs: Pixels, labels: Sequence[str]) -> None:
-        """Tell what `snapshot`, as `route` gave it, has answered: during a rollout the other version reads it, too.
+    def mirror(self, request_id: str, model: ServingModel, glyphs: Pixels, labels: Sequence[str]) -> None:
+        """Report the labels that `model`, as returned by `route`, predicted, for comparison with the other version.
 
-        To be called once the answer is made; it never waits. The glyphs, uint8 (n, 28, 28), are copied if needed.
+        Call it after the response; it never blocks. The glyphs, uint8 (n, 28, 28), are copied if needed.
         """
         rollout = self._rollout
         if rollout is not None:
-            rollout.mirror(request_id, snapshot, glyphs, labels)
+            rollout.mirror(request_id, model, glyphs, labels)
 
     def refresh(self) -> None:
-        """Load what the alias means now, if that has changed. Blocks; call it off the event loop.
+        """Load the version that the alias points to, if it has changed. Blocks; call it off the event loop.
 
-        A version that cannot be loaded leaves the old one serving, and is told in `trouble`.
+        If a version cannot be loaded, the previous one keeps serving and `last_error` says why.
         """
         with self._lock:
             try:
-                state = self._registry.alias(self._model, self._alias)
-                if self._serving is None or state.generation != self._serving.generation:
-                    self._set_serving(state)
+                entry = self._registry.alias(self._model, self._alias)
+                if self._serving is None or entry.generation != self._serving.generation:
+                    self._set_serving(entry)
                 self.last_error = None
-                self._start_rollout(state.candidate)
+                self._start_rollout(entry.candidate)
             except ServiceError as error:
                 self._record_error(error.detail)
                 self._fall_back()
-            except Exception as error:  # whatever it is, the old snapshot goes on serving and the next poll tries again
-                log.exception("following the alias failed")
-                self._record_error(f"following the alias failed: {type(error).__name__}")
+            except Exception as error:  # of any kind: the previous model keeps serving and the next refresh retries
+                log.exception("refreshing the alias failed")
+                self._record_error(f"refreshing the alias failed: {type(error).__name__}")
                 self._fall_back()
 
     def _fall_back(self) -> None:
-        """With nothing to serve at all, serve the newest version that the alias meant before and that still loads."""
+        """If nothing is serving, serve the newest version in the alias's history that can be loaded."""
         if self._serving is not None:
             return
         try:
-            for state in self._registry.history(self._model, self._alias):
+            for entry in self._registry.iterate_history(self._model, self._alias):
                 try:
-                    self._set_serving(state)
+                    self._set_serving(entry)
                 except Unavailable:
                     raise
-                except Exception as error:  # whatever is wrong with this version, an older one may load
-                    log.error("version %d cannot be loaded: %s", state.version, error)
+                except Exception as error:  # of any kind: an older version may load
+                    log.error("cannot load version %d: %s", entry.version, error)
                     continue
                 return
         except ServiceError:
-            return  # the store is out of reach; it will be asked again
+            return  # the store is unavailable; the next refresh retries
 
-    def _set_serving(self, state: AliasEntry) -> None:
-        """Let the version of an entry serve; a rollout of an earlier entry ends with it."""
-        before, fresh = self._serving, self._loaded(state.version, state.generation)
-        self._serving = fresh
+    def _set_serving(self, entry: AliasEntry) -> None:
+        """Serve the version of an alias entry; stop a rollout of an earlier entry."""
+        previous, current = self._serving, self._loaded(entry.version, entry.generation)
+        self._serving = current
         self._stop_rollout()
-        if before is None or before.version != fresh.version:
-            if before:
-                self._cache(replace(before, generation=0))  # for a rollback
-            self._on_reload(fresh)
-            log.info("serving %s version %d", fresh.model, fresh.version)
+        if previous is None or previous.version != current.version:
+            if previous:
+                self._cache(replace(previous, generation=0))  # for a rollback
+            self._on_reload(current)
+            log.info("serving %s version %d", current.model, current.version)
 
     def _start_rollout(self, candidate: Candidate | None) -> None:
-        """Begin the rollout that the alias asks for, unless it goes on already; a failure is told, and tried again."""
+        """Start the rollout of the alias entry unless it is running; record a failure and retry at the next refresh."""
         if candidate is None:
             self._candidate = self.candidate_error = None
         elif self._rollout is None:
@@ -125,18 +128,18 @@ class Predictor:
                 self._candidate = self._loaded(candidate.version, self.serving.generation)
                 self._rollout = CandidateRollout(self.serving, self._candidate, candidate.share, candidate.mode)
                 self.candidate_error = None
-                log.info("version %d is on rollout as a %s", candidate.version, candidate.mode)
-            except Exception as error:  # whatever it is, the version that serves is not concerned
+                log.info("version %d runs as a %s", candidate.version, candidate.mode)
+            except Exception as error:  # of any kind: the serving version is not affected
                 detail = error.detail if isinstance(error, ServiceError) else type(error).__name__
                 if detail != self.candidate_error:
-                    log.error("the candidate cannot be tried: %s", detail)
+                    log.error("cannot start the rollout of the candidate: %s", detail)
                 self.candidate_error = detail
 
     def _loaded(self, version: int, generation: int) -> ServingModel:
-        """Take the version that serves or was tried already as it is, or another one once it is verified."""
-        for known in (self._serving, self._candidate):
-            if known and known.version == version:
-                return replace(known, generation=generation)
+        """Return the serving model or the candidate if it has this version; otherwise load and verify it."""
+        for model in (self._serving, self._candidate):
+            if model and model.version == version:
+                return replace(model, generation=generation)
         return replace(self.reload(self._model, version), generation=generation)
 
     def _stop_rollout(self) -> None:
@@ -145,65 +148,62 @@ class Predictor:
             rollout.stop()
 
     def close(self) -> None:
-        """End the rollout, if one goes on."""
+        """Stop a running rollout."""
         with self._lock:
             self._stop_rollout()
 
-    def get(self, model: str | None = None, version: int | None = None, alias: str | None = None) -> ServingModel:
-        """Find the snapshot for a request; loads it when it is not at hand, so it may block.
+    def get(self, name: str | None = None, version: int | None = None, alias: str | None = None) -> ServingModel:
+        """Return the model for a request, loaded if it is not in memory; may block.
 
-        Raises NotFound for what does not exist, CorruptModel for what cannot be trusted.
+        Raises NotFound, or CorruptModel if verification fails.
         """
-        model = model or self._model
-        if version is None and model == self._model and alias in (None, self._alias):
+        name = name or self._model
+        if version is None and name == self._model and alias in (None, self._alias):
             return self.serving
         if version is None:
-            version = self._registry.alias(model, alias or self._alias).version
+            version = self._registry.alias(name, alias or self._alias).version
         serving = self._serving
-        if serving and (model, version) == (serving.model, serving.version):
+        if serving and (name, version) == (serving.model, serving.version):
             return serving
-        if known := self._cached(model, version):
-            return known
-        with self._loading:  # not the lock of `refresh`, which a silent store may hold for seconds
-            return self._cached(model, version) or self.reload(model, version)
+        if cached := self._cached(name, version):
+            return cached
+        with self._loading:  # not the lock of `refresh`, which a store that does not respond may hold for seconds
+            return self._cached(name, version) or self.reload(name, version)
 
-    def reload(self, model: str, version: int) -> ServingModel:
-        """Verify a version in the store, also when it is in memory; it is kept for who asks next.
+    def reload(self, name: str, version: int) -> ServingModel:
+        """Verify a version in the store even if it is in memory, and cache it.
 
-        Blocks. Raises NotFound for what does not exist, CorruptModel for what cannot be trusted.
+        Blocks. Raises NotFound, or CorruptModel if verification fails.
         """
-        known = self._serving if model == self._model else None
+        known = self._serving if name == self._model else None
         if not known or known.version != version:
-            known = self._cached(model, version)
-        if known and known.manifest == (manifest := self._registry.manifest(model, version)):
+            known = self._cached(name, version)
+        if known and known.manifest == (manifest := self._registry.manifest(name, version)):
             self._loader.submit(self._registry.weights, manifest).result()
             return known
-        fresh = self._load(model, version, generation=0)
-        self._cache(fresh)
-        return fresh
+        model = self._loader.submit(lambda: load_and_warm(self._registry.load(name, version))).result()
+        self._cache(model)
+        return model
 
-    def evict(self, model: str) -> None:
-        """Let go of a model's versions that are kept in memory; the one that serves stays, and so does a candidate."""
+    def evict(self, name: str) -> None:
+        """Remove a model's versions from the cache; the serving version and a candidate stay in memory."""
         with self._cache_lock:
-            for known in [known for known in self._models if known[0] == model]:
-                del self._models[known]
+            for key in [key for key in self._models if key[0] == name]:
+                del self._models[key]
 
-    def _cache(self, snapshot: ServingModel) -> None:
+    def _cache(self, model: ServingModel) -> None:
         with self._cache_lock:
-            self._models[snapshot.model, snapshot.version] = snapshot
+            self._models[model.model, model.version] = model
             if len(self._models) > _CACHE_SIZE:
                 self._models.popitem(last=False)
 
-    def _cached(self, model: str, version: int) -> ServingModel | None:
+    def _cached(self, name: str, version: int) -> ServingModel | None:
         with self._cache_lock:
-            if (model, version) in self._models:
-                self._models.move_to_end((model, version))
-            return self._models.get((model, version))
+            if (name, version) in self._models:
+                self._models.move_to_end((name, version))
+            return self._models.get((name, version))
 
-    def _load(self, model: str, version: int, generation: int) -> ServingModel:
-        return self._loader.submit(lambda: load_and_warm(self._registry.load(model, version), generation)).result()
-
-    def _record_error(self, trouble: str) -> None:
-        if trouble != self.last_error:
-            log.error("the alias cannot be followed: %s", trouble)
-        self.last_error = trouble
+    def _record_error(self, detail: str) -> None:
+        if detail != self.last_error:
+            log.error("cannot refresh the alias: %s", detail)
+        self.last_error = detail

@@ -49,11 +49,11 @@ def test_the_index_is_finite_where_a_part_is_empty() -> None:
     ],
 )
 def test_a_baseline_that_cannot_be_read_is_none(damage: Any) -> None:
-    assert Baseline.read(damage) is None
+    assert Baseline.parse(damage) is None
 
 
 def test_a_window_tells_of_the_last_images_and_forgets_those_before() -> None:
-    baseline = Baseline.read(GIVEN)
+    baseline = Baseline.parse(GIVEN)
     assert baseline is not None
     window = Window("mnist", 1, baseline)
     rng = np.random.default_rng(0)
@@ -75,7 +75,7 @@ def test_a_window_tells_of_the_last_images_and_forgets_those_before() -> None:
 
 
 def test_written_windows_add_up() -> None:
-    baseline = Baseline.read(GIVEN)
+    baseline = Baseline.parse(GIVEN)
     windows = [Window("mnist", version, baseline) for version in (1, 1, 2)]
     for number, window in enumerate(windows):
         window.add(np.full(10, 0.2 * number, np.float32), ["a"] * 9 + ["b"])
@@ -90,4 +90,4 @@ def test_a_version_without_a_baseline_is_watched_without_an_index() -> None:
     window = Window("mnist", 1, None)
     window.add(np.full(200, 0.5, np.float32), ["a"] * 200)
     seen = window.stats()
-    assert (seen.images, seen.mass) == (200, 100.0)
+    assert (seen.images, seen.ink_sum) == (200, 100.0)
