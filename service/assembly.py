@@ -25,7 +25,7 @@ from service.publishing import keep_publishing, publish
 from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import open_store
-from service.samples.recent import Recent, shared_folder
+from service.samples.recent import RecentPredictions, shared_folder
 from service.samples.store import open_samples
 from service.serving.predictor import Predictor
 from service.settings import Settings
@@ -44,7 +44,7 @@ def assemble(settings: Settings, siblings: Siblings | None = None) -> Parts:
     metrics.trouble = lambda: predictor.last_error is not None
     metrics.damaged = lambda: len(store.damaged.keys())
     metrics.watch_trial(lambda: (trial.labels, asdict(trial.stats())) if (trial := predictor.rollout) else None)
-    recent = Recent(settings.remembered_images, shared_folder(settings.home) if siblings else None)
+    recent = RecentPredictions(settings.remembered_images, shared_folder(settings.home) if siblings else None)
     jobs, draining = Jobs(settings), threading.Event()
     job_watcher = JobWatcher(jobs, settings.max_event_streams, draining)
     metrics.event_streams = lambda: job_watcher.streams

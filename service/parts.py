@@ -15,8 +15,8 @@ from service.observability.board import Siblings
 from service.observability.metrics import Metrics
 from service.observability.telemetry import Telemetry
 from service.registry.registry import Registry
-from service.samples.recent import Recent
-from service.samples.store import Samples
+from service.samples.recent import RecentPredictions
+from service.samples.store import SampleStore
 from service.serving.model import ServingModel
 from service.serving.predictor import Predictor
 from service.settings import Settings
@@ -32,8 +32,8 @@ class Parts:
     jobs: Jobs
     job_watcher: JobWatcher
     metrics: Metrics
-    samples: Samples
-    recent: Recent
+    samples: SampleStore
+    recent: RecentPredictions
     access: Access
     evaluations: Evaluations
     draining: threading.Event

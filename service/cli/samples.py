@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from service.samples.store import Entry, Samples
+    from service.samples.store import Entry, SampleStore
     from service.settings import Settings
 
 app = typer.Typer(help="Look at the samples that users have put right; add, export, delete.", no_args_is_help=True)
@@ -49,7 +49,7 @@ def add(
     from service.cli.context import open_registry
     from service.errors import InvalidInput, ServiceError
     from service.images import ImageLimits, read_glyph
-    from service.samples.sample import Source
+    from service.samples.sample import Provenance
 
     settings, samples = _open(home)
     name = model or settings.model
@@ -61,7 +61,7 @@ def add(
     added = failed = 0
     for path in images:
         try:
-            _, is_new = samples.add(name, read_glyph(path.read_bytes(), limits), label, Source("command"))
+            _, is_new = samples.add(name, read_glyph(path.read_bytes(), limits), label, Provenance("command"))
             added += is_new
         except (ServiceError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -98,14 +98,14 @@ def delete(
     """Delete samples by id, label, age or who sent them. Nothing brings them back."""
     from service.keys import Keys, ids_named
     from service.registry.store import open_store
-    from service.samples.store import chosen_by
+    from service.samples.store import sample_filter
 
     if not ids and label is None and older_than_days is None and not key_name and not everything:
         known = "name ids, --label, --older-than-days, --key-name, or --all"
         raise typer.BadParameter(known, param_hint="samples delete")
     settings, samples = _open(home)
     name = model or settings.model
-    choose = chosen_by(label, older_than_days, samples.list(name) if older_than_days is not None else [])
+    choose = sample_filter(label, older_than_days, samples.list(name) if older_than_days is not None else [])
 
     def chosen(entry: "Entry") -> bool:
         return choose(entry) and (not ids or entry.sample_id in ids)
@@ -118,7 +118,7 @@ def delete(
     typer.echo(f"{deleted} samples deleted")
 
 
-def _open(home: Path | None) -> "tuple[Settings, Samples]":
+def _open(home: Path | None) -> "tuple[Settings, SampleStore]":
     from service.cli.context import load_settings
     from service.registry.store import open_store
     from service.samples.store import open_samples

@@ -22,7 +22,7 @@ from service.json_objects import read_object
 from service.registry.registry import Registry
 from service.registry.store import Store
 from service.samples.export import to_npz
-from service.samples.store import Samples
+from service.samples.store import SampleStore
 from training import DataError, Dataset, recipes
 from training.data import Source
 from training.data.npz import parse_npz
@@ -38,7 +38,7 @@ class Provisions:
     """Where jobs get what they are given."""
 
     store: Store
-    samples: Samples
+    samples: SampleStore
     registry: Registry
     datasets_dir: Path | None = None
 

@@ -15,7 +15,7 @@ from service.jobs.inputs import start_version
 from service.jobs.job import JobRequest
 from service.registry.manifest import Manifest, VerifiedModel
 from service.registry.registry import Registry
-from service.samples.store import Samples
+from service.samples.store import SampleStore
 from service.settings import Settings
 from training import ConfigError, DataError, Recipe, WeightsError, load, recipes
 from training.data.survey import survey
@@ -26,7 +26,7 @@ _OF_THE_DATA = ("data", "classes", "pool", "test_share", "split_seed", "validati
 
 
 def checked_request(
-    request: JobRequest, registry: Registry, samples: Samples, settings: Settings, *, field: str = "data"
+    request: JobRequest, registry: Registry, samples: SampleStore, settings: Settings, *, field: str = "data"
 ) -> JobRequest:
     """Hold a job against what it would find; `field` is what the caller calls its data set.
 

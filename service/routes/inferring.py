@@ -207,4 +207,4 @@ def _count(call: Call, reading: Reading, times: Times) -> None:
     few = parts.settings.max_batch_images
     parts.predictor.mirror(call.request_id, snapshot, batch.glyphs[:few], labels[:few])
     seen: list[Any] = list(zip(labels[:few], confidences[:few], strict=True))
-    parts.recent.remember(call.request_id, snapshot.model, snapshot.version, list(batch.glyphs[:few]), seen)
+    parts.recent.add(call.request_id, snapshot.model, snapshot.version, list(batch.glyphs[:few]), seen)

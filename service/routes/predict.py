@@ -105,7 +105,7 @@ def _remember(
     """Keep the images for a while, so that a correction may name this request."""
     glyphs = [None if isinstance(glyph, ServiceError) else glyph for glyph in read]
     found = [(answer["label"], answer["confidence"]) for answer in answers if not isinstance(answer, ServiceError)]
-    parts.recent.remember(request_id, snapshot.model, snapshot.version, glyphs, found)
+    parts.recent.add(request_id, snapshot.model, snapshot.version, glyphs, found)
 
 
 def _explain(

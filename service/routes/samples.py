@@ -19,9 +19,9 @@ from service.registry.aliases import NAME
 from service.routes.decoding import decoded, opened
 from service.routes.sample_forms import OPENAPI, Correction, correction_of
 from service.samples.export import write_zip
-from service.samples.sample import Sample, Source
+from service.samples.sample import Provenance, Sample
 from service.samples.schemas import DeletedSamples, ListedSample, SampleInfo, SampleLabel, SampleList, SampleSource
-from service.samples.store import Entry, chosen_by, count_by_label
+from service.samples.store import Entry, count_by_label, sample_filter
 from service.serving.model import ServingModel
 from training.arrays import Pixels
 
@@ -80,7 +80,7 @@ async def add_sample(
     correction = await correction_of(request, parts, label)
     seen, version = None, None
     if correction.reader is None:  # to be learned by the model that answered, of which the version knows the labels
-        seen = parts.recent.recall(correction.request_id or "", correction.place)
+        seen = parts.recent.get(correction.request_id or "", correction.place)
         if seen.model != model and "model" in request.query_params:
             raise InvalidInput(
                 f"that request was answered by the model {seen.model}; leave model out", field="request_id"
@@ -92,7 +92,7 @@ async def add_sample(
         raise InvalidInput(f"{snapshot.model} has no such label; it knows {known}", field="label")
     if seen is not None:
         glyph = seen.glyph
-        source = Source(correction.request_id or "", seen.version, seen.label, seen.confidence)
+        source = Provenance(correction.request_id or "", seen.version, seen.label, seen.confidence)
     else:
         glyph = await _glyph(request, parts, correction)
         source = await asyncio.to_thread(_source, glyph, snapshot, request_id)
@@ -117,11 +117,11 @@ async def _glyph(request: Request, parts: PartsDep, correction: Correction) -> P
     return glyph
 
 
-def _source(glyph: Pixels, snapshot: ServingModel, request_id: str) -> Source:
+def _source(glyph: Pixels, snapshot: ServingModel, request_id: str) -> Provenance:
     """Let the network read the image, too: what it answers belongs to the sample's story."""
     probabilities = snapshot.predict(glyph[None])[0]
     place = int(probabilities.argmax())
-    return Source(request_id, snapshot.version, snapshot.labels[place], round(float(probabilities[place]), 6))
+    return Provenance(request_id, snapshot.version, snapshot.labels[place], round(float(probabilities[place]), 6))
 
 
 @router.get("")
@@ -133,7 +133,7 @@ def list_samples(
     after: Annotated[str | None, Query(pattern=_PLACE, description="The `next` of the page before.")] = None,
 ) -> SampleList:
     """List samples, those labelled last first, and count them by label."""
-    entries, size = parts.samples.survey(model)
+    entries, size = parts.samples.list_with_size(model)
     wanted = [entry for entry in entries if label is None or entry.label == label]
     rest = [entry for entry in wanted if after is None or _place(entry) < after]
     page = rest[:limit]
@@ -167,7 +167,7 @@ def delete_samples(
     if key_name and take_apart(key_name):
         raise InvalidInput("say the key's name or its id, not the key itself", field="key_name")
     known = parts.samples.list(model) if older_than_days is not None else []
-    choose = chosen_by(label, older_than_days, known)
+    choose = sample_filter(label, older_than_days, known)
     if key_name is None:
         return DeletedSamples(deleted=parts.samples.delete(model, choose))
     key_ids = parts.access.ids_named(key_name)

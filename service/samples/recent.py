@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from service.errors import InvalidInput, NotFound
-from service.samples.ring import Record, Ring, ring_bytes
+from service.samples.ring import Record, RingBuffer, buffer_size
 from training.arrays import Pixels
 from training.preprocess import SIDE
 
@@ -40,14 +40,14 @@ class Seen:
     confidence: float
 
 
-class Recent:
+class RecentPredictions:
     """The images read last, by this process and by those that share its folder; written by the event loop's thread."""
 
     def __init__(self, most: int, folder: Path | None = None) -> None:
         """Remember at most so many images, 0 for none; with a folder, share them with its other processes."""
         self._most, self._folder = most, folder
         self._file: Any = None
-        self._ring = Ring.make(self._open(ring_bytes(most)), most) if most else None
+        self._ring = RingBuffer.create(self._open(buffer_size(most)), most) if most else None
 
     def _open(self, size: int) -> mmap.mmap:
         if self._folder is not None:
@@ -93,7 +93,7 @@ class Recent:
             "send the image itself with its label"
         )
 
-    def _rings(self) -> Iterator[Ring]:
+    def _rings(self) -> Iterator[RingBuffer]:
         """Give the rings of all processes."""
         if self._ring is not None:
             yield self._ring
@@ -158,11 +158,11 @@ def _allocate(file: Any, size: int) -> None:
         file.flush()
 
 
-def _attached(path: Path) -> Ring | None:
+def _attached(path: Path) -> RingBuffer | None:
     """Map the ring of another process; None when that process has just ended, or is of another release."""
     try:
         with path.open("rb") as file:
-            return Ring.attach(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            return RingBuffer.attach(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (FileNotFoundError, ValueError):  # gone, or empty
         return None
 

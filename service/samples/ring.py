@@ -49,13 +49,13 @@ class Record:
     glyph: bytes
 
 
-def ring_bytes(most: int) -> int:
+def buffer_size(most: int) -> int:
     """Return the size of a ring of `most` records in bytes."""
     return most * _SIZE + _buckets(most) * _HEAD.size + _TRAILER.size
 
 
-class Ring:
-    """A ring on a buffer of `ring_bytes(most)` bytes. One thread of one process writes; anybody may read."""
+class RingBuffer:
+    """A ring on a buffer of `buffer_size(most)` bytes. One thread of one process writes; anybody may read."""
 
     def __init__(self, memory: Any, most: int, key: bytes, number: int = 0) -> None:
         """Use memory whose newest record is `number`."""
@@ -63,19 +63,19 @@ class Ring:
         self._heads, self._mask = most * _SIZE, _buckets(most) - 1
 
     @classmethod
-    def make(cls, memory: Any, most: int) -> "Ring":
+    def make(cls, memory: Any, most: int) -> "RingBuffer":
         """Make an empty ring on memory that is all zero."""
         key = os.urandom(16)
-        memory[ring_bytes(most) - _TRAILER.size : ring_bytes(most)] = _TRAILER.pack(most, key)
+        memory[buffer_size(most) - _TRAILER.size : buffer_size(most)] = _TRAILER.pack(most, key)
         return cls(memory, most, key)
 
     @classmethod
-    def attach(cls, memory: Any) -> "Ring | None":
+    def attach(cls, memory: Any) -> "RingBuffer | None":
         """Read the ring of another process; None for memory that holds no ring of this form."""
         if len(memory) < _TRAILER.size:
             return None
         most, key = _TRAILER.unpack_from(memory, len(memory) - _TRAILER.size)
-        return cls(memory, most, key) if 0 < most < 2**32 and ring_bytes(most) == len(memory) else None
+        return cls(memory, most, key) if 0 < most < 2**32 and buffer_size(most) == len(memory) else None
 
     def append(
         self,

@@ -21,7 +21,7 @@ _LEAST_CONTRAST = 16
 
 
 @dataclass(frozen=True)
-class Source:
+class Provenance:
     """Where a sample came from."""
 
     request_id: str
@@ -61,7 +61,7 @@ class Sample:
     since: str
     picture: bytes
     """The glyph as a gray 28×28 PNG."""
-    source: Source
+    source: Provenance
     history: tuple[Label, ...] = field(default=())
     """All labels that it has had, the present one first; of many, the newest."""
 
@@ -72,7 +72,7 @@ class Sample:
             return np.array(image, dtype=np.uint8)
 
 
-def identify(glyph: Pixels) -> str:
+def content_id(glyph: Pixels) -> str:
     """Name a picture by its content. Raises BlankImage when there is nothing on it to learn."""
     if int(glyph.max()) - int(glyph.min()) < _LEAST_CONTRAST:
         raise BlankImage("the image is blank: there is nothing on it to learn from")
@@ -99,16 +99,16 @@ def from_bytes(content: bytes, sample_id: str, stamp: int) -> Sample:
     try:
         entry = read_object(content)
         picture = base64.b64decode(entry["picture"], validate=True)
-        model, label, source = entry["model"], entry["label"], restored(Source, entry["source"], "the source")
+        model, label, source = entry["model"], entry["label"], restored(Provenance, entry["source"], "the source")
         if not isinstance(model, str) or not isinstance(label, str) or not _is_typed(source):
             raise TypeError
-        sample = Sample(sample_id, model, label, time_of(stamp), picture, source)
+        sample = Sample(sample_id, model, label, iso_time(stamp), picture, source)
         glyph = sample.glyph
     except ConfigError as error:
         raise ValueError(f"sample {sample_id} cannot be read: {error}") from error
     except Exception as error:  # json, base64 and Pillow raise a dozen types for damaged content
         raise ValueError(f"sample {sample_id} is damaged") from error
-    if glyph.shape != (SIDE, SIDE) or identify(glyph) != sample_id:
+    if glyph.shape != (SIDE, SIDE) or content_id(glyph) != sample_id:
         raise ValueError(f"sample {sample_id} is damaged")
     return sample
 
@@ -123,6 +123,6 @@ def _is_typed(source: Source) -> bool:
     )
 
 
-def time_of(stamp: int) -> str:
+def iso_time(stamp: int) -> str:
     """Write a time in microseconds since 1970 as ISO 8601."""
     return datetime.fromtimestamp(stamp / 1e6, UTC).isoformat(timespec="milliseconds")

@@ -21,7 +21,7 @@ from itertools import groupby
 
 from service.errors import Conflict, InvalidInput, NotFound, SamplesFull
 from service.registry.store import Store
-from service.samples.sample import Label, Sample, Source, from_bytes, identify, time_of, to_bytes
+from service.samples.sample import Label, Sample, content_id, from_bytes, iso_time, to_bytes
 from service.settings import Settings
 from training.arrays import Pixels
 
@@ -32,7 +32,7 @@ _KEPT_LABELS = 8
 _LONGEST_LABEL = 64
 _ADMITTING_SECONDS = 30.0
 """How old a listing may be by which a new sample is admitted; what this process does is in it at once."""
-_REFUSING_SECONDS = 2.0
+_REFUSAL_MAX_AGE_SECONDS = 2.0
 """How old one may be by which it is refused: others may have made room."""
 _READERS = 16
 _KEY = re.compile(r"samples/[^/]+/[0-9a-f]{32}-[0-9]{16}-([0-9a-f]{2})+\.json")
@@ -52,14 +52,14 @@ class Entry:
     @property
     def since(self) -> str:
         """When, as ISO 8601."""
-        return time_of(self.stamp)
+        return iso_time(self.stamp)
 
 
 Listing = dict[str, list[Entry]]
 """By sample id: its entries, oldest first."""
 
 
-class Samples:
+class SampleStore:
     """The samples of all models on a store. Blocks; call it off the event loop."""
 
     def __init__(self, store: Store, *, most: int, most_bytes: int) -> None:
@@ -76,7 +76,7 @@ class Samples:
         """
         if len(label.encode()) > _LONGEST_LABEL:
             raise InvalidInput(f"labels of samples have at most {_LONGEST_LABEL} bytes", field="label")
-        sample_id = identify(glyph)
+        sample_id = content_id(glyph)
         content = to_bytes(glyph, model, label, source)
         with self._lock:  # in other processes the same may happen now: both entries are kept, of one sample
             known = self._listing_for(model, sample_id, len(content))
@@ -162,7 +162,7 @@ class Samples:
         if sample_id in known or self._store.has_prefix(f"samples/{model}/{sample_id}-"):
             return self._new_listing(model)
         if self._refusal(known, size, is_new=True):  # others may have made room, or know the picture
-            return self._recent_listing(model, _REFUSING_SECONDS)
+            return self._recent_listing(model, _REFUSAL_MAX_AGE_SECONDS)
         return known
 
     def _refusal(self, known: Listing, size: int, *, is_new: bool) -> str | None:
@@ -205,12 +205,12 @@ class Samples:
         return {sample_id: list(group) for sample_id, group in groupby(entries, lambda entry: entry.sample_id)}
 
 
-def open_samples(store: Store, settings: Settings) -> Samples:
+def open_samples(store: Store, settings: Settings) -> SampleStore:
     """Keep samples on a store, within what the settings allow."""
-    return Samples(store, most=settings.max_samples, most_bytes=settings.max_sample_bytes)
+    return SampleStore(store, max_samples=settings.max_samples, max_bytes=settings.max_sample_bytes)
 
 
-def chosen_by(
+def sample_filter(
     label: str | None = None, older_than_days: float | None = None, known: Sequence[Entry] = ()
 ) -> Callable[[Entry], bool]:
     """Choose samples by label, by age, by both; by neither: all.

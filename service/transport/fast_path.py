@@ -252,4 +252,4 @@ class FastPath:
         model, version = batch.snapshot.model, batch.snapshot.version
         for request, glyph, answer in zip(batch.requests, batch.glyphs, answers, strict=True):
             seen = [(answer["label"], answer["confidence"])]
-            self._parts.recent.remember(request.request_id, model, version, [glyph], seen)
+            self._parts.recent.add(request.request_id, model, version, [glyph], seen)

@@ -17,8 +17,8 @@ from service.jobs.validation import checked_request
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from service.routes.train_checks import _request
-from service.samples.sample import Source
-from service.samples.store import Samples, open_samples
+from service.samples.sample import Provenance
+from service.samples.store import SampleStore, open_samples
 from service.settings import Settings
 from tests.service.conftest import half_trained
 from tests.service.test_evaluation import publish_from
@@ -30,7 +30,7 @@ LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> tuple[Registry, Samples, Settings]:
+def place(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> tuple[Registry, SampleStore, Settings]:
     """A store whose model mnist reads digits, and some data sets."""
     folder = tmp_path_factory.mktemp("sets")
     some = digits.take(np.arange(260))
@@ -57,7 +57,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> tuple[Re
     return registry, open_samples(store, settings), settings
 
 
-Place = tuple[Registry, Samples, Settings]
+Place = tuple[Registry, SampleStore, Settings]
 
 
 def asked(place: Place, **body: Any) -> JobRequest:
@@ -140,7 +140,7 @@ def test_each_trial_is_held_against_the_data(place: Place) -> None:
 
 
 def test_samples_of_classes_that_the_data_set_has_not_are_told(place: Place, digits: Dataset) -> None:
-    place[1].add("letters", digits.images[0], "Ä", Source("by-hand"))
+    place[1].add("letters", digits.images[0], "Ä", Provenance("by-hand"))
     with pytest.raises(InvalidInput, match="there are samples of Ä") as caught:
         asked(place, dataset="letters.npz", model="letters", include_samples=True)
     assert caught.value.field == "include_samples"

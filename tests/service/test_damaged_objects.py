@@ -18,7 +18,7 @@ from service.keys import Keys
 from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
-from service.samples.sample import Source
+from service.samples.sample import Provenance
 from service.samples.store import open_samples
 from service.settings import Settings
 from tests.service.conftest import half_trained
@@ -99,8 +99,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Path:
     assert registry.publish("other", *half_trained(seed=2)).version == 1
     registry.promote("mnist", "production", 2)
     keep_verdict(registry, "mnist", 2, {"promoted": True, "reason": "good", "figures": {}})
-    open_samples(store, settings).add("mnist", digits.images[0], "7", Source("request"))
-    open_samples(store, settings).add("mnist", digits.images[1], "8", Source("request"))
+    open_samples(store, settings).add("mnist", digits.images[0], "7", Provenance("request"))
+    open_samples(store, settings).add("mnist", digits.images[1], "8", Provenance("request"))
     return home
 
 

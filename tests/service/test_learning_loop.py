@@ -17,8 +17,8 @@ from service.jobs.inputs import Provisions
 from service.jobs.job import JobRequest
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
-from service.samples.sample import Source
-from service.samples.store import Samples, chosen_by, open_samples
+from service.samples.sample import Provenance
+from service.samples.store import SampleStore, open_samples, sample_filter
 from service.settings import Settings
 from tests.service.conftest import Server, half_trained, running_server
 from tests.service.learning_loop import correct, learn, mirrored, share_right
@@ -108,14 +108,14 @@ REQUEST = JobRequest("corrections", {}, "mnist", "if_better", include_samples=Tr
 def test_what_a_job_is_given_is_decided_once(provisions: Provisions, digits: Dataset, tmp_path: Path) -> None:
     """A job that goes on elsewhere finds what it began with, though samples came and went and others promoted."""
     for image in digits.images[:30]:
-        provisions.samples.add("mnist", image, "7", Source("by-hand"))
+        provisions.samples.add("mnist", image, "7", Provenance("by-hand"))
     provisions.registry.promote("mnist", "production", 2)
     first, second = (tmp_path / name for name in ("first", "second"))
     first.mkdir()
     second.mkdir()
     given = provisions.bring(REQUEST, "job-1", first)
-    provisions.samples.delete("mnist", chosen_by())
-    provisions.samples.add("mnist", digits.images[40], "1", Source("by-hand"))
+    provisions.samples.delete("mnist", sample_filter())
+    provisions.samples.add("mnist", digits.images[40], "1", Provenance("by-hand"))
     provisions.registry.promote("mnist", "production", 3)
     again = provisions.bring(REQUEST, "job-1", second)
     for name in ("extra_data", "start_from"):
@@ -132,12 +132,12 @@ def test_samples_deleted_while_a_job_takes_its_own_are_left_out_and_the_job_goes
     provisions: Provisions, digits: Dataset, tmp_path: Path
 ) -> None:
     for image in digits.images[:200]:
-        provisions.samples.add("mnist", image, "7", Source("by-hand"))
+        provisions.samples.add("mnist", image, "7", Provenance("by-hand"))
     begun = threading.Event()
 
     def delete() -> None:
         begun.set()
-        Samples(provisions.store, most=1, most_bytes=1).delete("mnist", chosen_by())
+        SampleStore(provisions.store, max_samples=1, max_bytes=1).delete("mnist", sample_filter())
 
     deleter = threading.Thread(target=delete)
     deleter.start()
@@ -174,7 +174,7 @@ def test_a_verdict_tells_whether_its_samples_were_learned_from(
 ) -> None:
     provisions.registry.promote("mnist", "production", 1)
     for image in digits.images[:count]:
-        provisions.samples.add("mnist", image, "7", Source("by-hand"))
+        provisions.samples.add("mnist", image, "7", Provenance("by-hand"))
     request = replace(REQUEST, recipe="starter", start_from=None)
     provisions.bring(request, "job-1", tmp_path)
     verdict = judge(
@@ -210,7 +210,7 @@ def test_the_command_learns_from_samples_too(tmp_path: Path, digits: Dataset) ->
     home = tmp_path / "home"
     samples = open_samples(open_store(str(home / "store")), Settings(home=home))
     for image in mirrored(digits.images[digits.labels == 7][:50]):
-        samples.add("mnist", image, "7", Source("by-hand"))
+        samples.add("mnist", image, "7", Provenance("by-hand"))
     options = ("--recipe", "corrections", "--dataset", "starter", "--include-samples", "--set", "epochs=3")
     shown = run("train", *options, home=home)
     assert shown.returncode == 0, shown.stderr

@@ -10,7 +10,7 @@ import pytest
 from service.app import create_app
 from service.keys import Keys
 from service.registry.store import Store, open_store
-from service.samples.sample import Source
+from service.samples.sample import Provenance
 from service.samples.store import open_samples
 from service.settings import Settings
 from tests.service.conftest import COMMAND
@@ -91,9 +91,11 @@ def test_the_command_finds_those_of_revoked_keys_and_those_of_earlier_releases(
     settings: Settings, store: Store, shown: dict[str, dict[str, str]], digits: Dataset
 ) -> None:
     samples = open_samples(store, settings)
-    samples.add("mnist", digits.images[0], "7", Source("r", key_id=id_of(shown["a"])))  # as earlier releases wrote it
-    samples.add("mnist", digits.images[1], "7", Source("r", key_id=id_of(shown["b"]), key_name="shop"))
-    samples.add("mnist", digits.images[2], "7", Source("r"))
+    samples.add(
+        "mnist", digits.images[0], "7", Provenance("r", key_id=id_of(shown["a"]))
+    )  # as earlier releases wrote it
+    samples.add("mnist", digits.images[1], "7", Provenance("r", key_id=id_of(shown["b"]), key_name="shop"))
+    samples.add("mnist", digits.images[2], "7", Provenance("r"))
     written = [json.loads(store.get(key))["source"] for key in store.list("samples")]
     assert sum("key_name" in source for source in written) == 1, "earlier releases refuse a field that they do not know"
     Keys(store).revoke(id_of(shown["b"]))

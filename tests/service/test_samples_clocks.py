@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from service.registry.store import Store, open_store
-from service.samples.sample import Source
-from service.samples.store import Samples
+from service.samples.sample import Provenance
+from service.samples.store import SampleStore
 
 PICTURE = np.eye(28, dtype=np.uint8) * 255
 OTHER = np.eye(28, k=3, dtype=np.uint8) * 255
@@ -15,12 +15,12 @@ AHEAD = {"ten minutes": 600, "an hour": 3600, "ten years": 10 * 365 * 86_400}
 """Seconds."""
 
 
-def replica(store: Store) -> Samples:
-    return Samples(store, most=100, most_bytes=10**6)
+def replica(store: Store) -> SampleStore:
+    return SampleStore(store, max_samples=100, max_bytes=10**6)
 
 
-def label(samples: Samples, label: str) -> None:
-    sample, is_new = samples.add("mnist", PICTURE, label, Source("clocks"))
+def label(samples: SampleStore, label: str) -> None:
+    sample, is_new = samples.add("mnist", PICTURE, label, Provenance("clocks"))
     assert (sample.label, is_new) == (label, True)
 
 
@@ -58,8 +58,8 @@ def test_a_later_label_counts_where_another_process_labelled_the_picture_since_t
     seconds: float, store: Store, location: str
 ) -> None:
     here, there = replica(store), replica(open_store(location))
-    here.add("other", PICTURE, "1", Source("clocks"))
-    here.add("mnist", OTHER, "1", Source("clocks"))  # from now on it remembers a listing
+    here.add("other", PICTURE, "1", Provenance("clocks"))
+    here.add("mnist", OTHER, "1", Provenance("clocks"))  # from now on it remembers a listing
     here.delete("mnist", lambda _: True)
     label(there, "9")
     put_ahead(store, seconds)

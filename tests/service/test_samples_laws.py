@@ -12,12 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from service.errors import SamplesFull
 from service.registry.store import open_store
-from service.samples.sample import Source, identify
-from service.samples.store import Samples, chosen_by, count_by_label
+from service.samples.sample import Provenance, content_id
+from service.samples.store import SampleStore, count_by_label, sample_filter
 
 MOST = 5
 PICTURES = [np.eye(28, k=offset, dtype=np.uint8) * 255 for offset in range(7)]
-IDS = [identify(picture) for picture in PICTURES]
+IDS = [content_id(picture) for picture in PICTURES]
 
 pictures = st.integers(0, len(PICTURES) - 1)
 labels = st.sampled_from("123")
@@ -28,14 +28,14 @@ class TwoReplicas(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.samples = [Samples(open_store(str(self.folder)), most=MOST, most_bytes=10**6) for _ in range(2)]
+        self.samples = [SampleStore(open_store(str(self.folder)), max_samples=MOST, max_bytes=10**6) for _ in range(2)]
         self.expected: dict[str, list[str]] = {}
 
     @rule(replica=replicas, picture=pictures, label=labels)
     def add(self, replica: int, picture: int, label: str) -> None:
         said = self.expected.get(IDS[picture], [])
         try:
-            sample, is_new = self.samples[replica].add("mnist", PICTURES[picture], label, Source("law"))
+            sample, is_new = self.samples[replica].add("mnist", PICTURES[picture], label, Provenance("law"))
         except SamplesFull:
             assert not said
             assert len(self.expected) >= MOST
@@ -48,7 +48,7 @@ class TwoReplicas(RuleBasedStateMachine):
     @rule(replica=replicas, label=labels)
     def delete_label(self, replica: int, label: str) -> None:
         gone = [sample_id for sample_id, said in self.expected.items() if said[-1] == label]
-        assert self.samples[replica].delete("mnist", chosen_by(label=label)) == len(gone)
+        assert self.samples[replica].delete("mnist", sample_filter(label=label)) == len(gone)
         for sample_id in gone:
             del self.expected[sample_id]
 
@@ -76,7 +76,7 @@ class TwoReplicas(RuleBasedStateMachine):
 
 @pytest.fixture(autouse=True)
 def refusing_by_a_new_listing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.samples.store._REFUSING_SECONDS", 0.0)
+    monkeypatch.setattr("service.samples.store._REFUSAL_MAX_AGE_SECONDS", 0.0)
 
 
 TestTwoReplicas = TwoReplicas.TestCase
