@@ -216,7 +216,7 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
 
 def _place(entry: Entry) -> str:
     """Where an entry stands in the list, newest first: pages go on below it, also when others came on top."""
-    return f"{entry.stamp:016d}-{entry.sample_id}"
+    return f"{entry.timestamp:016d}-{entry.sample_id}"
 
 
 def _info(sample: Sample) -> SampleInfo:

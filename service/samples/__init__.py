@@ -1,1 +1,1 @@
-"""Corrections from users, kept to learn from."""
+"""Corrections from users: stored as samples, for training."""

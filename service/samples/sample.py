@@ -1,4 +1,4 @@
-"""What a sample is: a picture that somebody has put right, as one object that is whole in itself."""
+"""A sample: an image with its correct label, stored as one self-contained object."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ from training.errors import ConfigError
 from training.preprocess import SIDE, fingerprint
 from training.stored import restored
 
-_LEAST_CONTRAST = 16
+_MIN_CONTRAST = 16
 
 
 @dataclass(frozen=True)
@@ -25,26 +25,26 @@ class Provenance:
     """Where a sample came from."""
 
     request_id: str
-    """The request that showed the picture: the prediction that was wrong, or the one that brought the sample."""
+    """The request with the image: the wrong prediction, or the request that submitted the sample."""
     version: int | None = None
-    """The version that read it."""
+    """The version that predicted it."""
     answered: str | None = None
-    """What that version took it for."""
+    """The label that this version predicted."""
     confidence: float | None = None
-    """How sure it was."""
+    """The confidence of that prediction."""
     key_id: str | None = None
-    """The key of whoever sent the label, where keys are asked for."""
+    """The API key that submitted the label, if keys are required."""
     key_name: str | None = None
-    """Its name, which is known for as long as the sample is, also when the key was revoked."""
+    """The name of that key, kept even if the key is revoked."""
 
     def is_by(self, sender: str, key_ids: frozenset[str] = frozenset()) -> bool:
-        """Tell whether a key of this name or id, or one of those ids, sent it."""
+        """Return whether a key with this name or ID, or one of those IDs, submitted the label."""
         return sender in (self.key_name, self.key_id) or self.key_id in key_ids
 
 
 @dataclass(frozen=True)
-class Label:
-    """One entry of a sample's history: what somebody said it shows, and when."""
+class LabelEntry:
+    """An entry of a sample's history: a label and when it was submitted."""
 
     label: str
     since: str
@@ -52,35 +52,35 @@ class Label:
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture, the glyph that the network saw, with the label that counts now."""
+    """An image as the network gets it, with its current label."""
 
     id: str
-    """Of the picture: the same picture is the same sample."""
+    """Hash of the image: the same image is the same sample."""
     model: str
     label: str
     since: str
     picture: bytes
-    """The glyph as a gray 28×28 PNG."""
+    """The image as a 28×28 grayscale PNG."""
     source: Provenance
-    history: tuple[Label, ...] = field(default=())
-    """All labels that it has had, the present one first; of many, the newest."""
+    history: tuple[LabelEntry, ...] = field(default=())
+    """The newest labels of the sample, the current one first."""
 
     @property
     def glyph(self) -> Pixels:
-        """The glyph, uint8 (28, 28)."""
+        """The image as an array, uint8 (28, 28)."""
         with Image.open(io.BytesIO(self.picture), formats=("PNG",)) as image:
             return np.array(image, dtype=np.uint8)
 
 
 def content_id(glyph: Pixels) -> str:
-    """Name a picture by its content. Raises BlankImage when there is nothing on it to learn."""
-    if int(glyph.max()) - int(glyph.min()) < _LEAST_CONTRAST:
+    """Return the ID of an image, a hash of its pixels. Raises BlankImage if it has too little contrast."""
+    if int(glyph.max()) - int(glyph.min()) < _MIN_CONTRAST:
         raise BlankImage("the image is blank: there is nothing on it to learn from")
     return sha256(np.ascontiguousarray(glyph).data).hexdigest()[:32]
 
 
-def to_bytes(glyph: Pixels, model: str, label: str, source: Source) -> bytes:
-    """Write a sample as it is stored."""
+def to_bytes(glyph: Pixels, model: str, label: str, source: Provenance) -> bytes:
+    """Serialize a sample for the store."""
     png = io.BytesIO()
     Image.fromarray(glyph).save(png, "PNG", optimize=True)
     entry = {
@@ -88,32 +88,32 @@ def to_bytes(glyph: Pixels, model: str, label: str, source: Source) -> bytes:
         "label": label,
         "picture": base64.b64encode(png.getvalue()).decode(),
         "preprocessing": fingerprint(),
-        # Earlier releases, which may read the same store, do not know the name.
+        # Older releases, which may share the store, reject unknown names: leave out an empty `key_name`.
         "source": {name: value for name, value in asdict(source).items() if name != "key_name" or value},
     }
     return json.dumps(entry).encode()
 
 
-def from_bytes(content: bytes, sample_id: str, stamp: int) -> Sample:
-    """Read back what `to_bytes` wrote. Raises ValueError when it is damaged: the picture must be that of the id."""
+def from_bytes(content: bytes, sample_id: str, timestamp: int) -> Sample:
+    """Parse what `to_bytes` wrote. Raises ValueError if it is damaged or the image does not match the ID."""
     try:
         entry = read_object(content)
         picture = base64.b64decode(entry["picture"], validate=True)
         model, label, source = entry["model"], entry["label"], restored(Provenance, entry["source"], "the source")
-        if not isinstance(model, str) or not isinstance(label, str) or not _is_typed(source):
+        if not isinstance(model, str) or not isinstance(label, str) or not _has_valid_types(source):
             raise TypeError
-        sample = Sample(sample_id, model, label, iso_time(stamp), picture, source)
+        sample = Sample(sample_id, model, label, iso_time(timestamp), picture, source)
         glyph = sample.glyph
     except ConfigError as error:
         raise ValueError(f"sample {sample_id} cannot be read: {error}") from error
-    except Exception as error:  # json, base64 and Pillow raise a dozen types for damaged content
+    except Exception as error:  # json, base64 and Pillow raise many types for damaged content
         raise ValueError(f"sample {sample_id} is damaged") from error
     if glyph.shape != (SIDE, SIDE) or content_id(glyph) != sample_id:
         raise ValueError(f"sample {sample_id} is damaged")
     return sample
 
 
-def _is_typed(source: Source) -> bool:
+def _has_valid_types(source: Provenance) -> bool:
     texts = (source.answered, source.key_id, source.key_name)
     return (
         isinstance(source.request_id, str)
@@ -123,6 +123,6 @@ def _is_typed(source: Source) -> bool:
     )
 
 
-def iso_time(stamp: int) -> str:
-    """Write a time in microseconds since 1970 as ISO 8601."""
-    return datetime.fromtimestamp(stamp / 1e6, UTC).isoformat(timespec="milliseconds")
+def iso_time(timestamp: int) -> str:
+    """Format a Unix time in microseconds as ISO 8601."""
+    return datetime.fromtimestamp(timestamp / 1e6, UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""The answers of the sample routes, as the OpenAPI description shows them."""
+"""Response bodies of the sample routes."""
 
 from service.schemas import Answer
 
@@ -7,39 +7,39 @@ class SampleSource(Answer):
     """Where a sample came from."""
 
     request_id: str
-    """The request that showed the picture."""
+    """The request with the image."""
     version: int | None
-    """The version that read it."""
+    """The version that predicted it."""
     answered: str | None
-    """What that version took it for."""
+    """The label that this version predicted."""
     confidence: float | None
-    """How sure it was."""
+    """The confidence of that prediction."""
     key_id: str | None
-    """The key of whoever sent the label, where keys are asked for."""
+    """The API key that submitted the label, if keys are required."""
     key_name: str | None
-    """Its name."""
+    """The name of that key."""
 
 
 class SampleLabel(Answer):
-    """A label that a sample was given."""
+    """A label of a sample."""
 
     label: str
     since: str
 
 
 class SampleInfo(Answer):
-    """A picture with its right label."""
+    """An image with its correct label."""
 
     id: str
-    """Of the picture: the same picture is the same sample."""
+    """Hash of the image: the same image is the same sample."""
     model: str
     label: str
     since: str
     source: SampleSource
     history: list[SampleLabel]
-    """All labels that it was given, the present one first."""
+    """The labels of the sample, the current one first."""
     picture: str
-    """Where its picture is, below the service's address: a gray 28×28 PNG."""
+    """URL path of the image, a 28×28 grayscale PNG."""
 
 
 class ListedSample(Answer):
@@ -51,21 +51,21 @@ class ListedSample(Answer):
 
 
 class SampleList(Answer):
-    """Samples, those labelled last first."""
+    """A page of samples, the most recently labelled first."""
 
     model: str
     count: int
-    """Of all samples of the model."""
+    """Number of all samples of the model."""
     bytes: int
-    """That they take in the store."""
+    """Size of all samples in the store."""
     counts: dict[str, int]
-    """By label."""
+    """Number of samples by label."""
     samples: list[ListedSample]
     next: str | None
-    """Send it as `after` for the next page; null on the last."""
+    """Value of `after` for the next page; null on the last page."""
 
 
 class DeletedSamples(Answer):
-    """How many samples were deleted, or lost the labels of one sender."""
+    """Number of samples that were deleted, or whose labels by one sender were."""
 
     deleted: int

@@ -1,10 +1,10 @@
-"""The samples: pictures that users have put right, kept as objects in the store for the next training.
+"""The sample store: corrected images as objects, for the next training.
 
     samples/<model>/<id>-<microseconds>-<label in hex>.json
 
-A sample's id is its picture's hash, and each label that somebody gives it is one more object, whole in itself; the
-newest counts. So nothing is ever overwritten, two replicas cannot undo each other's work, and one listing, without
-reading any object, tells the labels, the times and the sizes of all.
+The ID of a sample is the hash of its image. Each label that is submitted for it is one more self-contained object, and
+the newest one counts. Nothing is ever overwritten, so replicas cannot undo each other's changes, and one list request
+returns the labels, times and sizes of all samples without reading any object.
 """
 
 import logging
@@ -21,232 +21,234 @@ from itertools import groupby
 
 from service.errors import Conflict, InvalidInput, NotFound, SamplesFull
 from service.registry.store import Store
-from service.samples.sample import Label, Sample, content_id, from_bytes, iso_time, to_bytes
+from service.samples.sample import LabelEntry, Provenance, Sample, content_id, from_bytes, iso_time, to_bytes
 from service.settings import Settings
 from training.arrays import Pixels
 
 log = logging.getLogger(__name__)
 
-_KEPT_LABELS = 8
-"""Of one sample; older ones are forgotten."""
-_LONGEST_LABEL = 64
-_ADMITTING_SECONDS = 30.0
-"""How old a listing may be by which a new sample is admitted; what this process does is in it at once."""
+_MAX_LABELS = 8
+"""Labels kept per sample; older ones are deleted."""
+_MAX_LABEL_BYTES = 64
+_LISTING_MAX_AGE_SECONDS = 30.0
+"""Maximum age of a cached listing for accepting a sample; this process updates it with its own changes."""
 _REFUSAL_MAX_AGE_SECONDS = 2.0
-"""How old one may be by which it is refused: others may have made room."""
-_READERS = 16
+"""Maximum age of a cached listing for refusing a sample, since others may have deleted some."""
+_READER_THREADS = 16
 _KEY = re.compile(r"samples/[^/]+/[0-9a-f]{32}-[0-9]{16}-([0-9a-f]{2})+\.json")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One object of the store: a picture and a label that it was given."""
+    """One object in the store: an image and one of its labels."""
 
     sample_id: str
-    stamp: int
-    """When, in microseconds since 1970."""
+    timestamp: int
+    """Unix time in microseconds."""
     label: str
     key: str
     size: int
 
     @property
     def since(self) -> str:
-        """When, as ISO 8601."""
-        return iso_time(self.stamp)
+        """The time as ISO 8601."""
+        return iso_time(self.timestamp)
 
 
 Listing = dict[str, list[Entry]]
-"""By sample id: its entries, oldest first."""
+"""Entries by sample ID, oldest first."""
 
 
 class SampleStore:
-    """The samples of all models on a store. Blocks; call it off the event loop."""
+    """The samples of all models. Blocks; call it off the event loop."""
 
-    def __init__(self, store: Store, *, most: int, most_bytes: int) -> None:
-        """Keep at most so many samples of a model, and so many bytes of them."""
-        self._store, self._most, self._most_bytes = store, most, most_bytes
+    def __init__(self, store: Store, *, max_samples: int, max_bytes: int) -> None:
+        """Use a store, with quotas per model."""
+        self._store, self._max_samples, self._max_bytes = store, max_samples, max_bytes
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[float, Listing]] = {}
+        self._listings: dict[str, tuple[float, Listing]] = {}
 
-    def add(self, model: str, glyph: Pixels, label: str, source: Source) -> tuple[Sample, bool]:
-        """Keep a picture with its right label; answer the sample, and whether anything is new about it.
+    def add(self, model: str, glyph: Pixels, label: str, source: Provenance) -> tuple[Sample, bool]:
+        """Store an image with its correct label; return the sample and whether anything changed.
 
-        The same picture with the same label changes nothing; another label counts from now on, and the one before
-        becomes history. Raises BlankImage, SamplesFull, NoDiskSpace or Unavailable; then nothing has changed.
+        The same image with the same label changes nothing; a different label replaces the current one, which moves to
+        the history. Raises BlankImage, SamplesFull, NoDiskSpace or Unavailable, and changes nothing then.
         """
-        if len(label.encode()) > _LONGEST_LABEL:
-            raise InvalidInput(f"labels of samples have at most {_LONGEST_LABEL} bytes", field="label")
+        if len(label.encode()) > _MAX_LABEL_BYTES:
+            raise InvalidInput(f"labels of samples have at most {_MAX_LABEL_BYTES} bytes", field="label")
         sample_id = content_id(glyph)
         content = to_bytes(glyph, model, label, source)
-        with self._lock:  # in other processes the same may happen now: both entries are kept, of one sample
-            known = self._listing_for(model, sample_id, len(content))
-            entries = known.get(sample_id, [])
+        with self._lock:  # other processes may do the same now: both entries are then kept for one sample
+            listing = self._listing_for(model, sample_id, len(content))
+            entries = listing.get(sample_id, [])
             if entries and entries[-1].label == label:
-                if sample := self._attempt(entries[-1]):
+                if sample := self._try_read(entries[-1]):
                     return replace(sample, history=_history(entries)), False
-                del known[sample_id]  # deleted elsewhere since we looked, or damaged
+                del listing[sample_id]  # deleted by another process since it was listed, or damaged
                 entries = []
-            if refusal := self._refusal(known, len(content), is_new=not entries):
-                raise SamplesFull(f"{refusal}; export them and delete some")
-            # Later than the label before it, also where this host's clock is behind another's.
-            stamp = max(time.time_ns() // 1000, entries[-1].stamp + 1 if entries else 0)
-            entry = _entry(f"samples/{model}/{sample_id}-{stamp:016d}-{label.encode().hex()}.json", len(content))
-            with suppress(FileExistsError):  # the same picture, label and microsecond
+            if quota_error := self._quota_error(listing, len(content), is_new=not entries):
+                raise SamplesFull(f"{quota_error}; export them and delete some")
+            # Later than the previous label even if this host's clock is behind another one's.
+            timestamp = max(time.time_ns() // 1000, entries[-1].timestamp + 1 if entries else 0)
+            key = f"samples/{model}/{sample_id}-{timestamp:016d}-{label.encode().hex()}.json"
+            entry = _parse_key(key, len(content))
+            with suppress(FileExistsError):  # the same image, label and microsecond
                 self._store.create(entry.key, content)
-            known[sample_id] = [*entries, entry]
-            self._forget(model, known[sample_id][:-_KEPT_LABELS])
-            sample = from_bytes(content, sample_id, stamp)
-            return replace(sample, history=_history(known[sample_id])), True
+            listing[sample_id] = [*entries, entry]
+            self._delete_entries(model, listing[sample_id][:-_MAX_LABELS])
+            sample = from_bytes(content, sample_id, timestamp)
+            return replace(sample, history=_history(listing[sample_id])), True
 
     def get(self, model: str, sample_id: str) -> Sample:
         """Read a sample with its history. Raises NotFound."""
         entries = self._read_listing(model).get(sample_id)
-        if entries and (sample := self._attempt(entries[-1])):
+        if entries and (sample := self._try_read(entries[-1])):
             return replace(sample, history=_history(entries))
         raise NotFound("there is no sample of that id")
 
     def list(self, model: str) -> list[Entry]:
-        """List a model's samples by their newest labels, the newest first, without reading them."""
-        return [*self.survey(model)[0]]
+        """Return the newest entry of each of a model's samples, newest first."""
+        return [*self.list_with_size(model)[0]]
 
-    def survey(self, model: str) -> tuple[Sequence[Entry], int]:
-        """List a model's samples, and count the bytes that they take, history included."""
+    def list_with_size(self, model: str) -> tuple[Sequence[Entry], int]:
+        """Return what `list` does, and the size of all entries in bytes, history included."""
         listing = self._read_listing(model)
         newest = [entries[-1] for entries in listing.values()]
-        return sorted(newest, key=lambda entry: (entry.stamp, entry.sample_id), reverse=True), _bytes(listing)
+        return sorted(newest, key=lambda entry: (entry.timestamp, entry.sample_id), reverse=True), _total_size(listing)
 
     def read_all(self, model: str) -> Iterator[Sample]:
-        """Read the samples as they stand now, in the order of their ids, without their histories.
+        """Yield the current samples in the order of their IDs, without their histories.
 
-        What is deleted meanwhile, or damaged, is left out.
+        Samples that are damaged, or deleted in the meantime, are skipped.
         """
         entries = sorted(self.list(model), key=lambda entry: entry.sample_id)
-        readers = ThreadPoolExecutor(_READERS)  # a store across a network answers many at once
+        readers = ThreadPoolExecutor(_READER_THREADS)  # a remote store serves many requests at once
         try:
-            for sample in readers.map(self._attempt, entries):
+            for sample in readers.map(self._try_read, entries):
                 if sample:
                     yield sample
         finally:
-            readers.shutdown(cancel_futures=True)  # who has seen enough does not wait for the rest
+            readers.shutdown(cancel_futures=True)  # if the caller stops early, do not read the rest
 
-    def delete(self, model: str, choose: Callable[[Entry], bool]) -> int:
-        """Delete the samples whose newest entries are chosen; answer how many."""
-        chosen = [entries for entries in self._read_listing(model).values() if choose(entries[-1])]
-        for entries in chosen:
+    def delete(self, model: str, matches: Callable[[Entry], bool]) -> int:
+        """Delete the samples whose newest entry matches; return how many."""
+        samples = [entries for entries in self._read_listing(model).values() if matches(entries[-1])]
+        for entries in samples:
             with self._lock:
-                self._forget(model, entries)  # oldest first: cut off in between, the newest label still counts
-        log.info("deleted %d samples of %s", len(chosen), model)
-        return len(chosen)
+                self._delete_entries(model, entries)  # oldest first: if interrupted, the newest label still counts
+        log.info("deleted %d samples of %s", len(samples), model)
+        return len(samples)
 
     def delete_sent(
-        self, model: str, sender: str, key_ids: frozenset[str], choose: Callable[[Entry], bool] = lambda _: True
+        self, model: str, sender: str, key_ids: frozenset[str], matches: Callable[[Entry], bool] = lambda _: True
     ) -> int:
-        """Delete the labels that a key sent, by its name or id or one of those ids, where they are chosen.
+        """Delete the matching labels that a key submitted, by its name or ID or one of those IDs.
 
-        Answer how many samples had one. A label that another sent before counts again; without any the sample is gone.
+        Return how many samples had one. The previous label of a sample counts again; without any the sample is deleted.
         """
-        chosen = [entry for entries in self._read_listing(model).values() for entry in entries if choose(entry)]
-        with ThreadPoolExecutor(_READERS) as readers:
-            read = zip(chosen, readers.map(self._attempt, chosen), strict=True)
+        entries = [entry for entries in self._read_listing(model).values() for entry in entries if matches(entry)]
+        with ThreadPoolExecutor(_READER_THREADS) as readers:
+            read = zip(entries, readers.map(self._try_read, entries), strict=True)
             sent = [entry for entry, sample in read if sample and sample.source.is_by(sender, key_ids)]
         with self._lock:
-            self._forget(model, sent)
+            self._delete_entries(model, sent)
         count = len({entry.sample_id for entry in sent})
-        log.info("deleted the labels of %d samples of %s that the key %r sent", count, model, sender)
+        log.info("deleted the labels of %d samples of %s that the key %r submitted", count, model, sender)
         return count
 
     def _listing_for(self, model: str, sample_id: str, size: int) -> Listing:
-        """Answer a listing that is fresh enough to add to a sample."""
-        known = self._recent_listing(model, _ADMITTING_SECONDS)
-        # Labelled before, and perhaps anew by another replica just now, by a clock that may be ahead of this host's.
-        if sample_id in known or self._store.has_prefix(f"samples/{model}/{sample_id}-"):
-            return self._new_listing(model)
-        if self._refusal(known, size, is_new=True):  # others may have made room, or know the picture
-            return self._recent_listing(model, _REFUSAL_MAX_AGE_SECONDS)
-        return known
+        """Return a listing that is recent enough to add a sample."""
+        listing = self._cached_listing(model, _LISTING_MAX_AGE_SECONDS)
+        # The sample exists; another replica, with a clock ahead of ours, may just have relabelled it.
+        if sample_id in listing or self._store.has_prefix(f"samples/{model}/{sample_id}-"):
+            return self._fresh_listing(model)
+        if self._quota_error(listing, size, is_new=True):  # others may have deleted samples
+            return self._cached_listing(model, _REFUSAL_MAX_AGE_SECONDS)
+        return listing
 
-    def _refusal(self, known: Listing, size: int, *, is_new: bool) -> str | None:
-        if is_new and len(known) >= self._most:
-            return f"{self._most:,} samples are kept already"
-        if _bytes(known) + size > self._most_bytes:
-            return f"the samples fill their {self._most_bytes:,} bytes"
+    def _quota_error(self, listing: Listing, size: int, *, is_new: bool) -> str | None:
+        if is_new and len(listing) >= self._max_samples:
+            return f"there are {self._max_samples:,} samples already"
+        if _total_size(listing) + size > self._max_bytes:
+            return f"the samples use all of their {self._max_bytes:,} bytes"
         return None
 
-    def _forget(self, model: str, entries: Sequence[Entry]) -> None:
+    def _delete_entries(self, model: str, entries: Sequence[Entry]) -> None:
         for entry in tuple(entries):
             self._store.delete(entry.key)
-            _, known = self._known.get(model, (0.0, {}))
-            if rest := [other for other in known.get(entry.sample_id, ()) if other.key != entry.key]:
-                known[entry.sample_id] = rest
+            _, listing = self._listings.get(model, (0.0, {}))
+            if rest := [other for other in listing.get(entry.sample_id, ()) if other.key != entry.key]:
+                listing[entry.sample_id] = rest
             else:
-                known.pop(entry.sample_id, None)
+                listing.pop(entry.sample_id, None)
 
-    def _attempt(self, entry: Entry) -> Sample | None:
-        """Read a sample, if it is there and whole."""
+    def _try_read(self, entry: Entry) -> Sample | None:
+        """Read a sample; None if it is damaged or deleted."""
         try:
             with self._store.damaged.track(entry.key, ValueError):
-                return from_bytes(self._store.get(entry.key), entry.sample_id, entry.stamp)
+                return from_bytes(self._store.get(entry.key), entry.sample_id, entry.timestamp)
         except (FileNotFoundError, ValueError):
             return None
 
-    def _recent_listing(self, model: str, seconds: float) -> Listing:
-        """List, unless that was done so short a while ago; what is done here is always in it."""
-        seen, known = self._known.get(model, (0.0, {}))
-        return known if seen and time.monotonic() - seen < seconds else self._new_listing(model)
+    def _cached_listing(self, model: str, max_age_seconds: float) -> Listing:
+        """Return the cached listing if it is recent enough; changes by this process are always in it."""
+        read_at, listing = self._listings.get(model, (0.0, {}))
+        is_recent = read_at and time.monotonic() - read_at < max_age_seconds
+        return listing if is_recent else self._fresh_listing(model)
 
-    def _new_listing(self, model: str) -> Listing:
-        known = self._read_listing(model)
-        self._known[model] = (time.monotonic(), known)
-        return known
+    def _fresh_listing(self, model: str) -> Listing:
+        listing = self._read_listing(model)
+        self._listings[model] = (time.monotonic(), listing)
+        return listing
 
     def _read_listing(self, model: str) -> Listing:
         objects = sorted(self._store.sizes(f"samples/{model}").items())
-        entries = (_entry(key, size) for key, size in objects if _KEY.fullmatch(key))
+        entries = (_parse_key(key, size) for key, size in objects if _KEY.fullmatch(key))
         return {sample_id: list(group) for sample_id, group in groupby(entries, lambda entry: entry.sample_id)}
 
 
 def open_samples(store: Store, settings: Settings) -> SampleStore:
-    """Keep samples on a store, within what the settings allow."""
+    """Return the sample store with the quotas of the settings."""
     return SampleStore(store, max_samples=settings.max_samples, max_bytes=settings.max_sample_bytes)
 
 
 def sample_filter(
-    label: str | None = None, older_than_days: float | None = None, known: Sequence[Entry] = ()
+    label: str | None = None, older_than_days: float | None = None, listed: Sequence[Entry] = ()
 ) -> Callable[[Entry], bool]:
-    """Choose samples by label, by age, by both; by neither: all.
+    """Return a filter by label and age; without either it matches all samples.
 
-    Raises Conflict when of those `known` the newest, too, is older: then the clock may be wrong by years.
+    Raises Conflict if all samples in `listed` are older, since the clock may then be wrong by years.
     """
     now = time.time()
     before = (now - (older_than_days or 0) * 86_400) * 1e6
-    if older_than_days is not None and known and all(entry.stamp < before for entry in known):
+    if older_than_days is not None and listed and all(entry.timestamp < before for entry in listed):
         today = datetime.fromtimestamp(now, UTC).date()
         raise Conflict(
-            f"by the clock of this host, where it is {today}, all {len(known)} samples are that old; "
-            "set the clock if it is wrong, or else delete them all, or by label or id"
+            f"all {len(listed)} samples are that old by the clock of this host, where it is {today}; "
+            "set the clock if it is wrong, or delete all samples, or delete by label or id"
         )
 
-    def choose(entry: Entry) -> bool:
-        return label in (None, entry.label) and (older_than_days is None or entry.stamp < before)
+    def matches(entry: Entry) -> bool:
+        return label in (None, entry.label) and (older_than_days is None or entry.timestamp < before)
 
-    return choose
+    return matches
 
 
 def count_by_label(entries: Sequence[Entry]) -> dict[str, int]:
-    """Count samples by label."""
+    """Return the number of samples by label, sorted."""
     return dict(sorted(Counter(entry.label for entry in entries).items()))
 
 
-def _entry(key: str, size: int) -> Entry:
-    sample_id, stamp, label = key.rpartition("/")[2].removesuffix(".json").split("-")
-    return Entry(sample_id, int(stamp), bytes.fromhex(label).decode(errors="replace"), key, size)
+def _parse_key(key: str, size: int) -> Entry:
+    sample_id, timestamp, label = key.rpartition("/")[2].removesuffix(".json").split("-")
+    return Entry(sample_id, int(timestamp), bytes.fromhex(label).decode(errors="replace"), key, size)
 
 
-def _bytes(listing: Listing) -> int:
+def _total_size(listing: Listing) -> int:
     return sum(entry.size for entries in listing.values() for entry in entries)
 
 
-def _history(entries: Sequence[Entry]) -> tuple[Label, ...]:
-    """Tell the labels, newest first; what was said twice in a row (by two replicas at once) counts once."""
-    said = [next(group) for _, group in groupby(entries, lambda entry: entry.label)]
-    return tuple(Label(entry.label, entry.since) for entry in reversed(said))
+def _history(entries: Sequence[Entry]) -> tuple[LabelEntry, ...]:
+    """Return the labels, newest first; a label that was submitted twice in a row (by two replicas) counts once."""
+    distinct = [next(group) for _, group in groupby(entries, lambda entry: entry.label)]
+    return tuple(LabelEntry(entry.label, entry.since) for entry in reversed(distinct))

@@ -91,9 +91,7 @@ def test_the_command_finds_those_of_revoked_keys_and_those_of_earlier_releases(
     settings: Settings, store: Store, shown: dict[str, dict[str, str]], digits: Dataset
 ) -> None:
     samples = open_samples(store, settings)
-    samples.add(
-        "mnist", digits.images[0], "7", Provenance("r", key_id=id_of(shown["a"]))
-    )  # as earlier releases wrote it
+    samples.add("mnist", digits.images[0], "7", Provenance("r", key_id=id_of(shown["a"])))  # as older releases do
     samples.add("mnist", digits.images[1], "7", Provenance("r", key_id=id_of(shown["b"]), key_name="shop"))
     samples.add("mnist", digits.images[2], "7", Provenance("r"))
     written = [json.loads(store.get(key))["source"] for key in store.list("samples")]
