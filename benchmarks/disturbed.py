@@ -19,7 +19,7 @@ import httpx
 
 from service.errors import ServiceError
 from service.jobs.job import Job
-from service.jobs.queue import Jobs
+from service.jobs.queue import JobQueue
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from service.settings import Settings
@@ -95,9 +95,9 @@ class Service:
         self.acknowledged.append(wait_until(ask, "an acknowledgement"))
         return self.acknowledged[-1]
 
-    def jobs(self) -> Jobs:
+    def jobs(self) -> JobQueue:
         """Open the queue beside the service."""
-        return Jobs(Settings(home=self.home, **self._settings))
+        return JobQueue(Settings(home=self.home, **self._settings))
 
     def registry(self) -> Registry:
         """Open the models beside the service."""
@@ -159,7 +159,7 @@ def account(service: Service, partial: list[str], *, model: str = "mnist") -> Ac
     )
 
 
-def _find(jobs: Jobs, job_id: str) -> Job | None:
+def _find(jobs: JobQueue, job_id: str) -> Job | None:
     try:
         return jobs.get(job_id)
     except ServiceError:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from benchmarks.disturbed import JOB, Service, Watcher, account, spread, wait_until
 from service.jobs.job import Job
-from service.jobs.queue import Jobs
+from service.jobs.queue import JobQueue
 
 CALLS = ("fsync", "link,linkat", "rename,renameat,renameat2", "unlink,unlinkat", "fdatasync")
 _QUEUE = 3
@@ -46,7 +46,7 @@ def random_kills(service: Service, kills: int, seed: int, minutes: float = 60.0)
             service.submit(f"job {number}", settings=JOB, promote="never")
             number += 1
         time.sleep(rng.uniform(0, 1.5))
-        if any(job.strikes >= _HITS for job in jobs.list() if not job.is_final):
+        if any(job.crashes >= _HITS for job in jobs.list() if not job.is_final):
             time.sleep(0.2)
             continue
         kind = rng.choice(["api", "worker", "worker", "training"])
@@ -65,7 +65,7 @@ def _import_seconds() -> float:
     return time.monotonic() - started
 
 
-def _kill(service: Service, jobs: Jobs, kind: str, pid: int) -> float:
+def _kill(service: Service, jobs: JobQueue, kind: str, pid: int) -> float:
     """Kill a process; answer the seconds until the job that ran goes on, or another does if none ran."""
     before, running = service.trainers(), [job for job in jobs.list() if job.state == "running"]
     started = time.monotonic()
@@ -76,7 +76,7 @@ def _kill(service: Service, jobs: Jobs, kind: str, pid: int) -> float:
     return time.monotonic() - started
 
 
-def _goes_on(jobs: Jobs, before: Job) -> bool:
+def _goes_on(jobs: JobQueue, before: Job) -> bool:
     """Tell whether a job was begun again since, or has ended."""
     job = jobs.get(before.id)
     fresh = job.progress.log[before.progress.log_lines - job.progress.log_lines :]

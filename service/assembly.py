@@ -13,8 +13,8 @@ from dataclasses import asdict
 from service.access import Access
 from service.decoding import Decoder
 from service.errors import ServiceError
-from service.jobs.evaluation import Evaluations
-from service.jobs.queue import Jobs
+from service.jobs.evaluation import EvaluationCache
+from service.jobs.queue import JobQueue
 from service.jobs.watcher import JobWatcher
 from service.keys import Keys
 from service.observability.board import Siblings
@@ -45,7 +45,7 @@ def assemble(settings: Settings, siblings: Siblings | None = None) -> Parts:
     metrics.damaged = lambda: len(store.damaged.keys())
     metrics.watch_trial(lambda: (trial.labels, asdict(trial.stats())) if (trial := predictor.rollout) else None)
     recent = RecentPredictions(settings.remembered_images, shared_folder(settings.home) if siblings else None)
-    jobs, draining = Jobs(settings), threading.Event()
+    jobs, draining = JobQueue(settings), threading.Event()
     job_watcher = JobWatcher(jobs, settings.max_event_streams, draining)
     metrics.event_streams = lambda: job_watcher.streams
     decoder = Decoder()
@@ -60,7 +60,7 @@ def assemble(settings: Settings, siblings: Siblings | None = None) -> Parts:
         open_samples(store, settings),
         recent,
         Access(Keys(store), settings),
-        Evaluations(registry, settings.datasets_dir),
+        EvaluationCache(registry, settings.datasets_dir),
         draining,
         decoder,
         siblings=siblings,

@@ -8,8 +8,8 @@ from service.decoding import Decoder
 from service.errors import Unavailable
 from service.images import ImageLimits
 from service.inference.statistics import Statistics
-from service.jobs.evaluation import Evaluations
-from service.jobs.queue import Jobs
+from service.jobs.evaluation import EvaluationCache
+from service.jobs.queue import JobQueue
 from service.jobs.watcher import JobWatcher
 from service.observability.board import Siblings
 from service.observability.metrics import Metrics
@@ -29,13 +29,13 @@ class Parts:
     settings: Settings
     registry: Registry
     predictor: Predictor
-    jobs: Jobs
+    jobs: JobQueue
     job_watcher: JobWatcher
     metrics: Metrics
     samples: SampleStore
     recent: RecentPredictions
     access: Access
-    evaluations: Evaluations
+    evaluations: EvaluationCache
     draining: threading.Event
     """Set when the server is to end: what would go on for long ends now."""
     decoder: Decoder

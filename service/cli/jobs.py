@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from service.jobs.job import Job
-    from service.jobs.queue import Jobs
+    from service.jobs.queue import JobQueue
 
 app = typer.Typer(help="Look at training jobs; watch, cancel and recover them.", no_args_is_help=True)
 
@@ -26,10 +26,10 @@ def list_jobs(
     from rich.table import Table
 
     from service.cli.context import console, load_settings
-    from service.jobs.queue import Jobs
+    from service.jobs.queue import JobQueue
 
     table = Table("id", "state", "recipe", "epoch", "attempts", "version", "created", "detail", box=None)
-    for job in Jobs(load_settings(home)).page(most)[0]:
+    for job in JobQueue(load_settings(home)).page(most)[0]:
         epoch = f"{job.progress.epoch}/{job.progress.epochs or '?'}"
         version = str(job.version or "")
         begun = str(job.attempts)
@@ -41,9 +41,9 @@ def list_jobs(
 def show(job_id: str, home: HomeOption = None) -> None:
     """Show a job with all its epochs, a search with its trials, as JSON."""
     from service.cli.context import load_settings
-    from service.jobs.queue import Jobs
+    from service.jobs.queue import JobQueue
 
-    jobs = Jobs(load_settings(home))
+    jobs = JobQueue(load_settings(home))
     job = jobs.get(job_id)
     typer.echo(json.dumps(asdict(job) | {"trials": [asdict(trial) for trial in jobs.trials(job)]}, indent=2))
 
@@ -52,9 +52,9 @@ def show(job_id: str, home: HomeOption = None) -> None:
 def cancel(job_id: str, home: HomeOption = None) -> None:
     """Cancel a job that has not ended."""
     from service.cli.context import load_settings
-    from service.jobs.queue import Jobs
+    from service.jobs.queue import JobQueue
 
-    typer.echo(f"{job_id} is {Jobs(load_settings(home)).cancel(job_id).state}")
+    typer.echo(f"{job_id} is {JobQueue(load_settings(home)).cancel(job_id).state}")
 
 
 @app.command(epilog="Example: glyphserve jobs watch job-1f0c…")
@@ -62,15 +62,15 @@ def watch(job_id: str, home: HomeOption = None) -> None:
     """Follow a job until it ends. Exit code 1 when it fails or is cancelled."""
     from service.cli.context import load_settings
     from service.cli.progress import training_progress
-    from service.jobs.events import News
-    from service.jobs.queue import Jobs
+    from service.jobs.events import JobEventCursor
+    from service.jobs.queue import JobQueue
 
-    jobs, news = Jobs(load_settings(home)), News()
+    jobs, news = JobQueue(load_settings(home)), JobEventCursor()
     job = jobs.get(job_id)
     with training_progress() as tell:
         tell({"event": "start", "epochs": job.progress.epochs})
         while True:
-            for piece in news.of(job):
+            for piece in news.new_events(job):
                 tell({"event": piece.kind, "epochs": job.progress.epochs} | piece.data)
             if job.is_final:
                 break
@@ -83,19 +83,19 @@ def watch(job_id: str, home: HomeOption = None) -> None:
         raise typer.Exit(1)
 
 
-def _print_trials(jobs: "Jobs", search: "Job") -> None:
+def _print_trials(jobs: "JobQueue", search: "Job") -> None:
     """Draw the table of a search, the best trial first."""
     from rich.table import Table
 
     from service.cli.context import console
-    from service.jobs.job import chosen, rank
+    from service.jobs.job import trial_settings, trial_sort_key
 
     if not search.request.trials:
         return
     names = list(search.request.trials[0])
     table = Table("rank", "accuracy", "loss", "epochs", "seconds", *names, "trial", box=None)
-    for number, trial in enumerate(sorted(jobs.trials(search), key=rank), start=1):
-        figures, settings = trial.figures, chosen(search, trial)
+    for number, trial in enumerate(sorted(jobs.trials(search), key=trial_sort_key), start=1):
+        figures, settings = trial.figures, trial_settings(search, trial)
         shown = [f"{figures[name]:.4f}" if figures.get(name) is not None else "–" for name in ("accuracy", "loss")]
         shown += [str(figures.get(name, "–")) for name in ("epochs", "seconds")]
         table.add_row(str(number), *shown, *(str(settings[name]) for name in names), f"{trial.id} {trial.state}")
@@ -113,10 +113,10 @@ def recover(
     job would be begun a second time beside it.
     """
     from service.cli.context import load_settings
-    from service.jobs.queue import Jobs
+    from service.jobs.queue import JobQueue
 
     settings = load_settings(home)
-    jobs = Jobs(settings)
+    jobs = JobQueue(settings)
     taken = [job for job in jobs.running() if worker in (None, job.executor_id)]
     if worker is None and taken:
         typer.echo(f"listening for {settings.sign_of_life_seconds * 2:.0f} s")

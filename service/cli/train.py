@@ -37,13 +37,13 @@ def train(
     from service.cli.progress import training_progress
     from service.errors import InvalidInput
     from service.jobs.checkpoints import Checkpoints
-    from service.jobs.comparison import Rules
-    from service.jobs.gate import judge
-    from service.jobs.inputs import Provisions
+    from service.jobs.comparison import GatePolicy
+    from service.jobs.gate import decide_promotion
+    from service.jobs.inputs import JobInputs
     from service.jobs.job import JobRequest
-    from service.jobs.runner import Workplace, train_and_publish
-    from service.jobs.trainer_process import TrainingFailedError, Watch
-    from service.jobs.validation import checked_request
+    from service.jobs.runner import TrainingContext, train_and_publish
+    from service.jobs.trainer_process import TrainingFailedError, TrainingHooks
+    from service.jobs.validation import validate_request
     from service.registry.store import open_store
     from service.samples.store import open_samples
     from training import ConfigError, recipes
@@ -64,17 +64,17 @@ def train(
     samples = open_samples(store, settings)
     asked = JobRequest(recipe, wanted, model or settings.model, promote, include_samples, start_from)
     try:
-        request = checked_request(asked, registry, samples, settings)
+        request = validate_request(asked, registry, samples, settings)
     except InvalidInput as error:
         sys.stderr.write(f"error: {error.field}: {error}\n" if error.field else f"error: {error}\n")
         raise typer.Exit(2) from None
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the child and the scratch folder go, as with Ctrl-C
     job_id = f"local-{uuid.uuid4().hex[:12]}"
-    provisions = Provisions(store, samples, registry, settings.datasets_dir)
-    place = Workplace(registry, Checkpoints(store), provisions, settings.home / "scratch", settings.train_threads)
+    inputs = JobInputs(store, samples, registry, settings.datasets_dir)
+    place = TrainingContext(registry, Checkpoints(store), inputs, settings.home / "scratch", settings.train_threads)
     try:
         with training_progress() as tell:
-            version = train_and_publish(place, request, job_id, Watch(tell))
+            version = train_and_publish(place, request, job_id, TrainingHooks(tell))
     except TrainingFailedError as error:
         sys.stderr.write(f"error: {error}\n")
         raise typer.Exit(1) from None
@@ -82,11 +82,11 @@ def train(
         sys.stderr.write("interrupted; nothing was published\n")
         raise typer.Exit(130) from None
     else:
-        judged = partial(provisions.judged_by, request, job_id, version)
-        rules = Rules(judged, settings.max_predict_ms, settings.datasets_dir)
-        verdict = judge(registry, settings.alias, request, version, rules)
+        judged = partial(inputs.holdout_samples, request, job_id, version)
+        rules = GatePolicy(judged, settings.max_predict_ms, settings.datasets_dir)
+        verdict = decide_promotion(registry, settings.alias, request, version, rules)
     finally:
-        place.checkpoints.forget(job_id)
+        place.checkpoints.delete(job_id)
     typer.echo(f"published {request.model} version {version}")
     if verdict.reason:
         typer.echo(("promoted: " if verdict.promoted else "not promoted: ") + verdict.reason)

@@ -21,7 +21,7 @@ class Checkpoints:
         """Stand on a store."""
         self.store = store
 
-    def fetch(self, job_id: str, path: Path) -> bool:
+    def download(self, job_id: str, path: Path) -> bool:
         """Bring a job's checkpoint here, if there is one. Raises Unavailable."""
         try:
             path.write_bytes(self.store.get(_key(job_id)))
@@ -30,7 +30,7 @@ class Checkpoints:
         return True
 
     @contextlib.contextmanager
-    def keeping(self, job_id: str, path: Path, should_stop: Callable[[], bool]) -> Iterator[None]:
+    def upload_while(self, job_id: str, path: Path, should_stop: Callable[[], bool]) -> Iterator[None]:
         """Keep each new state of a file as the job's checkpoint, from a thread of its own, unless it should stop.
 
         A store that cannot be written is told in the log; training goes on, and a later checkpoint may get through.
@@ -52,7 +52,7 @@ class Checkpoints:
         with repeating(keep, _KEEP_SECONDS):
             yield
 
-    def forget(self, job_id: str) -> None:
+    def delete(self, job_id: str) -> None:
         """Delete a job's checkpoint, and what else it was given; it has ended. Raises Unavailable."""
         for key in self.store.list(f"jobs/{job_id}"):
             self.store.delete(key)

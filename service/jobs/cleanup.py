@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from service.jobs.queue import Jobs
+from service.jobs.queue import JobQueue
 from service.registry.store import STAGING, Store
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Retention:
 
     def __init__(
         self,
-        jobs: Jobs,
+        jobs: JobQueue,
         days: float,
         *,
         wall: Callable[[], float] = time.time,
@@ -43,7 +43,7 @@ class Retention:
         self._origin: float | None = None
         self._is_doubted = False
 
-    def forget_old(self) -> int:
+    def delete_expired(self) -> int:
         """Delete some of the records that are due, and give their number; to be called again. Raises Unavailable."""
         newest = self._jobs.newest()
         if newest is None:
@@ -53,7 +53,7 @@ class Retention:
         now, latest = self._wall(), self._origin + self._counted()
         self._doubt(now - latest)
         before = datetime.fromtimestamp(min(now, latest), UTC) - timedelta(days=self._days)
-        deleted = self._jobs.forget_ended(before, _AT_ONCE)
+        deleted = self._jobs.delete_ended(before, _AT_ONCE)
         if deleted:
             log.info(
                 "%d records of jobs are deleted that ended before %s", deleted, before.isoformat(timespec="seconds")
@@ -80,7 +80,7 @@ class Leftovers:
         self._store, self._counted = store, counted
         self._since: dict[str, float] = {}
 
-    def clear(self) -> int:
+    def delete_expired(self) -> int:
         """Delete what was seen for long enough, and give the number; to be called again. Raises Unavailable."""
         now, models = self._counted(), set(self._store.list("models"))
         found = [*self._store.list(STAGING), *(key for key in models if _is_left(key, models))]

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from service.jobs.datasets import located
+from service.jobs.datasets import resolve_recipe
 from service.jobs.job import JobRequest
-from service.jobs.leakage import unseen
+from service.jobs.leakage import exclude_seen
 from service.registry.manifest import Manifest
 from service.registry.registry import Registry
 from service.serving.model import ServingModel, load_and_warm
@@ -21,10 +21,10 @@ from training.data import open_source
 from training.data.dataset import DIGITS
 from training.experiment import split
 
-TOLERATED_LOSS = 0.002
+MAX_ACCURACY_DROP = 0.002
 """Of accuracy on the recipe's held-out examples, for a version that reads more of the samples right."""
 
-TOLERATED_ERROR = 0.05
+MAX_CALIBRATION_ERROR_RISE = 0.05
 """By how much the calibration error may exceed that of the serving version."""
 
 _LEAST_UNSEEN = 100
@@ -35,13 +35,13 @@ _TIMED = 50
 class Comparison:
     """Whether a new version deserves to take over, why, and the figures."""
 
-    deserves: bool
+    passes: bool
     reason: str
     figures: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Rules:
+class GatePolicy:
     """What a comparison needs beside the two versions."""
 
     samples: Callable[[], Dataset | None] = lambda: None
@@ -50,7 +50,9 @@ class Rules:
     datasets_dir: Path | None = None
 
 
-def compare(registry: Registry, serving: int | None, request: JobRequest, version: int, rules: Rules) -> Comparison:
+def compare(
+    registry: Registry, serving: int | None, request: JobRequest, version: int, rules: GatePolicy
+) -> Comparison:
     """Judge a new version. Raises CorruptModel, TrainingError, InvalidInput when that cannot be done."""
     new = load_and_warm(registry.load(request.model, version))
     milliseconds = _predict_milliseconds(new)
@@ -68,10 +70,15 @@ def compare(registry: Registry, serving: int | None, request: JobRequest, versio
 
 
 def _held_out(
-    registry: Registry, new: ServingModel, old: ServingModel, request: JobRequest, rules: Rules, figures: dict[str, Any]
+    registry: Registry,
+    new: ServingModel,
+    old: ServingModel,
+    request: JobRequest,
+    rules: GatePolicy,
+    figures: dict[str, Any],
 ) -> Comparison:
     """Count what both read right. What reads more of the samples right may read a little less of the others."""
-    recipe = located(recipes.get(request.recipe).replace(**request.settings), rules.datasets_dir)
+    recipe = resolve_recipe(recipes.get(request.recipe).replace(**request.settings), rules.datasets_dir)
     recipe = recipe.continuing(new.network.config)  # whose classes count, not those of the recipe's layers
     manifests = [registry.manifest(request.model, snapshot.version) for snapshot in (old, new)]
     held_out, doubt = _fair(split(recipe).held_out, registry, manifests, rules.datasets_dir)
@@ -93,7 +100,7 @@ def _held_out(
     text += f" on {mine.examples:,} held out, p = {figures['mcnemar_p']:.2g}"
     if samples := rules.samples():
         corrected, misread = (evaluate(each.network, samples).accuracy for each in (new, old))
-        tolerated = round(theirs.accuracy - mine.accuracy, 9) <= TOLERATED_LOSS and corrected > misread
+        tolerated = round(theirs.accuracy - mine.accuracy, 9) <= MAX_ACCURACY_DROP and corrected > misread
         better = (better and corrected >= misread) or tolerated
         text += f", {corrected:.4f} against {misread:.4f} on {len(samples):,} {samples.name}"
         figures |= {"samples": len(samples), "samples_accuracy": corrected, "against_samples_accuracy": misread}
@@ -109,7 +116,7 @@ def _concluded(better: bool, text: str, figures: dict[str, Any]) -> Comparison:
     if not better:
         return Comparison(False, f"not as good: {text}", figures)
     error, other = figures["calibration_error"], figures["against_calibration_error"]
-    if error > other + TOLERATED_ERROR:
+    if error > other + MAX_CALIBRATION_ERROR_RISE:
         return Comparison(False, f"its calibration error is {error:.3f}, the other's {other:.3f}: {text}", figures)
     return Comparison(True, f"at least as good: {text}", figures)
 
@@ -125,7 +132,7 @@ def _fair(
     """Keep the examples that neither version has learned from, or say why the comparison may be unfair."""
     kept = held_out
     for manifest in manifests:
-        left = unseen(kept, registry, manifest, datasets_dir)
+        left = exclude_seen(kept, registry, manifest, datasets_dir)
         if left is None:
             return held_out, f"version {manifest.version} may have learned from some of them"
         kept = left
@@ -144,7 +151,7 @@ def mcnemar(gained: int, lost: int) -> float:
 
 
 @cache
-def golden_digits() -> Dataset:
+def golden_set() -> Dataset:
     """Give the most typical digit of each class of the starter set: the one nearest to the mean of its class."""
     starter = open_source("starter").train
     rows = []
@@ -159,14 +166,14 @@ def _golden_lost(new: ServingModel, old: ServingModel) -> list[str]:
     """Name the golden digits that the old version reads and the new one does not; none for other labels."""
     if new.labels != DIGITS:
         return []
-    golden = golden_digits()
+    golden = golden_set()
     mine, theirs = (each.predict(golden.images).argmax(axis=1) for each in (new, old))
     return [golden.classes[n] for n in np.flatnonzero((theirs == golden.labels) & (mine != golden.labels))]
 
 
 def _predict_milliseconds(snapshot: ServingModel) -> float:
     """Time one image, the median of several."""
-    image, seconds = golden_digits().images[:1], list[float]()
+    image, seconds = golden_set().images[:1], list[float]()
     for _ in range(_TIMED):
         started = time.perf_counter()
         snapshot.predict(image)

@@ -39,7 +39,7 @@ class Database:
         self._pause = self._next_line = 0.0
 
     @property
-    def trouble(self) -> str | None:
+    def last_error(self) -> str | None:
         """What is wrong with it as far as is known; reads a small file at most."""
         return self._failure or (_noted_loss(self._file) if self._file else None)
 

@@ -17,7 +17,7 @@ BUNDLED = ("starter", "mnist", "fashion")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def names(folder: Path | None, most: int | None = None, after: str | None = None) -> list[str]:
+def dataset_names(folder: Path | None, most: int | None = None, after: str | None = None) -> list[str]:
     """List the data sets: those of the library, then those of a folder by name; at most `most`, behind `after`.
 
     Raises InvalidInput for a name behind which this list never goes on.
@@ -33,7 +33,7 @@ def names(folder: Path | None, most: int | None = None, after: str | None = None
     return list(islice(chain(bundled, others), most))
 
 
-def locate(name: str, folder: Path | None, field: str = "dataset") -> str:
+def resolve(name: str, folder: Path | None, field: str = "dataset") -> str:
     """Give the source that a name stands for, as `training` takes it. Raises InvalidInput for an unknown name."""
     if name in BUNDLED:
         return name
@@ -43,7 +43,7 @@ def locate(name: str, folder: Path | None, field: str = "dataset") -> str:
     return str(path)
 
 
-def located(recipe: Recipe, folder: Path | None) -> Recipe:
+def resolve_recipe(recipe: Recipe, folder: Path | None) -> Recipe:
     """Give a recipe whose data set is named, with the place where it lies here; one that has a path stays as it is.
 
     Raises InvalidInput for an unknown name.
@@ -51,7 +51,7 @@ def located(recipe: Recipe, folder: Path | None) -> Recipe:
     name = recipe.data.data
     if folder is None or Path(name).name != name:
         return recipe
-    return recipe.replace(data=locate(name, folder))
+    return recipe.replace(data=resolve(name, folder))
 
 
 def _is_one(path: Path) -> bool:

@@ -33,22 +33,22 @@ _MORE = 3
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningJob:
     """A job that a worker has taken: which, and when it last gave a sign of life, by the database's clock."""
 
     job_id: str
     executor_id: str
-    sign_of_life: int
+    heartbeat_at: int
     returned: int
 
 
-def read_running(status: "WorkflowStatus") -> Running:
+def running_from_workflow(status: "WorkflowStatus") -> RunningJob:
     """Read who has taken a job from its workflow's record."""
     returned = (status.attributes or {}).get(RETURNED, 0)
-    return Running(status.workflow_id, status.executor_id or "", status.updated_at or 0, returned)
+    return RunningJob(status.workflow_id, status.executor_id or "", status.updated_at or 0, returned)
 
 
-def read_job(status: "WorkflowStatus") -> Job:
+def job_from_workflow(status: "WorkflowStatus") -> Job:
     """Read a job from its workflow's record."""
     arguments: Any = status.input or {}
     attributes: dict[str, Any] = status.attributes or {}
@@ -74,12 +74,12 @@ def read_job(status: "WorkflowStatus") -> Job:
     )
 
 
-def read_jobs(found: Iterable["WorkflowStatus"]) -> list[Job]:
+def jobs_from_workflows(found: Iterable["WorkflowStatus"]) -> list[Job]:
     """Read the jobs whose records can be read; one that is damaged hides no other, and is logged."""
     jobs = []
     for status in found:
         try:
-            jobs.append(read_job(status))
+            jobs.append(job_from_workflow(status))
         except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
             log.error("the record of the job %s is damaged, and left out: %s", status.workflow_id, type(error).__name__)
     return jobs

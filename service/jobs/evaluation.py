@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from service.errors import InvalidInput, NotFound, Unavailable
-from service.jobs.datasets import locate
-from service.jobs.leakage import recipe_of, unseen
+from service.jobs.datasets import resolve
+from service.jobs.leakage import exclude_seen, recipe_from_manifest
 from service.registry.manifest import Manifest
 from service.registry.registry import Registry
 from service.serving.model import ServingModel, load_and_warm
@@ -45,7 +45,7 @@ class Evaluation:
     """The class that each example was taken for."""
     confidences: Floats
     calibration_error: float
-    doubt: str | None
+    caveat: str | None
     """Why the figures may flatter the version."""
 
     @property
@@ -77,7 +77,7 @@ class StillEvaluatingError(Exception):
 _Key = tuple[str, int, str, str]
 
 
-class Evaluations:
+class EvaluationCache:
     """The evaluations of the versions in a registry."""
 
     def __init__(self, registry: Registry, datasets_dir: Path | None) -> None:
@@ -89,7 +89,7 @@ class Evaluations:
         """Those that are being worked out, and those that failed and whose error nobody has heard."""
         self._turns = threading.Semaphore(_AT_ONCE)  # the cores are for those who want predictions
 
-    def of(self, name: str, version: int) -> Evaluation:
+    def get(self, name: str, version: int) -> Evaluation:
         """Give a version's evaluation. The first time it is worked out, in a thread that goes on without the caller.
 
         Raises StillEvaluatingError after four seconds, NotFound for an unknown version and where no held-out examples
@@ -151,7 +151,7 @@ class Evaluations:
             answers=probabilities.argmax(axis=1),
             confidences=probabilities.max(axis=1),
             calibration_error=calibration_error(probabilities, examples.labels),
-            doubt=self._doubt(manifest, examples),
+            caveat=self._caveat(manifest, examples),
         )
 
     def _open(self, manifest: Manifest, source: str) -> Dataset:
@@ -160,16 +160,16 @@ class Evaluations:
         elif source == "starter":
             examples = split(recipes.get("starter")).held_out
         else:
-            recipe = recipe_of(manifest)
+            recipe = recipe_from_manifest(manifest)
             if (published := mnist.PUBLISHED.get(recipe.data.data)) and not mnist.find_folder(published):
                 raise NotFound(f"the files of {published.name} are not here")
-            examples = split(recipe.replace(data=locate(recipe.data.data, self._datasets_dir))).held_out
+            examples = split(recipe.replace(data=resolve(recipe.data.data, self._datasets_dir))).held_out
         if not examples:
             raise NotFound("nothing was held out from this version")
         return examples.take(np.arange(min(len(examples), MOST_EXAMPLES)))
 
-    def _doubt(self, manifest: Manifest, examples: Dataset) -> str | None:
-        left = unseen(examples, self._registry, manifest, self._datasets_dir)
+    def _caveat(self, manifest: Manifest, examples: Dataset) -> str | None:
+        left = exclude_seen(examples, self._registry, manifest, self._datasets_dir)
         if left is None:
             return "it may have learned from some of them"
         return f"it has learned from {len(examples) - len(left):,} of them" if len(left) < len(examples) else None

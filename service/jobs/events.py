@@ -7,12 +7,12 @@ from typing import Any
 
 from service.errors import Unavailable
 from service.jobs.job import Job
-from service.jobs.queue import Jobs
+from service.jobs.queue import JobQueue
 from service.jobs.trainer_process import Event
 
 
 @dataclass(frozen=True)
-class Piece:
+class JobEvent:
     """One piece of news: `log`, `epoch` and `state` come once each, `progress` while an epoch goes on."""
 
     kind: str
@@ -21,7 +21,7 @@ class Piece:
     """Where to go on after it: `<epochs>-<lines of the log>`."""
 
 
-class News:
+class JobEventCursor:
     """Knows what a follower has heard. Two are equal when they have heard the same."""
 
     __hash__ = None  # type: ignore[assignment]  # it changes
@@ -36,9 +36,9 @@ class News:
 
     def __eq__(self, other: object) -> bool:
         """Compare all that was heard."""
-        return vars(self) == vars(other) if isinstance(other, News) else NotImplemented
+        return vars(self) == vars(other) if isinstance(other, JobEventCursor) else NotImplemented
 
-    def of(self, job: Job) -> Iterator[Piece]:
+    def new_events(self, job: Job) -> Iterator[JobEvent]:
         """Tell what is new. Epochs that a job repeats after it was cut off are the same again: they are told once."""
         progress = job.progress
         for number, line in enumerate(progress.log, start=progress.log_lines - len(progress.log) + 1):
@@ -51,13 +51,13 @@ class News:
                 yield self._once("epoch", epoch)
         if progress.current and progress.current != self._current and not job.is_final:
             self._current = progress.current
-            yield Piece("progress", progress.current)
+            yield JobEvent("progress", progress.current)
         if (state := _summary(job)) != self._state:
             self._state = state
-            yield Piece("state", state)
+            yield JobEvent("state", state)
 
-    def _once(self, kind: str, data: dict[str, Any]) -> Piece:
-        return Piece(kind, data, f"{self._epoch}-{self._line}")
+    def _once(self, kind: str, data: dict[str, Any]) -> JobEvent:
+        return JobEvent(kind, data, f"{self._epoch}-{self._line}")
 
 
 def _summary(job: Job) -> dict[str, Any]:
@@ -71,49 +71,49 @@ def _summary(job: Job) -> dict[str, Any]:
     }
 
 
-class Reporter:
+class ProgressReporter:
     """Writes what it hears into the job's record.
 
     Two sides use it: `hear` only remembers, so that a slow database never holds up training; `tell` writes.
     """
 
-    def __init__(self, jobs: Jobs, job: Job, executor_id: str) -> None:
+    def __init__(self, jobs: JobQueue, job: Job, executor_id: str) -> None:
         """Go on with the record of the attempts before, as this worker."""
         self._jobs, self._job, self._executor_id = jobs, job, executor_id
         self._progress = self._told = job.progress
         self._lock = threading.Lock()
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Take in an event of the training."""
         with self._lock:
             progress = self._progress
             match event["event"]:
                 case "start":
-                    progress = progress.begun(event["epochs"], event.get("history", []))
+                    progress = progress.with_start(event["epochs"], event.get("history", []))
                     if self._job.attempts > 1 or progress.deaths:
-                        progress = progress.saying(f"begun again, after epoch {progress.epoch}")
+                        progress = progress.with_log_line(f"begun again, after epoch {progress.epoch}")
                 case "epoch":
-                    progress = progress.after(event)
+                    progress = progress.with_epoch(event)
                 case "progress":
-                    progress = progress.within(event)
+                    progress = progress.with_step(event)
                 case "log":
-                    progress = progress.saying(event["line"])
+                    progress = progress.with_log_line(event["line"])
                 case "trial":
                     progress = replace(progress, epoch=event["ended"])
                 case "died":
-                    progress = progress.bereaved()
+                    progress = progress.with_crash()
             self._progress = progress
 
-    def tell(self) -> bool:
+    def flush(self) -> bool:
         """Write what is new, and answer whether the job is to stop; False while the database does not answer.
 
         It is when it was cancelled, or when another worker has taken it over while this one was stopped.
         """
         try:
-            if not self._jobs.is_at(self._job.id, self._executor_id):
+            if not self._jobs.is_held_by(self._job.id, self._executor_id):
                 return True
             if (progress := self._progress) is not self._told:
-                self._jobs.report(self._job.id, progress)
+                self._jobs.save_progress(self._job.id, progress)
                 self._told = progress
         except Unavailable:
             pass

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from service.errors import PreconditionFailed, ServiceError, Unavailable
-from service.jobs.comparison import Comparison, Rules, compare
+from service.jobs.comparison import Comparison, GatePolicy, compare
 from service.jobs.job import JobRequest
 from service.json_objects import read_object
 from service.registry.registry import Registry
@@ -20,7 +20,7 @@ _LOOKED_BACK = 20  # promotions among which an own one is looked for
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateDecision:
     """What became of a new version."""
 
     promoted: bool
@@ -32,51 +32,53 @@ class Verdict:
         return "succeeded" if self.promoted or request.promote == "never" else "rejected"
 
 
-def judge(registry: Registry, alias: str, request: JobRequest, version: int, rules: Rules | None = None) -> Verdict:
+def decide_promotion(
+    registry: Registry, alias: str, request: JobRequest, version: int, rules: GatePolicy | None = None
+) -> GateDecision:
     """Promote the version if the rule allows; may be repeated. A version that cannot be compared is not promoted.
 
     Raises Unavailable when the store is out of reach.
     """
     if request.promote == "never":
-        return Verdict(promoted=False, reason=None)
-    verdict = _judge(registry, alias, request, version, rules or Rules())
-    if verdict.figures or read_verdict(registry, request.model, version) is None:
-        keep_verdict(registry, request.model, version, asdict(verdict))
+        return GateDecision(promoted=False, reason=None)
+    verdict = _judge(registry, alias, request, version, rules or GatePolicy())
+    if verdict.figures or load_decision(registry, request.model, version) is None:
+        save_decision(registry, request.model, version, asdict(verdict))
     return verdict
 
 
-def _judge(registry: Registry, alias: str, request: JobRequest, version: int, rules: Rules) -> Verdict:
+def _judge(registry: Registry, alias: str, request: JobRequest, version: int, rules: GatePolicy) -> GateDecision:
     try:
         for _ in range(_COMPARISONS):
             with contextlib.suppress(PreconditionFailed):  # the alias moved meanwhile: compare with what it means now
                 return _judge_once(registry, alias, request, version, rules)
-        return Verdict(promoted=False, reason="the serving version kept changing while they were compared")
+        return GateDecision(promoted=False, reason="the serving version kept changing while they were compared")
     except Unavailable:
         raise
     except (ServiceError, TrainingError) as error:
-        return Verdict(promoted=False, reason=str(error))
+        return GateDecision(promoted=False, reason=str(error))
 
 
-def _judge_once(registry: Registry, alias: str, request: JobRequest, version: int, rules: Rules) -> Verdict:
+def _judge_once(registry: Registry, alias: str, request: JobRequest, version: int, rules: GatePolicy) -> GateDecision:
     """Judge against what the alias means now. Raises PreconditionFailed when that changes before the promotion."""
     generation = registry.generation(request.model, alias)  # first: what comes after this look is noticed
     history = registry.history(request.model, alias, limit=_LOOKED_BACK)
     if done := next((state for state in history if state.version == version), None):
-        return Verdict(promoted=True, reason=done.reason)  # before we were cut off; others may have promoted since
+        return GateDecision(promoted=True, reason=done.reason)  # before we were cut off; others may have promoted since
     found = Comparison(True, "promoted without comparison", {})
     if request.promote == "if_better":
         found = compare(registry, history[0].version if history else None, request, version, rules)
-    if found.deserves:
+    if found.passes:
         registry.promote(request.model, alias, version, expected_generation=generation, reason=found.reason)
-    return Verdict(found.deserves, found.reason, found.figures)
+    return GateDecision(found.passes, found.reason, found.figures)
 
 
-def keep_verdict(registry: Registry, name: str, version: int, verdict: dict[str, Any]) -> None:
+def save_decision(registry: Registry, name: str, version: int, verdict: dict[str, Any]) -> None:
     """Write it; judging again writes it again. Raises Unavailable."""
     registry.store.put(_key(registry, name, version), json.dumps(verdict).encode())
 
 
-def read_verdict(registry: Registry, name: str, version: int) -> dict[str, Any] | None:
+def load_decision(registry: Registry, name: str, version: int) -> dict[str, Any] | None:
     """Read it; None for a version that no job has made, or whose verdict cannot be read. Raises Unavailable."""
     key = _key(registry, name, version)
     try:

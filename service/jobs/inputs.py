@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import CorruptModel, InvalidInput, Unavailable
-from service.jobs.datasets import located
+from service.jobs.datasets import resolve_recipe
 from service.jobs.job import JobRequest
 from service.json_objects import read_object
 from service.registry.registry import Registry
@@ -34,7 +34,7 @@ HELD_OUT, LEARNED = "samples held out", "samples that it has learned from"
 
 
 @dataclass(frozen=True)
-class Provisions:
+class JobInputs:
     """Where jobs get what they are given."""
 
     store: Store
@@ -42,14 +42,14 @@ class Provisions:
     registry: Registry
     datasets_dir: Path | None = None
 
-    def bring(self, request: JobRequest, job_id: str, folder: Path) -> dict[str, Any]:
-        """Bring a job's provisions into its folder; answer the settings that name them there.
+    def materialize(self, request: JobRequest, job_id: str, folder: Path) -> dict[str, Any]:
+        """Bring a job's inputs into its folder; answer the settings that name them there.
 
         Raises NotFound for a version or an alias that is not there, InvalidInput for a data set, CorruptModel,
         Unavailable.
         """
         recipe = recipes.get(request.recipe).replace(**request.settings)
-        settings: dict[str, Any] = {"data": located(recipe, self.datasets_dir).data.data}
+        settings: dict[str, Any] = {"data": resolve_recipe(recipe, self.datasets_dir).data.data}
         if request.include_samples:
             path = folder / _SAMPLES
             _write(path, self._decided(job_id, _SAMPLES, lambda: self._samples(request.model)))
@@ -67,8 +67,8 @@ class Provisions:
             raise InvalidInput(f"there are no samples of {model} any more; send some, and train again")
         return to_npz(known)
 
-    def tell(self, request: JobRequest, job_id: str, details: dict[str, Any]) -> dict[str, Any]:
-        """Let a manifest say what the provisions were, instead of where they lay."""
+    def describe(self, request: JobRequest, job_id: str, details: dict[str, Any]) -> dict[str, Any]:
+        """Let a manifest say what the inputs were, instead of where they lay."""
         said: dict[str, Any] = {"data": recipes.get(request.recipe).replace(**request.settings).data.data}
         if request.include_samples:
             said["extra_data"] = "samples"
@@ -76,7 +76,7 @@ class Provisions:
             said["start_from"] = f"{request.model} version {self._decided_start(request, job_id)}"
         return details | {"settings": details["settings"] | said}
 
-    def judged_by(self, request: JobRequest, job_id: str, version: int) -> Dataset | None:
+    def holdout_samples(self, request: JobRequest, job_id: str, version: int) -> Dataset | None:
         """Give the samples that a job's version is judged by: those held out, or of a few all; None without any.
 
         Raises DataError when they are damaged, NotFound, CorruptModel, Unavailable.
@@ -97,7 +97,7 @@ class Provisions:
 
     def _decided_start(self, request: JobRequest, job_id: str) -> int:
         def decide() -> bytes:
-            return json.dumps({"version": start_version(self.registry, request)}).encode()
+            return json.dumps({"version": resolve_start_version(self.registry, request)}).encode()
 
         try:
             return int(read_object(self._decided(job_id, "start.json", decide))["version"])
@@ -122,7 +122,7 @@ def _write(path: Path, content: bytes) -> None:
         raise Unavailable("the scratch folder cannot be written") from error
 
 
-def start_version(registry: Registry, request: JobRequest) -> int:
+def resolve_start_version(registry: Registry, request: JobRequest) -> int:
     """Find the version that a job would go on from now. Raises NotFound."""
     said = str(request.start_from)
     if said.isdigit():

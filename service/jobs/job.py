@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-STRIKES = 3
+MAX_CRASHES = 3
 """How often a job may see its worker or its training process die; after that it is failed."""
 
 _MOST_EPOCHS = 500
@@ -49,14 +49,14 @@ class Progress:
     deaths: int = 0
     """How often its training process was killed, be it by the system for want of memory."""
 
-    def begun(self, epochs: int, history: list[dict[str, Any]]) -> "Progress":
+    def with_start(self, epochs: int, history: list[dict[str, Any]]) -> "Progress":
         """Begin, or go on after the epochs of a checkpoint."""
         progress = replace(self, epochs=epochs, epoch=0, history=[], current=None)
         for figures in history:
-            progress = progress.after(figures)
+            progress = progress.with_epoch(figures)
         return progress
 
-    def after(self, figures: dict[str, Any]) -> "Progress":
+    def with_epoch(self, figures: dict[str, Any]) -> "Progress":
         """Add an epoch."""
         history = [*self.history, figures]
         if len(history) > _MOST_EPOCHS:
@@ -64,15 +64,15 @@ class Progress:
             history = history[:middle:2] + history[middle:]
         return replace(self, epoch=figures["epoch"], history=history, current=None)
 
-    def within(self, figures: dict[str, Any]) -> "Progress":
+    def with_step(self, figures: dict[str, Any]) -> "Progress":
         """Tell how the epoch at work goes."""
         return replace(self, current={name: value for name, value in figures.items() if name not in _NOT_WITHIN})
 
-    def bereaved(self) -> "Progress":
+    def with_crash(self) -> "Progress":
         """Count a death of the training process."""
         return replace(self, deaths=self.deaths + 1)
 
-    def saying(self, line: str) -> "Progress":
+    def with_log_line(self, line: str) -> "Progress":
         """Add a line to the log."""
         log = [*self.log, line.rstrip()[:_LONGEST_LINE]][-_MOST_LINES:]
         return replace(self, log=log, log_lines=self.log_lines + 1)
@@ -111,17 +111,17 @@ class Job:
         return self.state not in (_QUEUED, _RUNNING)
 
     @property
-    def strikes(self) -> int:
+    def crashes(self) -> int:
         """How often its worker or its training process died."""
         return max(self.attempts - 1 - self.returned, 0) + self.progress.deaths
 
 
-def rank(trial: Job) -> tuple[bool, float, float]:
+def trial_sort_key(trial: Job) -> tuple[bool, float, float]:
     """What to sort trials by: those with a result first, by falling accuracy, among equals by loss."""
     loss = trial.figures.get("loss")
     return trial.state != "succeeded", -(trial.figures.get("accuracy") or 0.0), math.inf if loss is None else loss
 
 
-def chosen(search: Job, trial: Job) -> dict[str, Any]:
+def trial_settings(search: Job, trial: Job) -> dict[str, Any]:
     """Give what a trial of a search tries."""
     return search.request.trials[int(trial.id.rpartition("-")[2])]

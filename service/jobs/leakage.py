@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from service.errors import ServiceError
-from service.jobs.datasets import BUNDLED, located
+from service.jobs.datasets import BUNDLED, resolve_recipe
 from service.registry.manifest import Manifest
 from service.registry.registry import Registry
 from training import Dataset, TrainingError
@@ -19,7 +19,9 @@ from training.recipe import Recipe
 _MOST_ANCESTORS = 20
 
 
-def unseen(examples: Dataset, registry: Registry, manifest: Manifest, datasets_dir: Path | None) -> Dataset | None:
+def exclude_seen(
+    examples: Dataset, registry: Registry, manifest: Manifest, datasets_dir: Path | None
+) -> Dataset | None:
     """Keep the examples that neither a version nor those that it goes on from have learned from; None: not known.
 
     Samples of users that it learned from do not count: they are in no data set.
@@ -41,7 +43,7 @@ def unseen(examples: Dataset, registry: Registry, manifest: Manifest, datasets_d
     return None
 
 
-def recipe_of(manifest: Manifest) -> Recipe:
+def recipe_from_manifest(manifest: Manifest) -> Recipe:
     """Give the recipe that a version was made by, without what it learned beside. Raises TrainingError."""
     settings: dict[str, Any] = dict(manifest.details.get("settings") or {"data": None})
     for beside in ("extra_data", "start_from", "teachers"):
@@ -51,14 +53,14 @@ def recipe_of(manifest: Manifest) -> Recipe:
 
 def _learned(manifest: Manifest, datasets_dir: Path | None) -> Dataset | None:
     """Divide a version's data set again as its recipe did; None when it is not here, or not the same any more."""
-    recipe = recipe_of(manifest)
+    recipe = recipe_from_manifest(manifest)
     had_extra = (manifest.details.get("settings") or {}).get("extra_data") is not None
     name = recipe.data.data
     if name.startswith(("http://", "https://")):
         return None  # it is not downloaded only for this
     if name in mnist.PUBLISHED and mnist.find_folder(mnist.PUBLISHED[name]) is None:
         return None  # nor is this
-    learned = split(located(recipe, datasets_dir)).train
+    learned = split(resolve_recipe(recipe, datasets_dir)).train
     told = manifest.details.get("data", {})
     if any(teacher.get("fingerprint") != told.get("fingerprint") for teacher in told.get("teachers", ())):
         return None  # those who taught it may have learned from other examples

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 
 from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs
 from service.jobs.database import Database
-from service.jobs.dbos_mapping import PROGRESS, RETURNED, Running, read_jobs, read_page, read_running
+from service.jobs.dbos_mapping import (
+    PROGRESS,
+    RETURNED,
+    RunningJob,
+    jobs_from_workflows,
+    read_page,
+    running_from_workflow,
+)
 from service.jobs.ids import job_for_key, new_id
 from service.jobs.job import Job, JobRequest, Progress, trial_id
 from service.jobs.wakeup import wake_workers
@@ -28,8 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WORKFLOW = "train"
-QUEUE = "training"
-SEARCHES = "searches"
+TRAINING_QUEUE = "training"
+SEARCH_QUEUE = "searches"
 """The queue of searches: they only wait for their trials, which are in the other."""
 APPLICATION_VERSION = "1"
 """Of the workflow's steps. Pinned: a new release goes on with the jobs of the one before."""
@@ -38,7 +45,7 @@ _LISTED = 200
 _FINAL = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
-class Jobs:
+class JobQueue:
     """The queue of training jobs."""
 
     def __init__(self, settings: Settings) -> None:
@@ -67,7 +74,7 @@ class Jobs:
             waiting = len(client.list_workflows(name=WORKFLOW, status=["ENQUEUED", "DELAYED"], load_input=False))
             if waiting + (len(request.trials) or 1) > self._settings.max_queued_jobs:
                 raise TooManyJobs(f"{waiting} jobs are waiting already", retry_after_seconds=30)
-            self._enqueue(client, job_id, SEARCHES if request.trials else QUEUE, request)
+            self._enqueue(client, job_id, SEARCH_QUEUE if request.trials else TRAINING_QUEUE, request)
             self.queue_trials(job_id, request)
         log.info("job %s is queued", job_id)
         return _same(self.get(job_id), request)  # the same key may have been used in this very moment
@@ -80,7 +87,7 @@ class Jobs:
             for name, settings in zip(ids, request.trials, strict=True):
                 if name not in known:
                     trial = replace(request, settings=request.settings | settings, trials=[], trial_of=job_id)
-                    self._enqueue(client, name, QUEUE, trial)
+                    self._enqueue(client, name, TRAINING_QUEUE, trial)
 
     def _enqueue(self, client: "DBOSClient", job_id: str, queue: str, request: JobRequest) -> None:
         client.enqueue(_options(job_id, queue), asdict(request))
@@ -97,7 +104,7 @@ class Jobs:
         if not ids:
             return {}
         with self._client() as client:
-            return {job.id: job for job in read_jobs(client.list_workflows(workflow_ids=[*ids]))}
+            return {job.id: job for job in jobs_from_workflows(client.list_workflows(workflow_ids=[*ids]))}
 
     def get(self, job_id: str) -> Job:
         """Find a job. Raises NotFound."""
@@ -109,7 +116,7 @@ class Jobs:
         """List jobs, newest first, and say what the next page is `after`: None on the last. Raises InvalidInput."""
         with self._client() as client:
             found, following = read_page(partial(client.list_workflows, name=WORKFLOW, sort_desc=True), limit, after)
-        return read_jobs(found), following
+        return jobs_from_workflows(found), following
 
     def list(self) -> list[Job]:
         """List the jobs, newest first, at most 200."""
@@ -128,7 +135,7 @@ class Jobs:
             raise Conflict(f"the job has ended: {job.state}")
         return job
 
-    def report(self, job_id: str, progress: Progress) -> None:
+    def save_progress(self, job_id: str, progress: Progress) -> None:
         """Write a job's progress; its worker does."""
         with self._client() as client:
             client.update_workflow_attributes(job_id, {PROGRESS: json.dumps(asdict(progress))}, merge=True)
@@ -139,7 +146,7 @@ class Jobs:
             found = client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
         return not found or found[0].status == "CANCELLED"
 
-    def is_at(self, job_id: str, executor_id: str) -> bool:
+    def is_held_by(self, job_id: str, executor_id: str) -> bool:
         """Say whether a worker still has a job: it was neither cancelled nor ended, nor has another taken it over."""
         with self._client() as client:
             found = client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
@@ -151,36 +158,36 @@ class Jobs:
             found = client.list_workflows(workflow_ids=[job_id], load_input=False, load_output=False)
         return not found or found[0].status in _FINAL
 
-    def running(self) -> "tuple[Running, ...]":
+    def running(self) -> "tuple[RunningJob, ...]":
         """Tell which jobs workers have taken."""
         return self.unfinished()[0]
 
-    def unfinished(self) -> "tuple[tuple[Running, ...], bool]":
+    def unfinished(self) -> "tuple[tuple[RunningJob, ...], bool]":
         """Tell which jobs workers have taken, and whether others wait for a worker; by one query."""
         with self._client() as client:
             found = client.list_workflows(
                 name=WORKFLOW, status=["PENDING", "ENQUEUED"], load_input=False, load_output=False
             )
-        running = tuple(read_running(status) for status in found if status.status == "PENDING")
+        running = tuple(running_from_workflow(status) for status in found if status.status == "PENDING")
         return running, len(running) < len(found)
 
-    def touch(self, job_id: str) -> None:
+    def heartbeat(self, job_id: str) -> None:
         """Give a sign of life for a job; its worker does."""
         with self._client() as client:
             client.update_workflow_attributes(job_id, {}, merge=True)
 
-    def requeue(self, job: Running) -> bool:
+    def requeue(self, job: RunningJob) -> bool:
         """Queue a job again that its worker will not end; answer whether it was still that worker's.
 
         In one step, so that a job that was cancelled or taken over in this moment stays so. DBOS marks this internal:
         its public `resume` would revive a cancelled job.
         """
         with self._client() as client:
-            queued = client._sys_db.reenqueue_for_recovery(job.job_id, [job.executor_id], QUEUE)
+            queued = client._sys_db.reenqueue_for_recovery(job.job_id, [job.executor_id], TRAINING_QUEUE)
         wake_workers(self._settings.home)
         return queued
 
-    def hand_back(self, executor_id: str) -> None:
+    def release(self, executor_id: str) -> None:
         """Queue again what a worker has taken that takes no more; the job has no strike from it."""
         for job in self.running():
             if job.executor_id == executor_id:
@@ -204,7 +211,7 @@ class Jobs:
             found = client.list_workflows(name=WORKFLOW, sort_desc=True, limit=1, load_input=False, load_output=False)
         return datetime.fromtimestamp((found[0].created_at or 0) / 1000, UTC) if found else None
 
-    def forget_ended(self, before: datetime, most: int) -> int:
+    def delete_ended(self, before: datetime, most: int) -> int:
         """Delete the records of at most so many jobs that ended before a time; the versions that they made stay."""
         with self._client() as client:
             old = client.list_workflows(
@@ -217,12 +224,12 @@ class Jobs:
     def _record(self, job_id: str) -> Job | None:
         with self._client() as client:
             found = client.list_workflows(name=WORKFLOW, workflow_ids=[job_id])
-        return next(iter(read_jobs(found)), None)
+        return next(iter(jobs_from_workflows(found)), None)
 
     @property
-    def trouble(self) -> str | None:
+    def last_error(self) -> str | None:
         """What is wrong with the database, as far as is known; reads a small file at most."""
-        return self._database.trouble
+        return self._database.last_error
 
     def close(self) -> None:
         """Let go of the database."""

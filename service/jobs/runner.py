@@ -10,17 +10,17 @@ from typing import Any, TypeVar
 
 from service.errors import Unavailable
 from service.jobs.checkpoints import Checkpoints
-from service.jobs.inputs import Provisions
-from service.jobs.job import STRIKES, JobRequest
+from service.jobs.inputs import JobInputs
+from service.jobs.job import MAX_CRASHES, JobRequest
 from service.jobs.trainer_process import (
     CHECKPOINT,
     BadCheckpointError,
-    ChildKilledError,
-    DiskFailedError,
     Event,
-    StoppedError,
+    TrainerCrashedError,
+    TrainerDiskFullError,
+    TrainingCancelledError,
     TrainingFailedError,
-    Watch,
+    TrainingHooks,
     run_training,
 )
 from service.registry.registry import Registry
@@ -32,41 +32,43 @@ _WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Workplace:
+class TrainingContext:
     """Where trainings run, and what they need there."""
 
     registry: Registry
     checkpoints: Checkpoints
-    provisions: Provisions
+    inputs: JobInputs
     scratch: Path
     """The folder for what is at work; whatever is in it may be deleted when nothing is."""
     threads: int
 
 
-def train_and_publish(place: Workplace, request: JobRequest, job_id: str, watch: Watch, *, strikes: int = 0) -> int:
+def train_and_publish(
+    context: TrainingContext, request: JobRequest, job_id: str, hooks: TrainingHooks, *, crashes: int = 0
+) -> int:
     """Train and publish the result under the job's id; answer the version's number.
 
-    Raises what `train_patiently` and `Registry.publish` raise.
+    Raises what `train_with_restarts` and `Registry.publish` raise.
     """
-    details, weights = train_patiently(place, request, job_id, watch, strikes=strikes)
-    publish = place.registry.publish
-    return patiently(lambda: publish(request.model, weights, details, job_id=job_id).version, watch)
+    details, weights = train_with_restarts(context, request, job_id, hooks, crashes=crashes)
+    publish = context.registry.publish
+    return retry_until_available(lambda: publish(request.model, weights, details, job_id=job_id).version, hooks)
 
 
-def train_patiently(
-    place: Workplace, request: JobRequest, job_id: str, watch: Watch, *, strikes: int = 0
+def train_with_restarts(
+    context: TrainingContext, request: JobRequest, job_id: str, hooks: TrainingHooks, *, crashes: int = 0
 ) -> tuple[dict[str, Any], bytes]:
     """Train in a child process; answer the manifest's details and the weights.
 
-    It goes on from the job's checkpoint, and again when the child is killed, which counts on the strikes that the job
+    It goes on from the job's checkpoint, and again when the child is killed, which counts on the crashes that the job
     had before. Raises TrainingFailedError.
     """
-    with patiently(lambda: _folder(place.scratch, job_id), watch) as folder:
-        given = patiently(lambda: place.provisions.bring(request, job_id, Path(folder)), watch)
+    with retry_until_available(lambda: _folder(context.scratch, job_id), hooks) as folder:
+        given = retry_until_available(lambda: context.inputs.materialize(request, job_id, Path(folder)), hooks)
         provided = replace(request, settings=request.settings | given)
-        finished = _train(place, provided, job_id, Path(folder), watch, strikes)
+        finished = _train(context, provided, job_id, Path(folder), hooks, crashes)
         written = json.loads(Path(finished["manifest"]).read_bytes())
-        details = patiently(lambda: place.provisions.tell(request, job_id, written), watch)
+        details = retry_until_available(lambda: context.inputs.describe(request, job_id, written), hooks)
         return details, Path(finished["weights"]).read_bytes()
 
 
@@ -76,56 +78,58 @@ def _folder(scratch: Path, job_id: str) -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(dir=scratch, prefix=f"{job_id}-", ignore_cleanup_errors=True)
 
 
-def _train(place: Workplace, request: JobRequest, job_id: str, folder: Path, watch: Watch, strikes: int) -> Event:
+def _train(
+    context: TrainingContext, request: JobRequest, job_id: str, folder: Path, hooks: TrainingHooks, crashes: int
+) -> Event:
     """Train until there is a result or a reason why there is none."""
     checkpoint, deadline = folder / CHECKPOINT, time.monotonic() + _PATIENCE_SECONDS
-    patiently(lambda: place.checkpoints.fetch(job_id, checkpoint), watch)
+    retry_until_available(lambda: context.checkpoints.download(job_id, checkpoint), hooks)
     while True:
         try:
-            with place.checkpoints.keeping(job_id, checkpoint, watch.should_stop):
-                return run_training(request, folder, place.threads, watch)
+            with context.checkpoints.upload_while(job_id, checkpoint, hooks.should_stop):
+                return run_training(request, folder, context.threads, hooks)
         except BadCheckpointError as error:
             checkpoint.unlink()
-            _say(watch, f"{error}; training begins anew")
-        except ChildKilledError as death:
-            strikes += 1
-            watch.hear({"event": "died"})
-            _say(watch, str(death))
-            if strikes >= STRIKES:
-                raise TrainingFailedError(three_strikes(str(death))) from None
-        except DiskFailedError as error:
+            _say(hooks, f"{error}; training begins anew")
+        except TrainerCrashedError as death:
+            crashes += 1
+            hooks.on_event({"event": "died"})
+            _say(hooks, str(death))
+            if crashes >= MAX_CRASHES:
+                raise TrainingFailedError(crash_limit_message(str(death))) from None
+        except TrainerDiskFullError as error:
             if time.monotonic() > deadline:
                 raise
-            _say(watch, f"{error}; training waits for room")
+            _say(hooks, f"{error}; training waits for room")
             time.sleep(_WAIT_SECONDS)
-        if watch.should_stop():
-            raise StoppedError("cancelled")
+        if hooks.should_stop():
+            raise TrainingCancelledError("cancelled")
 
 
-def three_strikes(last: str) -> str:
+def crash_limit_message(last: str) -> str:
     """Say why a job is not begun again."""
-    return f"it was begun {STRIKES} times and never came to an end; the last time {last}"
+    return f"it was begun {MAX_CRASHES} times and never came to an end; the last time {last}"
 
 
-def patiently(action: Callable[[], T], watch: Watch | None = None) -> T:
+def retry_until_available(action: Callable[[], T], hooks: TrainingHooks | None = None) -> T:
     """Do something that needs the store, the database or the disk, again while that fails, for ten minutes.
 
-    Raises Unavailable or OSError after that, StoppedError when the job is to stop.
+    Raises Unavailable or OSError after that, TrainingCancelledError when the job is to stop.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
-        if watch and watch.should_stop():
-            raise StoppedError("cancelled")
+        if hooks and hooks.should_stop():
+            raise TrainingCancelledError("cancelled")
         try:
             return action()
         except (Unavailable, OSError) as error:
             if time.monotonic() > deadline:
                 raise
-            if watch:
+            if hooks:
                 reason = error.detail if isinstance(error, Unavailable) else error.strerror
-                _say(watch, f"{reason}; the job waits")
+                _say(hooks, f"{reason}; the job waits")
             time.sleep(_WAIT_SECONDS)
 
 
-def _say(watch: Watch, line: str) -> None:
-    watch.hear({"event": "log", "line": line})
+def _say(hooks: TrainingHooks, line: str) -> None:
+    hooks.on_event({"event": "log", "line": line})

@@ -8,65 +8,67 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from service.jobs.job import Job, chosen, rank
-from service.jobs.queue import Jobs
-from service.jobs.runner import Workplace, patiently, train_patiently
-from service.jobs.trainer_process import StoppedError, TrainingFailedError, Watch
+from service.jobs.job import Job, trial_settings, trial_sort_key
+from service.jobs.queue import JobQueue
+from service.jobs.runner import TrainingContext, retry_until_available, train_with_restarts
+from service.jobs.trainer_process import TrainingCancelledError, TrainingFailedError, TrainingHooks
 from service.json_objects import read_object
 
 _ASK_SECONDS = 0.5
 
 
-def run_trial(place: Workplace, jobs: Jobs, job: Job, watch: Watch) -> dict[str, Any]:
+def run_trial(context: TrainingContext, jobs: JobQueue, job: Job, hooks: TrainingHooks) -> dict[str, Any]:
     """Train, leave the result for the search to find, and answer how good it is. Raises TrainingFailedError."""
     search = str(job.request.trial_of)
-    if patiently(lambda: jobs.has_ended(search)):
-        raise StoppedError("its search has ended")
-    details, weights = train_patiently(place, job.request, job.id, watch, strikes=job.strikes)
-    store, key = place.registry.store, f"jobs/{search}/{job.id}"
-    patiently(lambda: store.put(f"{key}.npz", weights), watch)
-    patiently(lambda: store.put(f"{key}.json", json.dumps(details).encode()), watch)
+    if retry_until_available(lambda: jobs.has_ended(search)):
+        raise TrainingCancelledError("its search has ended")
+    details, weights = train_with_restarts(context, job.request, job.id, hooks, crashes=job.crashes)
+    store, key = context.registry.store, f"jobs/{search}/{job.id}"
+    retry_until_available(lambda: store.put(f"{key}.npz", weights), hooks)
+    retry_until_available(lambda: store.put(f"{key}.json", json.dumps(details).encode()), hooks)
     metrics = details["metrics"]
     figures = {"accuracy": metrics.get("validation_accuracy"), "loss": metrics.get("validation_loss")}
     return figures | {"epochs": metrics["epochs"], "seconds": metrics["seconds"]}
 
 
-def search_and_publish(place: Workplace, jobs: Jobs, job: Job, watch: Watch) -> int:
+def search_and_publish(context: TrainingContext, jobs: JobQueue, job: Job, hooks: TrainingHooks) -> int:
     """Wait for the trials, and publish the best under the search's id; answer the version.
 
-    Raises StoppedError when it was cancelled, TrainingFailedError when no trial came to a result.
+    Raises TrainingCancelledError when it was cancelled, TrainingFailedError when no trial came to a result.
     """
-    patiently(lambda: jobs.queue_trials(job.id, job.request), watch)
-    best = _best(_ended_trials(jobs, job, watch))
-    store, key = place.registry.store, f"jobs/{job.id}/{best.id}"
-    weights = patiently(lambda: store.get(f"{key}.npz"), watch)
+    retry_until_available(lambda: jobs.queue_trials(job.id, job.request), hooks)
+    best = _best(_ended_trials(jobs, job, hooks))
+    store, key = context.registry.store, f"jobs/{job.id}/{best.id}"
+    weights = retry_until_available(lambda: store.get(f"{key}.npz"), hooks)
     try:
-        details = read_object(patiently(lambda: store.get(f"{key}.json"), watch))
+        details = read_object(retry_until_available(lambda: store.get(f"{key}.json"), hooks))
     except ValueError as error:
         raise TrainingFailedError(f"the result of the trial {best.id} is damaged: {error}") from None
-    details["search"] = {"trials": len(job.request.trials), "trial": best.id, "settings": chosen(job, best)}
-    publish = place.registry.publish
-    return patiently(lambda: publish(job.request.model, weights, details, job_id=job.id).version, watch)
+    details["search"] = {"trials": len(job.request.trials), "trial": best.id, "settings": trial_settings(job, best)}
+    publish = context.registry.publish
+    return retry_until_available(lambda: publish(job.request.model, weights, details, job_id=job.id).version, hooks)
 
 
-def _ended_trials(jobs: Jobs, job: Job, watch: Watch) -> list[Job]:
+def _ended_trials(jobs: JobQueue, job: Job, hooks: TrainingHooks) -> list[Job]:
     """Wait until all trials have ended, and tell of each."""
-    watch.hear({"event": "start", "epochs": len(job.request.trials)})
+    hooks.on_event({"event": "start", "epochs": len(job.request.trials)})
     told: set[str] = set()
     while True:
-        trials = patiently(lambda: jobs.trials(job), watch)
+        trials = retry_until_available(lambda: jobs.trials(job), hooks)
         for trial in trials:
             if trial.is_final and trial.id not in told:
                 told.add(trial.id)
-                watch.hear({"event": "log", "line": f"{trial.id} {trial.state}: {_result(trial)} {chosen(job, trial)}"})
-                watch.hear({"event": "trial", "ended": len(told)})
+                hooks.on_event(
+                    {"event": "log", "line": f"{trial.id} {trial.state}: {_result(trial)} {trial_settings(job, trial)}"}
+                )
+                hooks.on_event({"event": "trial", "ended": len(told)})
         if len(told) == len(job.request.trials):
             return trials
         time.sleep(_ASK_SECONDS)
 
 
 def _best(trials: Sequence[Job]) -> Job:
-    ranked = sorted(trials, key=rank)
+    ranked = sorted(trials, key=trial_sort_key)
     if not ranked or ranked[0].state != "succeeded":
         reasons = ", ".join(sorted({trial.detail or trial.state for trial in trials}))
         raise TrainingFailedError(f"none of {len(trials)} trials came to a result: {reasons}")

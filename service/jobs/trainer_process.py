@@ -19,7 +19,7 @@ Event = dict[str, Any]
 CHECKPOINT = "checkpoint.npz"
 """The file in a training's folder that it goes on from."""
 
-POLITENESS = 10
+TRAINING_NICENESS = 10
 """The niceness of trainings, and of a worker beside its jobs: predictions come first."""
 
 _ASK_SECONDS = 0.3
@@ -31,11 +31,11 @@ class TrainingFailedError(Exception):
     """The child could not finish; the text says why."""
 
 
-class StoppedError(TrainingFailedError):
+class TrainingCancelledError(TrainingFailedError):
     """The child was ended because it was asked for."""
 
 
-class ChildKilledError(TrainingFailedError):
+class TrainerCrashedError(TrainingFailedError):
     """A signal that was not ours ended the child: it may be begun again."""
 
 
@@ -43,21 +43,21 @@ class BadCheckpointError(TrainingFailedError):
     """The child cannot go on from the checkpoint that it was given."""
 
 
-class DiskFailedError(TrainingFailedError):
+class TrainerDiskFullError(TrainingFailedError):
     """The child could not write: there may be room again later."""
 
 
 @dataclass(frozen=True)
-class Watch:
+class TrainingHooks:
     """Who hears of a training, and who may end it."""
 
-    hear: Callable[[Event], None]
+    on_event: Callable[[Event], None]
     """Called with each event of the child, from two threads."""
     should_stop: Callable[[], bool] = lambda: False
     """Asked a few times a second, from a thread of its own."""
 
 
-def run_training(request: JobRequest, folder: Path, threads: int, watch: Watch) -> Event:
+def run_training(request: JobRequest, folder: Path, threads: int, hooks: TrainingHooks) -> Event:
     """Train into `folder`, on from the checkpoint there if there is one, and answer the `finished` event.
 
     Raises TrainingFailedError. The child ends when this process does, since its standard input closes then; it is
@@ -75,14 +75,14 @@ def run_training(request: JobRequest, folder: Path, threads: int, watch: Watch) 
         stderr=subprocess.PIPE,
         env=os.environ | {"OPENBLAS_NUM_THREADS": str(threads)},
     ) as child:
-        os.setpriority(os.PRIO_PROCESS, child.pid, max(POLITENESS, os.getpriority(os.PRIO_PROCESS, 0)))
-        with _listening(child.stderr, watch.hear) as words, _ended_when_told(child, watch.should_stop) as told:
-            last = _relay(child.stdout, watch.hear)
+        os.setpriority(os.PRIO_PROCESS, child.pid, max(TRAINING_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+        with _listening(child.stderr, hooks.on_event) as words, _ended_when_told(child, hooks.should_stop) as told:
+            last = _relay(child.stdout, hooks.on_event)
             child.wait()
     if last.get("event") == "finished":
         return last
     if told.is_set():
-        raise StoppedError("cancelled")
+        raise TrainingCancelledError("cancelled")
     if resumes and last.get("code") in ("weights", "config"):  # damaged, or of a release that fits no more
         raise BadCheckpointError(last["detail"])
     raise _failure(last, child.returncode, words)
@@ -91,10 +91,10 @@ def run_training(request: JobRequest, folder: Path, threads: int, watch: Watch) 
 def _failure(last: Event, code: int, words: list[str]) -> TrainingFailedError:
     """Say why there is no result, as the child's last event, its exit code and its last words tell."""
     if last.get("event") == "failed":
-        kind = DiskFailedError if last["code"] == "disk" else TrainingFailedError
+        kind = TrainerDiskFullError if last["code"] == "disk" else TrainingFailedError
         return kind(last["detail"])
     if code < 0:
-        return ChildKilledError(f"training was killed by signal {-code}")
+        return TrainerCrashedError(f"training was killed by signal {-code}")
     return TrainingFailedError(f"training ended with code {code}" + (f": {words[-1]}" if words else ""))
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from service.errors import NotFound, ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
 from service.jobs.cleanup import Leftovers, Retention
-from service.jobs.dbos_mapping import Running
-from service.jobs.queue import Jobs
+from service.jobs.dbos_mapping import RunningJob
+from service.jobs.queue import JobQueue
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _QUEUED_PAUSE, _RUNNING_PAUSE, _IDLE_PAUSE = 0.25, 1.0, 5.0
 """Seconds until the next look: while a job waits, while one is at work, and else. What is queued on this host wakes."""
 
 
-def give_way(niceness: int) -> None:
+def renice_all_threads(niceness: int) -> None:
     """Let all threads of this process be so nice, and those that they start: predictions come first, then jobs."""
     threads, left = Path("/proc/self/task"), True
     while left:  # again, since a thread that was not nice yet may have started another
@@ -43,7 +43,7 @@ class Upkeep:
 
     def __init__(
         self,
-        jobs: Jobs,
+        jobs: JobQueue,
         checkpoints: Checkpoints,
         executor_id: str,
         settings: Settings,
@@ -59,7 +59,7 @@ class Upkeep:
         self._retention, self._leftovers = Retention(jobs, settings.job_retention_days), Leftovers(checkpoints.store)
         self._jobs, self._checkpoints, self._at_work, self._failed = jobs, checkpoints, at_work, failed
         self._executor_id, self._settings = executor_id, settings
-        self._last_change: dict[Running, float] = {}
+        self._last_change: dict[RunningJob, float] = {}
         self._idle_since: dict[str, float] = {}
         self._next_life = self._next_tidying = time.monotonic()
 
@@ -74,7 +74,7 @@ class Upkeep:
             if time.monotonic() >= self._next_life:
                 self._next_life = time.monotonic() + self._settings.sign_of_life_seconds
                 for job in own:
-                    self._jobs.touch(job.job_id)
+                    self._jobs.heartbeat(job.job_id)
             self._take_over([job for job in running if job.executor_id != self._executor_id])
             if time.monotonic() >= self._next_tidying:
                 self._next_tidying = time.monotonic() + _TIDY_SECONDS
@@ -84,11 +84,8 @@ class Upkeep:
             return _RUNNING_PAUSE
         return _QUEUED_PAUSE if is_any_queued else _RUNNING_PAUSE if running else _IDLE_PAUSE
 
-    def _pick_up(self, own: list[Running]) -> None:
-        """Queue again a job that this worker has taken and is not at: its database failed it in between.
-
-        The worker did not die, so that the job has no strike from it, unless the job itself may be at fault.
-        """
+    def _pick_up(self, own: list[RunningJob]) -> None:
+        """Queue again a job that this worker has taken and is not at: its database failed it in between."""
         now = time.monotonic()
         idle = {job.job_id: job for job in own if job.job_id not in self._at_work}
         self._idle_since = {job_id: self._idle_since.get(job_id, now) for job_id in idle}
@@ -101,7 +98,7 @@ class Upkeep:
                 else:
                     self._jobs.return_to_queue(idle[job_id])
 
-    def _take_over(self, others: list[Running]) -> None:
+    def _take_over(self, others: list[RunningJob]) -> None:
         """Queue again what has not changed for long by our own clock: clocks of hosts and database may differ.
 
         With SQLite and Python 3.11 the database's has steps of a second: hence the least that can be set.
@@ -115,12 +112,12 @@ class Upkeep:
 
     def _tidy(self) -> None:
         """Forget jobs that ended long ago, checkpoints of jobs that have ended, and what killed processes have left."""
-        self._retention.forget_old()
+        self._retention.delete_expired()
         try:
             for job_id in self._checkpoints.job_ids():
                 if self._has_ended(job_id):
-                    self._checkpoints.forget(job_id)
-            self._leftovers.clear()
+                    self._checkpoints.delete(job_id)
+            self._leftovers.delete_expired()
         except ServiceError as error:
             log.warning("what is old in the store stays for now: %s", error.detail)
 

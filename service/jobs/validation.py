@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import CorruptModel, InvalidInput, NotFound
-from service.jobs.datasets import located
-from service.jobs.inputs import start_version
+from service.jobs.datasets import resolve_recipe
+from service.jobs.inputs import resolve_start_version
 from service.jobs.job import JobRequest
 from service.registry.manifest import Manifest, VerifiedModel
 from service.registry.registry import Registry
@@ -25,7 +25,7 @@ _OF_THE_DATA = ("data", "classes", "pool", "test_share", "split_seed", "validati
 """What a recipe that goes on takes from the version that it goes on from, so that both hold out the same examples."""
 
 
-def checked_request(
+def validate_request(
     request: JobRequest, registry: Registry, samples: SampleStore, settings: Settings, *, field: str = "data"
 ) -> JobRequest:
     """Hold a job against what it would find; `field` is what the caller calls its data set.
@@ -69,7 +69,7 @@ def _start(registry: Registry, request: JobRequest) -> VerifiedModel | None:
     if request.start_from is None:
         return None
     try:
-        return registry.load(request.model, start_version(registry, request))
+        return registry.load(request.model, resolve_start_version(registry, request))
     except (NotFound, CorruptModel) as error:
         raise InvalidInput(f"{error.detail}; name a version or an alias to go on from", field="start_from") from None
 
@@ -82,7 +82,7 @@ def _inherited(recipe: Recipe, manifest: Manifest, request: JobRequest, settings
     wanted = {name: known[name] for name in _OF_THE_DATA if name in known and known[name] != own[name]}
     if "data" in wanted and "data" not in asked:
         try:
-            located(recipe.replace(**wanted), settings.datasets_dir)
+            resolve_recipe(recipe.replace(**wanted), settings.datasets_dir)
         except InvalidInput:
             raise InvalidInput(
                 f"version {manifest.version} has learned from a data set that is not here; name one", field="dataset"
@@ -92,7 +92,7 @@ def _inherited(recipe: Recipe, manifest: Manifest, request: JobRequest, settings
 
 def _classes(recipe: Recipe, loaded: VerifiedModel | None, datasets_dir: Path | None, field: str) -> tuple[str, ...]:
     """Check a recipe against its data set; answer the classes."""
-    data = located(recipe, datasets_dir).data
+    data = resolve_recipe(recipe, datasets_dir).data
     try:
         if loaded:
             recipe = recipe.continuing(loaded.network.config)

@@ -11,13 +11,13 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 
 from service.errors import Unavailable
-from service.jobs.events import News, Piece
+from service.jobs.events import JobEvent, JobEventCursor
 from service.jobs.job import Job
-from service.jobs.queue import Jobs
+from service.jobs.queue import JobQueue
 
 log = logging.getLogger(__name__)
 
-Encode = Callable[[Iterable[Piece]], bytes]
+Encode = Callable[[Iterable[JobEvent]], bytes]
 
 _POLL_SECONDS = 0.3
 _KEEP_ALIVE_SECONDS = 15.0
@@ -33,8 +33,8 @@ class _Watch:
         self.subscribers: set[asyncio.Event] = set()
         self.job: Job | None = job
         """None once its record is gone."""
-        self._seen, self._seen_before = News(), News()
-        self._change = encode(self._seen.of(job))
+        self._seen, self._seen_before = JobEventCursor(), JobEventCursor()
+        self._change = encode(self._seen.new_events(job))
         self._history = self._change
 
     def update(self, job: Job | None) -> bool:
@@ -44,27 +44,27 @@ class _Watch:
         self.job = job
         if job:
             self._seen_before, self._seen = self._seen, copy.copy(self._seen)
-            self._change, self._history = self._encode(self._seen.of(job)), b""
+            self._change, self._history = self._encode(self._seen.new_events(job)), b""
         return True
 
-    def since(self, seen: News | None) -> tuple[bytes, News]:
+    def since(self, seen: JobEventCursor | None) -> tuple[bytes, JobEventCursor]:
         """Encode what is new for a subscriber, and give what it has seen after that; None has seen nothing yet."""
         if seen is self._seen or self.job is None:
             return b"", seen or self._seen
         if seen is self._seen_before:
             return self._change, self._seen
         if seen is None:
-            self._history = self._history or self._encode(News().of(self.job))
+            self._history = self._history or self._encode(JobEventCursor().new_events(self.job))
             return self._history, self._seen
         own = copy.copy(seen)
-        content = self._encode(own.of(self.job))
+        content = self._encode(own.new_events(self.job))
         return content, self._seen if own == self._seen else own
 
 
 class JobWatcher:
     """Follows jobs for the event streams of one process; used by its event loop's thread alone."""
 
-    def __init__(self, jobs: Jobs, most_streams: int, draining: threading.Event) -> None:
+    def __init__(self, jobs: JobQueue, most_streams: int, draining: threading.Event) -> None:
         """Touch nothing yet. All streams end when `draining` is set."""
         self._jobs, self._most_streams, self._draining = jobs, most_streams, draining
         self._watches: dict[str, _Watch] = {}
@@ -82,12 +82,12 @@ class JobWatcher:
         watch = self._watches.get(job_id)
         return watch.job if watch and watch.job else await asyncio.to_thread(self._jobs.get, job_id)
 
-    async def follow(self, job: Job, last_event_id: str | None, encode: Encode) -> AsyncIterator[bytes]:
+    async def subscribe(self, job: Job, last_event_id: str | None, encode: Encode) -> AsyncIterator[bytes]:
         """Give what is new about a job, encoded, until it has ended; a comment now and then while nothing is.
 
         `encode` must be the same for all subscribers.
         """
-        seen, changed = News(last_event_id) if last_event_id else None, asyncio.Event()
+        seen, changed = JobEventCursor(last_event_id) if last_event_id else None, asyncio.Event()
         watch = self._watches.get(job.id)
         if watch is None:
             watch = self._watches[job.id] = _Watch(job, encode)

@@ -21,18 +21,18 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from service.ending import listen_for_the_end
 from service.errors import ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
-from service.jobs.comparison import Rules
+from service.jobs.comparison import GatePolicy
 from service.jobs.dbos_mapping import json_serializer
 from service.jobs.dequeuing import start_dequeuing, stop_polling
-from service.jobs.events import Reporter
-from service.jobs.gate import judge
-from service.jobs.inputs import Provisions
-from service.jobs.job import STRIKES, JobRequest
-from service.jobs.queue import APPLICATION_VERSION, QUEUE, SEARCHES, WORKFLOW, Jobs
-from service.jobs.runner import Workplace, patiently, three_strikes, train_and_publish
+from service.jobs.events import ProgressReporter
+from service.jobs.gate import decide_promotion
+from service.jobs.inputs import JobInputs
+from service.jobs.job import MAX_CRASHES, JobRequest
+from service.jobs.queue import APPLICATION_VERSION, SEARCH_QUEUE, TRAINING_QUEUE, WORKFLOW, JobQueue
+from service.jobs.runner import TrainingContext, crash_limit_message, retry_until_available, train_and_publish
 from service.jobs.search import run_trial, search_and_publish
-from service.jobs.trainer_process import POLITENESS, TrainingFailedError, Watch
-from service.jobs.upkeep import Upkeep, give_way
+from service.jobs.trainer_process import TRAINING_NICENESS, TrainingFailedError, TrainingHooks
+from service.jobs.upkeep import Upkeep, renice_all_threads
 from service.jobs.wakeup import open_wakeup
 from service.observability.telemetry import Telemetry, open_telemetry
 from service.observability.tracing import work
@@ -60,30 +60,29 @@ def run_worker(
     A job whose worker is killed goes on when a worker of the same id starts, or another takes it for gone.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
-    number, lock = _claim_number(settings.home / "workers")
+    number, lock = _acquire_worker_number(settings.home / "workers")
     executor_id = f"{settings.worker_prefix}-{number}"
     wakeup = open_wakeup(settings.home / "workers", number)
     wait_for_the_end = listen_for_the_end(at_end_of_input=stop_when_stdin_closes, woken_by=wakeup)
     scratch = settings.home / "scratch" / executor_id
     shutil.rmtree(scratch, ignore_errors=True)  # of a worker of this id that was killed
-    store, jobs = open_store(settings.store_location), Jobs(settings)
+    store, jobs = open_store(settings.store_location), JobQueue(settings)
     registry = Registry(store)
-    provisions = Provisions(store, open_samples(store, settings), registry, settings.datasets_dir)
-    place = Workplace(registry, Checkpoints(store), provisions, scratch, settings.train_threads)
-    at_work: set[str] = set()
-    failed: set[str] = set()
+    inputs = JobInputs(store, open_samples(store, settings), registry, settings.datasets_dir)
+    context = TrainingContext(registry, Checkpoints(store), inputs, scratch, settings.train_threads)
+    active_jobs: set[str] = set()
     _recover(jobs, executor_id, wait_for_the_end)
-    take_jobs = _launch(settings, place, jobs, executor_id, at_work, failed)
-    upkeep = Upkeep(jobs, place.checkpoints, executor_id, settings, at_work, failed, take_jobs)
-    give_way(POLITENESS)  # after the start, which somebody may wait for
+    take_jobs = _launch(settings, context, jobs, executor_id, active_jobs)
+    upkeep = Upkeep(jobs, context.checkpoints, executor_id, settings, active_jobs.__contains__, take_jobs)
+    renice_all_threads(TRAINING_NICENESS)  # after the start, which somebody may wait for
     log.info("worker %s is ready", executor_id)
     on_ready()
     while wait_for_the_end(upkeep.tick()) is None:
         pass
-    _leave(jobs, executor_id, lock)
+    _exit_now(jobs, executor_id, lock)
 
 
-def _recover(jobs: Jobs, executor_id: str, wait: Callable[[float | None], int | None]) -> None:
+def _recover(jobs: JobQueue, executor_id: str, wait: Callable[[float | None], int | None]) -> None:
     """Queue again what this id left behind, as soon as the database answers."""
     pause = _FIRST_PAUSE
     while True:
@@ -95,7 +94,7 @@ def _recover(jobs: Jobs, executor_id: str, wait: Callable[[float | None], int | 
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _leave(jobs: Jobs, executor_id: str, lock: IO[str]) -> NoReturn:
+def _exit_now(jobs: JobQueue, executor_id: str, lock: IO[str]) -> NoReturn:
     """Take no more jobs, give back the one at work, and be gone with its child.
 
     Not by returning: the interpreter would wait for the job's thread, which waits for its training to end. The child
@@ -104,7 +103,7 @@ def _leave(jobs: Jobs, executor_id: str, lock: IO[str]) -> NoReturn:
     logging.getLogger("dbos").setLevel(logging.CRITICAL)  # of the job's thread, should it end just now
     DBOS.destroy(workflow_completion_timeout_sec=0)
     try:
-        jobs.hand_back(executor_id)
+        jobs.release(executor_id)
     except Unavailable:
         log.warning("the jobs database does not answer; the job at work waits for worker %s", executor_id)
     log.info("worker %s ends and lets go of %s", executor_id, lock.name)
@@ -113,7 +112,7 @@ def _leave(jobs: Jobs, executor_id: str, lock: IO[str]) -> NoReturn:
 
 
 def _launch(
-    settings: Settings, place: Workplace, jobs: Jobs, executor_id: str, at_work: set[str], failed: set[str]
+    settings: Settings, context: TrainingContext, jobs: JobQueue, executor_id: str, active_jobs: set[str]
 ) -> Callable[[], None]:
     """Register the workflow; give the function that lets this worker take jobs that wait, if it can do more."""
     config: DBOSConfig = {
@@ -130,23 +129,23 @@ def _launch(
     @DBOS.step(name="learn")
     def learn(given: dict[str, Any]) -> dict[str, Any]:
         with _work("learn", telemetry):
-            return _learn(place, jobs, str(DBOS.workflow_id), given)
+            return _train(context, jobs, str(DBOS.workflow_id), given)
 
     @DBOS.step(name="conclude")
     def conclude(given: dict[str, Any], version: int) -> dict[str, Any]:
         with _work("conclude", telemetry):
-            return _conclude(
-                settings, place, jobs, str(DBOS.workflow_id), restored(JobRequest, given, "the job"), version
+            return _promote(
+                settings, context, jobs, str(DBOS.workflow_id), restored(JobRequest, given, "the job"), version
             )
 
     @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_MOST_BEGINNINGS)
     def train(given: dict[str, Any]) -> dict[str, Any]:
         job_id = str(DBOS.workflow_id)
-        at_work.add(job_id)
+        active_jobs.add(job_id)
         try:
             learned = learn(given)
             outcome = conclude(given, learned["version"]) if "version" in learned else learned
-            _forget(place.checkpoints, job_id)
+            _forget(context.checkpoints, job_id)
             _log_failure(job_id, outcome)
             return outcome
         except (SQLAlchemyError, OSError) as error:
@@ -156,13 +155,13 @@ def _launch(
                 failed.add(job_id)
             raise errors.DBOSWorkflowCancelledError("left for now") from error
         finally:
-            at_work.discard(job_id)
+            active_jobs.discard(job_id)
 
     DBOS.launch()
     stop_polling(dbos)
     queues = [
         DBOS.register_queue(name, worker_concurrency=at_once, on_conflict="always_update")
-        for name, at_once in ((QUEUE, 1), (SEARCHES, _SEARCHES_AT_ONCE))
+        for name, at_once in ((TRAINING_QUEUE, 1), (SEARCH_QUEUE, _SEARCHES_AT_ONCE))
     ]
     return start_dequeuing(dbos, queues)
 
@@ -175,36 +174,36 @@ def _work(step: str, telemetry: Telemetry | None) -> Iterator[None]:
         yield
 
 
-def _learn(place: Workplace, jobs: Jobs, job_id: str, given: dict[str, Any]) -> dict[str, Any]:
+def _train(context: TrainingContext, jobs: JobQueue, job_id: str, given: dict[str, Any]) -> dict[str, Any]:
     """Train and publish, unless the job has had its strikes; answer the version, or the outcome of a failed job."""
     try:
         request = restored(JobRequest, given, "the job")
-        job = patiently(lambda: jobs.get(job_id))
+        job = retry_until_available(lambda: jobs.get(job_id))
         log.info("attempt %d begins", job.attempts)
-        reporter = Reporter(jobs, job, str(DBOS.executor_id))
-        watch = Watch(reporter.hear, reporter.tell)
+        reporter = ProgressReporter(jobs, job, str(DBOS.executor_id))
+        hooks = TrainingHooks(reporter.on_event, reporter.flush)
         if request.trials:
-            return {"version": search_and_publish(place, jobs, job, watch)}
-        if job.strikes >= STRIKES:
-            return {"state": "failed", "detail": three_strikes("its worker died")}
+            return {"version": search_and_publish(context, jobs, job, hooks)}
+        if job.crashes >= MAX_CRASHES:
+            return {"state": "failed", "detail": crash_limit_message("its worker died")}
         if request.trial_of:
-            return {"state": "succeeded", "figures": run_trial(place, jobs, job, watch)}
-        return {"version": train_and_publish(place, request, job_id, watch, strikes=job.strikes)}
+            return {"state": "succeeded", "figures": run_trial(context, jobs, job, hooks)}
+        return {"version": train_and_publish(context, request, job_id, hooks, crashes=job.crashes)}
     except (TrainingFailedError, ServiceError, ConfigError) as error:
         # The file at fault is named as in the data set, not as on this host.
-        return {"state": "failed", "detail": str(error).replace(f"{place.provisions.datasets_dir}/", "")}
+        return {"state": "failed", "detail": str(error).replace(f"{context.inputs.datasets_dir}/", "")}
 
 
-def _conclude(
-    settings: Settings, place: Workplace, jobs: Jobs, job_id: str, request: JobRequest, version: int
+def _promote(
+    settings: Settings, context: TrainingContext, jobs: JobQueue, job_id: str, request: JobRequest, version: int
 ) -> dict[str, Any]:
     """Let the version take over if it deserves to; answer the job's outcome."""
-    if patiently(lambda: jobs.is_cancelled(job_id)):
+    if retry_until_available(lambda: jobs.is_cancelled(job_id)):
         return {"state": "failed", "detail": "cancelled", "version": version}
-    samples = partial(place.provisions.judged_by, request, job_id, version)
-    rules = Rules(samples, settings.max_predict_ms, settings.datasets_dir)
-    verdict = patiently(lambda: judge(place.registry, settings.alias, request, version, rules))
-    try_prune(place.registry, request.model, settings.keep_versions)
+    samples = partial(context.inputs.holdout_samples, request, job_id, version)
+    rules = GatePolicy(samples, settings.max_predict_ms, settings.datasets_dir)
+    verdict = retry_until_available(lambda: decide_promotion(context.registry, settings.alias, request, version, rules))
+    try_prune(context.registry, request.model, settings.keep_versions)
     log.info("version %d is trained: %s", version, verdict.reason or "it was not to be promoted")
     outcome = {"version": version, "promoted": verdict.promoted, "detail": verdict.reason}
     return outcome | {"state": verdict.state(request)}
@@ -217,12 +216,12 @@ def _log_failure(job_id: str, outcome: dict[str, Any]) -> None:
 
 def _forget(checkpoints: Checkpoints, job_id: str) -> None:
     try:
-        checkpoints.forget(job_id)
+        checkpoints.delete(job_id)
     except ServiceError as error:
         log.warning("the checkpoint of %s stays for now: %s", job_id, error.detail)
 
 
-def _claim_number(folder: Path) -> tuple[int, IO[str]]:
+def _acquire_worker_number(folder: Path) -> tuple[int, IO[str]]:
     """Take the first number that no live process holds: two executors of one id would run a job twice at once."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(MAX_WORKERS):

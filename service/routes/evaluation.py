@@ -46,8 +46,8 @@ def get_evaluation(
     first time takes longer, and until then the answer is 202. 404 where no such examples are here.
     """
     try:
-        mine = parts.evaluations.of(name, version)
-        other = None if against is None else parts.evaluations.of(name, against)
+        mine = parts.evaluations.get(name, version)
+        other = None if against is None else parts.evaluations.get(name, against)
     except StillEvaluatingError:
         pending = EvaluationPending(detail="the held-out examples are being read; ask again")
         return JSONResponse(pending.model_dump(), 202, {"Retry-After": "2"})
@@ -61,7 +61,7 @@ def get_evaluation(
         examples=len(mine.examples),
         accuracy=mine.accuracy,
         calibration_error=mine.calibration_error,
-        doubt=mine.doubt,
+        doubt=mine.caveat,
         labels=list(labels),
         confusion=mine.confusion.tolist() if len(labels) <= _MOST_LABELS else None,
         misread_count=len(mine.wrong),

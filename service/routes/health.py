@@ -40,7 +40,7 @@ async def ready(parts: PartsDep) -> dict[str, Any]:
         "generation": serving.generation,
         "trouble": parts.predictor.last_error,
         "damaged": parts.registry.store.damaged.keys()[:_MOST_NAMED],
-        "jobs": await asyncio.to_thread(lambda: parts.jobs.trouble),
+        "jobs": await asyncio.to_thread(lambda: parts.jobs.last_error),
         # The pages of 64 processes take longer to parse than the event loop may be held up.
         "processes": await asyncio.to_thread(states, parts) if parts.siblings else states(parts),
     }

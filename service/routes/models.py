@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Query, Response
 
 from service.dependencies import PartsDep
 from service.errors import InvalidInput
-from service.jobs.gate import read_verdict
+from service.jobs.gate import load_decision
 from service.parts import Parts
 from service.registry.aliases import NAME, AliasEntry, Candidate, parse_candidate
 from service.registry.manifest import Manifest
@@ -207,5 +207,5 @@ def _version(manifest: Manifest, aliases: list[AliasEntry], registry: Registry) 
         aliases=[state.alias for state in aliases if state.version == manifest.version],
         manifest=manifest.details,
         weights_bytes=registry.weights_bytes(manifest.name, manifest.version),
-        verdict=read_verdict(registry, manifest.name, manifest.version),
+        verdict=load_decision(registry, manifest.name, manifest.version),
     )

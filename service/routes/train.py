@@ -6,9 +6,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Response
 
 from service.dependencies import PartsDep
-from service.jobs.datasets import names
-from service.jobs.job import Job, chosen, rank
-from service.jobs.queue import Jobs as Queue
+from service.jobs.datasets import dataset_names
+from service.jobs.job import Job, trial_settings, trial_sort_key
+from service.jobs.queue import JobQueue
 from service.jobs.schemas import Datasets, JobInfo, Jobs, SearchTrialInfo, TrainBody
 from service.routes import train_events
 from service.routes.train_checks import checked
@@ -61,7 +61,7 @@ def list_datasets(
     after: Annotated[str | None, Query(max_length=100, description=_AFTER)] = None,
 ) -> Datasets:
     """List the data sets that jobs may learn from: those of the library first, then those of the folder by name."""
-    found = names(parts.settings.datasets_dir, limit + 1, after)
+    found = dataset_names(parts.settings.datasets_dir, limit + 1, after)
     shown = found[:limit]
     return Datasets(datasets=shown, next=shown[-1] if len(found) > limit else None)
 
@@ -79,7 +79,7 @@ def cancel_job(job_id: str, parts: PartsDep) -> JobInfo:
     return _info(parts.jobs.cancel(job_id))
 
 
-def _table(search: Job, jobs: Queue) -> list[SearchTrialInfo] | None:
+def _table(search: Job, jobs: JobQueue) -> list[SearchTrialInfo] | None:
     """List the trials of a search, the best first."""
     if not search.request.trials:
         return None
@@ -87,11 +87,11 @@ def _table(search: Job, jobs: Queue) -> list[SearchTrialInfo] | None:
         SearchTrialInfo(
             id=trial.id,
             state=trial.state,
-            settings=chosen(search, trial),
+            settings=trial_settings(search, trial),
             detail=trial.detail,
             **{name: trial.figures.get(name) for name in ("accuracy", "loss", "epochs", "seconds")},
         )
-        for trial in sorted(jobs.trials(search), key=rank)
+        for trial in sorted(jobs.trials(search), key=trial_sort_key)
     ]
 
 
@@ -106,7 +106,7 @@ def _info(job: Job, most: int = 0, trials: list[SearchTrialInfo] | None = None) 
         started=job.started,
         finished=job.finished,
         attempts=job.attempts,
-        strikes=job.strikes,
+        strikes=job.crashes,
         epoch=progress.epoch,
         epochs=progress.epochs,
         current=None if job.is_final else train_events.current(progress),

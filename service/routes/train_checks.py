@@ -5,10 +5,10 @@ from dataclasses import fields
 from typing import Any
 
 from service.errors import InvalidInput
-from service.jobs.datasets import locate
+from service.jobs.datasets import resolve
 from service.jobs.job import JobRequest
 from service.jobs.schemas import SearchBody, TrainBody
-from service.jobs.validation import checked_request
+from service.jobs.validation import validate_request
 from service.parts import Parts
 from service.registry.aliases import NAME
 from service.settings import Settings
@@ -23,7 +23,7 @@ def checked(body: TrainBody, parts: Parts) -> JobRequest:
     """Make a job of a body. Raises InvalidInput that names the field, Unavailable."""
     field = "data" if body.dataset is None and "data" in body.settings else "dataset"
     request = _request(body, parts.settings)
-    return checked_request(request, parts.registry, parts.samples, parts.settings, field=field)
+    return validate_request(request, parts.registry, parts.samples, parts.settings, field=field)
 
 
 def _request(body: TrainBody, settings: Settings) -> JobRequest:
@@ -42,7 +42,7 @@ def _request(body: TrainBody, settings: Settings) -> JobRequest:
         for teacher in changed.data.teachers:
             if find_release(teacher) is None:
                 raise ConfigError("teachers are released models here, such as accurate", field="teachers")
-        locate(changed.data.data, settings.datasets_dir, field="data" if body.dataset is None else "dataset")
+        resolve(changed.data.data, settings.datasets_dir, field="data" if body.dataset is None else "dataset")
         changes["max_seconds"] = min(changes.get("max_seconds") or minutes * 60, minutes * 60)
         trials = _trials(body.search, changed, settings.max_queued_jobs, minutes * 60) if body.search else []
     except ConfigError as error:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 
 from service.dependencies import PartsDep
-from service.jobs.events import Piece
+from service.jobs.events import JobEvent
 from service.jobs.job import Progress
 from service.jobs.schemas import CurrentFigures, EpochFigures
 
@@ -59,14 +59,14 @@ async def follow_job(
     open at once (503).
     """
     job = await parts.job_watcher.get(job_id)
-    return EventStream(parts.job_watcher.follow(job, last_event_id, _encoded), headers=_HEADERS)
+    return EventStream(parts.job_watcher.subscribe(job, last_event_id, _encoded), headers=_HEADERS)
 
 
-def _encoded(pieces: Iterable[Piece]) -> bytes:
+def _encoded(pieces: Iterable[JobEvent]) -> bytes:
     return b"".join(map(_event, pieces))
 
 
-def _event(piece: Piece) -> bytes:
+def _event(piece: JobEvent) -> bytes:
     data: Any = piece.data
     match piece.kind:
         case "epoch":

@@ -14,7 +14,7 @@ import pytest
 
 from service.backup import back_up, restore
 from service.errors import Conflict, InvalidInput, NotFound
-from service.jobs.queue import Jobs
+from service.jobs.queue import JobQueue
 from service.keys import Keys
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
@@ -69,7 +69,7 @@ def test_what_a_running_service_keeps_comes_back_in_another_home(
     assert told.returncode == 0, told.stderr
     restored = Settings(home=home)
     assert contents_of(open_store(restored.store_location)) == contents_of(open_store(str(server.home / "store")))
-    jobs = Jobs(restored)
+    jobs = JobQueue(restored)
     try:
         assert (jobs.get(job["id"]).state, jobs.get(job["id"]).version) == ("succeeded", job["version"])
     finally:

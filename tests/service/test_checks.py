@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from service.errors import InvalidInput
-from service.jobs.comparison import Rules
-from service.jobs.gate import judge
+from service.jobs.comparison import GatePolicy
+from service.jobs.gate import decide_promotion
 from service.jobs.job import JobRequest
 from service.jobs.schemas import SearchBody, TrainBody
-from service.jobs.validation import checked_request
+from service.jobs.validation import validate_request
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from service.routes.train_checks import _request
@@ -63,7 +63,7 @@ Place = tuple[Registry, SampleStore, Settings]
 def asked(place: Place, **body: Any) -> JobRequest:
     registry, samples, settings = place
     field = "dataset" if "dataset" in body else "data"
-    return checked_request(_request(TrainBody(**body), settings), registry, samples, settings, field=field)
+    return validate_request(_request(TrainBody(**body), settings), registry, samples, settings, field=field)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_model_of_letters_learns_further_and_the_gate_compares(place: Place) -
     registry, _, settings = place
     first = asked(place, dataset="letters.npz", model="letters", settings={"epochs": 1})
     publish_from(registry, first, settings)
-    assert judge(registry, "production", first, 1, Rules(datasets_dir=settings.datasets_dir)).promoted
+    assert decide_promotion(registry, "production", first, 1, GatePolicy(datasets_dir=settings.datasets_dir)).promoted
     for body in (
         {"recipe": "starter", "dataset": "letters.npz", "start_from": "production"},
         {"recipe": "corrections"},
@@ -176,7 +176,9 @@ def test_a_model_of_letters_learns_further_and_the_gate_compares(place: Place) -
         request = asked(place, model="letters", settings={"epochs": 1}, **body)
         assert request.settings["data"] == "letters.npz"
         version = publish_from(registry, request, settings)
-        verdict = judge(registry, "production", request, version, Rules(datasets_dir=settings.datasets_dir))
+        verdict = decide_promotion(
+            registry, "production", request, version, GatePolicy(datasets_dir=settings.datasets_dir)
+        )
         assert verdict.figures["examples"] == 52, verdict.reason
         assert "at least as good" in str(verdict.reason) or "not as good" in str(verdict.reason)
 
@@ -205,5 +207,5 @@ def test_corrections_hold_out_what_the_version_held_out(place: Place) -> None:
 def test_a_request_that_was_checked_is_checked_again_to_the_same(place: Place) -> None:
     registry, samples, settings = place
     once = asked(place, dataset="letters.npz", model="letters")
-    assert checked_request(replace(once), registry, samples, settings) == once
+    assert validate_request(replace(once), registry, samples, settings) == once
     assert registry.manifest("mnist", 1).labels == DIGITS

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.jobs.comparison import Comparison, Rules, compare, golden_digits, mcnemar
-from service.jobs.gate import judge, read_verdict
+from service.jobs.comparison import Comparison, GatePolicy, compare, golden_set, mcnemar
+from service.jobs.gate import decide_promotion, load_decision
 from service.jobs.job import JobRequest
-from service.jobs.leakage import unseen
+from service.jobs.leakage import exclude_seen
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from training import MLP, Dataset, Experiment, recipes
@@ -48,7 +48,7 @@ def changed(network: MLP, column: int, by: float) -> MLP:
 
 
 def held(registry: Registry, **rules: Any) -> Comparison:
-    return compare(registry, 1, REQUEST, 2, Rules(**rules))
+    return compare(registry, 1, REQUEST, 2, GatePolicy(**rules))
 
 
 def test_of_equal_versions_the_new_one_takes_over_and_of_worse_ones_not(
@@ -58,14 +58,14 @@ def test_of_equal_versions_the_new_one_takes_over_and_of_worse_ones_not(
     publish(registry, network, details)
     publish(registry, network, details)
     same = held(registry)
-    assert same.deserves
+    assert same.passes
     assert (same.figures["gained"], same.figures["lost"], same.figures["mcnemar_p"]) == (0, 0, 1.0)
     assert same.figures["examples"] == 1000
     assert same.figures["doubt"] is None
     assert "on 1,000 held out" in same.reason
     publish(registry, changed(network, 1, 1.0), details)
-    worse = compare(registry, 1, REQUEST, 3, Rules())
-    assert not worse.deserves
+    worse = compare(registry, 1, REQUEST, 3, GatePolicy())
+    assert not worse.passes
     assert worse.figures["lost"] > worse.figures["gained"]
     assert worse.reason.startswith("not as good")
 
@@ -77,7 +77,7 @@ def test_a_version_that_loses_a_typical_digit_is_rejected(
     publish(registry, network, details)
     publish(registry, changed(network, 8, -100.0), details)
     lost = held(registry)
-    assert not lost.deserves
+    assert not lost.passes
     assert lost.figures["golden_lost"] == ["8"]
     assert lost.reason.startswith("it misreads typical digits that the serving version reads (8): ")
 
@@ -86,11 +86,11 @@ def test_a_version_that_is_too_slow_is_rejected_also_as_the_first(
     registry: Registry, trained: tuple[MLP, dict[str, Any]]
 ) -> None:
     publish(registry, *trained)
-    slow = compare(registry, None, REQUEST, 1, Rules(max_predict_ms=1e-6))
-    assert not slow.deserves
+    slow = compare(registry, None, REQUEST, 1, GatePolicy(max_predict_ms=1e-6))
+    assert not slow.passes
     assert "too slow" in slow.reason
-    first = compare(registry, None, REQUEST, 1, Rules())
-    assert (first.deserves, first.reason) == (True, "the first version of its model")
+    first = compare(registry, None, REQUEST, 1, GatePolicy())
+    assert (first.passes, first.reason) == (True, "the first version of its model")
 
 
 def test_a_version_with_other_labels_is_not_compared(registry: Registry, trained: tuple[MLP, dict[str, Any]]) -> None:
@@ -128,8 +128,8 @@ def test_where_it_cannot_be_told_all_are_compared_and_the_reason_says_so(
     ):
         old = publish(registry, network, unknown)
         new = publish(registry, network, details)
-        found = compare(registry, old, REQUEST, new, Rules())
-        assert found.deserves
+        found = compare(registry, old, REQUEST, new, GatePolicy())
+        assert found.passes
         assert found.figures["examples"] == 1000
         assert found.reason.endswith(f"; version {old} may have learned from some of them")
 
@@ -141,10 +141,10 @@ def test_what_an_ancestor_has_learned_from_is_not_unseen(
     publish(registry, network, details)
     child = publish(registry, network, details | {"settings": details["settings"] | {"start_from": "odd version 1"}})
     orphan = publish(registry, network, details | {"settings": details["settings"] | {"start_from": "odd version 9"}})
-    kept = unseen(digits, registry, registry.manifest("odd", child), None)
+    kept = exclude_seen(digits, registry, registry.manifest("odd", child), None)
     assert kept is not None
     assert len(kept) == 1000
-    assert unseen(digits, registry, registry.manifest("odd", orphan), None) is None
+    assert exclude_seen(digits, registry, registry.manifest("odd", orphan), None) is None
 
 
 def test_teachers_of_other_examples_leave_unknown_what_was_learned(
@@ -154,7 +154,7 @@ def test_teachers_of_other_examples_leave_unknown_what_was_learned(
     for fingerprint, known in ((details["data"]["fingerprint"], True), ("of others", False), (None, False)):
         teachers = [{"name": "fast/1", "weights_sha256": "", "fingerprint": fingerprint}]
         version = publish(registry, network, details | {"data": details["data"] | {"teachers": teachers}})
-        assert (unseen(digits, registry, registry.manifest("odd", version), None) is not None) == known
+        assert (exclude_seen(digits, registry, registry.manifest("odd", version), None) is not None) == known
 
 
 def test_the_verdict_is_kept_beside_the_version_also_of_a_rejected_one(
@@ -162,16 +162,16 @@ def test_the_verdict_is_kept_beside_the_version_also_of_a_rejected_one(
 ) -> None:
     network, details = trained
     for version in (network, changed(network, 1, 1.0)):
-        judge(registry, "production", REQUEST, publish(registry, version, details))
-    first, second = (read_verdict(registry, "odd", version) for version in (1, 2))
+        decide_promotion(registry, "production", REQUEST, publish(registry, version, details))
+    first, second = (load_decision(registry, "odd", version) for version in (1, 2))
     assert first is not None
     assert second is not None
     assert (first["promoted"], second["promoted"]) == (True, False)
     assert second["reason"].startswith("not as good")
     assert second["figures"]["against"] == 1
-    assert read_verdict(registry, "odd", 3) is None
-    judge(registry, "production", REQUEST, 1)  # again, after a cut
-    assert read_verdict(registry, "odd", 1) == first
+    assert load_decision(registry, "odd", 3) is None
+    decide_promotion(registry, "production", REQUEST, 1)  # again, after a cut
+    assert load_decision(registry, "odd", 1) == first
 
 
 @pytest.mark.parametrize(("gained", "lost", "p"), [(0, 0, 1.0), (5, 5, 1.0), (10, 0, 2 / 1024), (1, 9, 22 / 1024)])
@@ -181,7 +181,7 @@ def test_mcnemar_gives_the_exact_binomial_probability(gained: int, lost: int, p:
 
 
 def test_golden_digits_are_one_typical_digit_of_each_class() -> None:
-    golden = golden_digits()
+    golden = golden_set()
     assert golden.labels.tolist() == list(range(10))
     released = Path(__file__).parents[2] / "models" / "mnist" / "1" / "weights.npz"
     from training import load

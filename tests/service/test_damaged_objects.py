@@ -12,7 +12,7 @@ import pytest
 from service.app import create_app
 from service.backup import back_up
 from service.errors import CorruptModel, InvalidInput, NotFound
-from service.jobs.gate import keep_verdict
+from service.jobs.gate import save_decision
 from service.json_objects import MOST_BYTES, MOST_DEPTH, read_object
 from service.keys import Keys
 from service.registry.bundled import install_bundled_models
@@ -98,7 +98,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Path:
     assert registry.publish("mnist", *half_trained(seed=1), job_id="job-two").version == 2
     assert registry.publish("other", *half_trained(seed=2)).version == 1
     registry.promote("mnist", "production", 2)
-    keep_verdict(registry, "mnist", 2, {"promoted": True, "reason": "good", "figures": {}})
+    save_decision(registry, "mnist", 2, {"promoted": True, "reason": "good", "figures": {}})
     open_samples(store, settings).add("mnist", digits.images[0], "7", Provenance("request"))
     open_samples(store, settings).add("mnist", digits.images[1], "8", Provenance("request"))
     return home

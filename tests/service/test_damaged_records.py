@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import CorruptModel, NotFound
-from service.jobs.inputs import Provisions
+from service.jobs.inputs import JobInputs
 from service.jobs.job import JobRequest
 from service.observability.board import Board
 from service.registry.registry import Registry
@@ -45,11 +45,11 @@ def test_a_start_that_is_damaged_is_named(tmp_path: Path, damage: str) -> None:
     store = open_store(settings.store_location)
     registry = Registry(store)
     registry.publish("mnist", *half_trained())
-    provisions = Provisions(store, open_samples(store, settings), registry)
+    inputs = JobInputs(store, open_samples(store, settings), registry)
     store.put("jobs/one/start.json", DAMAGE[damage])
     request = JobRequest("corrections", {"data": "starter"}, "mnist", "never", start_from="1")
     with pytest.raises(CorruptModel, match=r"jobs/one/start\.json is damaged"):
-        provisions.bring(request, "one", tmp_path)
+        inputs.materialize(request, "one", tmp_path)
 
 
 def test_a_page_that_is_no_object_is_no_page() -> None:

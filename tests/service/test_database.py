@@ -40,18 +40,18 @@ def test_a_damaged_database_is_named_by_answers_readiness_and_log_and_mending_it
 def test_a_lost_database_is_told(tmp_path: Path, is_empty: bool, caplog: pytest.LogCaptureFixture) -> None:
     with queue_of(tmp_path) as jobs:
         submit(jobs, QUICK)
-        assert jobs.trouble is None
+        assert jobs.last_error is None
     for file in tmp_path.glob("jobs.sqlite*"):
         if file.suffix != ".known":
             file.write_bytes(b"") if is_empty else file.unlink()
     with queue_of(tmp_path) as jobs, queue_of(tmp_path) as other:
         assert jobs.list() == []
         assert other.list() == []
-        for trouble in (jobs.trouble, other.trouble):
+        for trouble in (jobs.last_error, other.last_error):
             assert trouble is not None
             assert ("was empty" if is_empty else "was missing") in trouble
         (tmp_path / "jobs.sqlite.known").unlink()
-        assert jobs.trouble is None
+        assert jobs.last_error is None
     assert sum("without its jobs" in record.getMessage() for record in caplog.records) == 1
 
 

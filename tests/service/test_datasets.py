@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.errors import InvalidInput
-from service.jobs.datasets import BUNDLED, locate, located, names
+from service.jobs.datasets import BUNDLED, dataset_names, resolve, resolve_recipe
 from tests.service.conftest import Server, running_server
 from tests.service.processes import QUICK
 from tests.service.test_predict import assert_problem
@@ -38,8 +38,8 @@ def mounted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def test_names_are_those_of_the_library_and_of_the_folder(folder: Path) -> None:
-    assert names(folder) == [*BUNDLED, "broken", "pictures", "some.npz"]
-    assert names(None) == names(folder / "nowhere") == list(BUNDLED)
+    assert dataset_names(folder) == [*BUNDLED, "broken", "pictures", "some.npz"]
+    assert dataset_names(None) == dataset_names(folder / "nowhere") == list(BUNDLED)
 
 
 @pytest.mark.parametrize(
@@ -47,16 +47,16 @@ def test_names_are_those_of_the_library_and_of_the_folder(folder: Path) -> None:
 )
 def test_what_is_no_name_of_a_data_set_there_is_refused(name: str, folder: Path) -> None:
     with pytest.raises(InvalidInput, match="no data set"):
-        locate(name, folder)
+        resolve(name, folder)
     with pytest.raises(InvalidInput, match="no data set"):
-        locate(name, None)
+        resolve(name, None)
 
 
 def test_a_recipe_is_located_where_its_data_set_lies_and_a_path_is_left_alone(folder: Path) -> None:
     starter = recipes.get("starter")
-    assert located(starter.replace(data="some.npz"), folder).data.data == str(folder / "some.npz")
-    assert located(starter.replace(data="/a/path"), folder).data.data == "/a/path"
-    assert located(starter, folder).data.data == "starter"
+    assert resolve_recipe(starter.replace(data="some.npz"), folder).data.data == str(folder / "some.npz")
+    assert resolve_recipe(starter.replace(data="/a/path"), folder).data.data == "/a/path"
+    assert resolve_recipe(starter, folder).data.data == "starter"
 
 
 @pytest.mark.parametrize("name", ["some.npz", "pictures"])

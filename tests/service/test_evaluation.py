@@ -22,9 +22,9 @@ from PIL import Image
 
 from service.errors import NotFound
 from service.jobs import evaluation
-from service.jobs.datasets import located
-from service.jobs.evaluation import Evaluations, StillEvaluatingError
-from service.jobs.inputs import start_version
+from service.jobs.datasets import resolve_recipe
+from service.jobs.evaluation import EvaluationCache, StillEvaluatingError
+from service.jobs.inputs import resolve_start_version
 from service.jobs.job import JobRequest
 from service.parts import Parts
 from service.registry.registry import Registry
@@ -73,10 +73,12 @@ def picture(text: str) -> Pixels:
 
 def publish_from(registry: Registry, request: JobRequest, settings: Settings) -> int:
     """Carry a job out here, without a worker, in two steps; answer its version."""
-    recipe = located(recipes.get(request.recipe).replace(**request.settings | {"max_steps": 2}), settings.datasets_dir)
+    recipe = resolve_recipe(
+        recipes.get(request.recipe).replace(**request.settings | {"max_steps": 2}), settings.datasets_dir
+    )
     with TemporaryDirectory() as folder:
         if request.start_from:
-            start = registry.manifest(request.model, start_version(registry, request))
+            start = registry.manifest(request.model, resolve_start_version(registry, request))
             (Path(folder) / "start.npz").write_bytes(registry.weights(start))
             recipe = recipe.replace(start_from=f"{folder}/start.npz")
         experiment = Experiment(recipe)
@@ -160,9 +162,9 @@ async def test_versions_of_other_examples_are_not_compared(client: httpx.AsyncCl
 
 
 def test_what_a_version_has_learned_from_is_told(registry: Registry) -> None:
-    done = Evaluations(registry, None)
-    assert done.of("odd", publish(registry)).doubt is None
-    assert done.of("odd", publish(registry, validation_share=0.0)).doubt == "it has learned from 1,000 of them"
+    done = EvaluationCache(registry, None)
+    assert done.get("odd", publish(registry)).caveat is None
+    assert done.get("odd", publish(registry, validation_share=0.0)).caveat == "it has learned from 1,000 of them"
 
 
 def test_a_version_with_labels_of_its_own_is_held_against_what_its_recipe_holds_out(
@@ -177,12 +179,12 @@ def test_a_version_with_labels_of_its_own_is_held_against_what_its_recipe_holds_
     details = experiment._manifest() | {"weights_sha256": sha256(weights).hexdigest()}
     details["settings"]["data"] = "own.npz"
     version = registry.publish("odd", weights, details).version
-    shown = Evaluations(registry, tmp_path / "sets").of("odd", version)
-    assert shown.doubt is None
+    shown = EvaluationCache(registry, tmp_path / "sets").get("odd", version)
+    assert shown.caveat is None
     assert shown.examples.classes == tuple(names)
     assert np.array_equal(shown.examples.images, experiment.splits.held_out.images)
     with pytest.raises(NotFound, match="not here"):
-        Evaluations(registry, None).of("odd", version)
+        EvaluationCache(registry, None).get("odd", version)
 
 
 def test_the_files_of_a_published_set_are_used_where_they_are_and_never_downloaded(
@@ -191,9 +193,9 @@ def test_the_files_of_a_published_set_are_used_where_they_are_and_never_download
     weights, details = half_trained()
     labels = list(mnist.FASHION.classes)
     version = registry.publish("wear", weights, details | {"labels": labels, "settings": {"data": "fashion"}}).version
-    done = Evaluations(registry, None)
+    done = EvaluationCache(registry, None)
     with pytest.raises(NotFound, match="the files of fashion are not here"):
-        done.of("wear", version)
+        done.get("wear", version)
     folder = tmp_path / "data" / "fashion"
     folder.mkdir(parents=True)
     pictures = np.random.default_rng(0).integers(0, 256, (30, 28, 28), np.uint8)
@@ -202,9 +204,9 @@ def test_the_files_of_a_published_set_are_used_where_they_are_and_never_download
         if "images" in name:
             content = struct.pack(">IIII", 2051, 30, 28, 28) + pictures.tobytes()
         (folder / f"{name}.gz").write_bytes(gzip.compress(content))
-    shown = done.of("wear", version)
+    shown = done.get("wear", version)
     assert np.array_equal(shown.examples.images, pictures)
-    assert done.of("wear", version) is shown
+    assert done.get("wear", version) is shown
 
 
 def test_what_is_remembered_is_bounded_and_shares_its_pictures(
@@ -213,11 +215,11 @@ def test_what_is_remembered_is_bounded_and_shares_its_pictures(
     monkeypatch.setattr(evaluation, "_REMEMBERED", 2)
     for seed in range(3):
         registry.publish("mnist", *half_trained(seed=seed))
-    done = Evaluations(registry, None)
-    first, second, third = (done.of("mnist", version) for version in (1, 2, 3))
+    done = EvaluationCache(registry, None)
+    first, second, third = (done.get("mnist", version) for version in (1, 2, 3))
     assert first.examples is second.examples is third.examples
-    assert done.of("mnist", 3) is third
-    again = done.of("mnist", 1)
+    assert done.get("mnist", 3) is third
+    again = done.get("mnist", 1)
     assert again is not first
     assert np.array_equal(again.answers, first.answers)
 
@@ -229,7 +231,7 @@ def test_a_damaged_version_is_told_to_be_damaged(registry: Registry) -> None:
     from service.errors import CorruptModel
 
     with pytest.raises(CorruptModel):
-        Evaluations(registry, None).of("mnist", version)
+        EvaluationCache(registry, None).get("mnist", version)
 
 
 def test_the_network_reads_as_it_was_trained_to(registry: Registry) -> None:
@@ -237,7 +239,7 @@ def test_the_network_reads_as_it_was_trained_to(registry: Registry) -> None:
     from training import evaluate
 
     version = publish(registry)
-    shown = Evaluations(registry, None).of("odd", version)
+    shown = EvaluationCache(registry, None).get("odd", version)
     network: MLP = registry.load("odd", version).network
     expected = evaluate(network, shown.examples)
     assert shown.accuracy == expected.accuracy
@@ -294,12 +296,12 @@ def test_an_error_of_long_work_is_told_to_the_next_who_asks_and_then_tried_again
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = registry.publish("mnist", *half_trained(labels=4)).version
-    done = Evaluations(registry, None)
+    done = EvaluationCache(registry, None)
     monkeypatch.setattr(evaluation, "_PATIENCE_SECONDS", 0)
     for _ in range(2):
         for _ in range(2000):
             try:
-                done.of("mnist", version)
+                done.get("mnist", version)
             except StillEvaluatingError:
                 time.sleep(0.05)
             except NotFound:

@@ -1,6 +1,6 @@
 import pytest
 
-from service.jobs.gate import judge
+from service.jobs.gate import decide_promotion
 from service.jobs.job import JobRequest
 from service.registry.aliases import AliasEntry
 from service.registry.registry import Registry
@@ -20,7 +20,7 @@ def registry(store: Store) -> Registry:
 
 def test_the_first_version_of_a_model_is_promoted_and_judging_again_changes_nothing(registry: Registry) -> None:
     for _ in range(2):
-        verdict = judge(registry, "production", REQUEST, 1)
+        verdict = decide_promotion(registry, "production", REQUEST, 1)
         assert verdict.promoted
         assert verdict.state(REQUEST) == "succeeded"
     assert len(registry.history("odd", "production")) == 1
@@ -28,7 +28,7 @@ def test_the_first_version_of_a_model_is_promoted_and_judging_again_changes_noth
 
 def test_of_two_versions_the_better_one_serves(registry: Registry) -> None:
     registry.promote("odd", "production", 1)
-    second = judge(registry, "production", REQUEST, 2)
+    second = decide_promotion(registry, "production", REQUEST, 2)
     assert second.reason is not None
     assert second.promoted is second.reason.startswith("at least as good")
     assert registry.alias("odd", "production").version == (2 if second.promoted else 1)
@@ -36,16 +36,16 @@ def test_of_two_versions_the_better_one_serves(registry: Registry) -> None:
 
 def test_never_means_never_and_always_asks_nothing(registry: Registry) -> None:
     never = JobRequest("starter", {}, "odd", "never")
-    assert judge(registry, "production", never, 1).state(never) == "succeeded"
+    assert decide_promotion(registry, "production", never, 1).state(never) == "succeeded"
     assert registry.history("odd", "production") == []
-    assert judge(registry, "production", JobRequest("starter", {}, "odd", "always"), 1).promoted
+    assert decide_promotion(registry, "production", JobRequest("starter", {}, "odd", "always"), 1).promoted
 
 
 def test_a_damaged_last_entry_of_the_alias_does_not_keep_jobs_from_promoting(registry: Registry, store: Store) -> None:
     for version in (1, 3):
         registry.promote("odd", "production", version)
     store.put("models/odd/aliases/production/00000002.json", b"rotten")
-    assert judge(registry, "production", JobRequest("starter", {}, "odd", "always"), 2).promoted
+    assert decide_promotion(registry, "production", JobRequest("starter", {}, "odd", "always"), 2).promoted
     assert [state.version for state in registry.history("odd", "production")] == [2, 1]
     assert registry.alias("odd", "production").generation == 3
 
@@ -66,6 +66,6 @@ def test_a_promotion_made_during_the_comparison_is_not_overwritten_unseen(
         return states
 
     monkeypatch.setattr(registry, "history", look_and_be_overtaken)
-    judge(registry, "production", JobRequest("starter", {}, "odd", "always"), 2)
+    decide_promotion(registry, "production", JobRequest("starter", {}, "odd", "always"), 2)
     assert looks == [1, 3]
     assert [state.version for state in look("odd", "production")] == [2, 3, 1]

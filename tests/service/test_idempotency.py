@@ -10,7 +10,7 @@ import pytest
 from service.errors import Conflict
 from service.jobs.ids import id_for_key
 from service.jobs.job import JobRequest
-from service.jobs.queue import Jobs
+from service.jobs.queue import JobQueue
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
 from tests.service.conftest import half_trained, wait_until
@@ -21,7 +21,7 @@ KEY = "monday"
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> Iterator[Jobs]:
+def jobs(tmp_path: Path) -> Iterator[JobQueue]:
     with queue_of(tmp_path) as jobs:
         yield jobs
 
@@ -37,10 +37,10 @@ def request(seed: int = 0, trials: int = 0) -> JobRequest:
     )
 
 
-def forget(jobs: Jobs, *job_ids: str) -> None:
+def forget(jobs: JobQueue, *job_ids: str) -> None:
     """Let the records of ended jobs be deleted."""
     known = {job.id for job in jobs.list()}
-    wait_until(lambda: jobs.forget_ended(datetime.now(UTC), 50) or not known & set(job_ids), "the clock to move on")
+    wait_until(lambda: jobs.delete_ended(datetime.now(UTC), 50) or not known & set(job_ids), "the clock to move on")
     assert not {job.id for job in jobs.list()} & set(job_ids)
 
 
@@ -59,7 +59,9 @@ def test_a_key_used_again_after_its_record_was_deleted_trains_anew(tmp_path: Pat
 
 
 @pytest.mark.parametrize("left", ["version", "checkpoint"])
-def test_an_id_is_not_given_again_while_the_store_has_anything_under_it(jobs: Jobs, store: Store, left: str) -> None:
+def test_an_id_is_not_given_again_while_the_store_has_anything_under_it(
+    jobs: JobQueue, store: Store, left: str
+) -> None:
     ids = []
     for use in range(3):
         job_id = jobs.submit(request(use), KEY).id
@@ -77,7 +79,7 @@ def test_an_id_is_not_given_again_while_the_store_has_anything_under_it(jobs: Jo
     assert len(set(ids)) == 3
 
 
-def test_a_search_does_not_find_the_trials_of_a_former_one(jobs: Jobs) -> None:
+def test_a_search_does_not_find_the_trials_of_a_former_one(jobs: JobQueue) -> None:
     first = jobs.submit(request(1, trials=2), KEY)
     jobs.cancel(first.id)
     with jobs._client() as client:  # as deletion in steps may leave it for a while
@@ -87,7 +89,7 @@ def test_a_search_does_not_find_the_trials_of_a_former_one(jobs: Jobs) -> None:
     assert {trial.state for trial in jobs.trials(second)} == {"queued"}
 
 
-def test_a_key_used_again_many_times_at_once_is_one_job(jobs: Jobs, store: Store) -> None:
+def test_a_key_used_again_many_times_at_once_is_one_job(jobs: JobQueue, store: Store) -> None:
     first = jobs.submit(request(), KEY).id
     Registry(store).publish("mnist", *half_trained(), job_id=first)
     jobs.cancel(first)
@@ -98,7 +100,7 @@ def test_a_key_used_again_many_times_at_once_is_one_job(jobs: Jobs, store: Store
     assert first not in again
 
 
-def test_jobs_that_an_earlier_release_queued_under_a_key_are_found_by_it(jobs: Jobs) -> None:
+def test_jobs_that_an_earlier_release_queued_under_a_key_are_found_by_it(jobs: JobQueue) -> None:
     assert id_for_key(KEY, 0) == "job-d618fb157a4b382e92fc"  # the id of earlier releases
     job = jobs.submit(request(), KEY)
     assert job.id == id_for_key(KEY, 0)

@@ -12,7 +12,7 @@ from dbos import run_dbos_database_migrations
 from service.errors import Conflict, NotFound, TooManyJobs, Unavailable
 from service.jobs.cleanup import Retention
 from service.jobs.job import JobRequest, Progress
-from service.jobs.queue import Jobs
+from service.jobs.queue import JobQueue
 from service.settings import Settings
 from tests.service.conftest import Server, png, running_server, wait_until
 from tests.service.processes import ENDLESS, QUICK, trainers_of, worker_of
@@ -175,22 +175,22 @@ def test_the_whole_way_on_a_fresh_home(tmp_path: Path, digits: Dataset) -> None:
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Jobs]:
+def queue(tmp_path: Path) -> Iterator[JobQueue]:
     """A queue that nobody works on."""
     settings = Settings(home=tmp_path, max_queued_jobs=5)
     run_dbos_database_migrations(settings.database_location)
-    jobs = Jobs(settings)
+    jobs = JobQueue(settings)
     yield jobs
     jobs.close()
 
 
-def test_one_key_is_one_job_also_when_it_is_used_many_times_at_once(queue: Jobs) -> None:
+def test_one_key_is_one_job_also_when_it_is_used_many_times_at_once(queue: JobQueue) -> None:
     with ThreadPoolExecutor(8) as pool:
         jobs = list(pool.map(lambda _: queue.submit(request(), "key"), range(8)))
     assert len({job.id for job in jobs}) == len(queue.list()) == 1
 
 
-def test_one_key_for_two_requests_at_once_is_a_conflict_for_one_of_them(queue: Jobs) -> None:
+def test_one_key_for_two_requests_at_once_is_a_conflict_for_one_of_them(queue: JobQueue) -> None:
     def submit(promote: str) -> str:
         try:
             return queue.submit(request(promote=promote), "key").request.promote
@@ -205,7 +205,7 @@ def test_one_key_for_two_requests_at_once_is_a_conflict_for_one_of_them(queue: J
     assert queue.get(job.id).request == job.request
 
 
-def test_many_at_once_do_not_overfill_the_queue(queue: Jobs) -> None:
+def test_many_at_once_do_not_overfill_the_queue(queue: JobQueue) -> None:
     def submit(_: int) -> bool:
         try:
             queue.submit(request())
@@ -217,28 +217,28 @@ def test_many_at_once_do_not_overfill_the_queue(queue: Jobs) -> None:
         assert sum(pool.map(submit, range(12))) == 5
 
 
-def test_ended_jobs_are_forgotten_after_their_time_and_waiting_ones_never(queue: Jobs) -> None:
+def test_ended_jobs_are_forgotten_after_their_time_and_waiting_ones_never(queue: JobQueue) -> None:
     ended, waiting = queue.submit(request()), queue.submit(request())
     assert queue.cancel(ended.id).is_final
-    assert Retention(queue, days=1).forget_old() == 0
+    assert Retention(queue, days=1).delete_expired() == 0
     assert wait_until(Retention(queue, days=0).forget_old, "the clock to move on") == 1
     assert [job.id for job in queue.list()] == [waiting.id]
     with pytest.raises(NotFound):
         queue.get(ended.id)
 
 
-def test_what_is_reported_is_in_the_record_and_a_sign_of_life_leaves_it_alone(queue: Jobs) -> None:
+def test_what_is_reported_is_in_the_record_and_a_sign_of_life_leaves_it_alone(queue: JobQueue) -> None:
     job = queue.submit(request())
-    progress = Progress(epochs=3).after({"epoch": 1, "train_loss": 0.5})
-    queue.report(job.id, progress)
-    queue.touch(job.id)
+    progress = Progress(epochs=3).with_epoch({"epoch": 1, "train_loss": 0.5})
+    queue.save_progress(job.id, progress)
+    queue.heartbeat(job.id)
     assert queue.get(job.id).progress == progress
 
 
 def test_a_long_history_keeps_its_ends_and_stays_short() -> None:
     progress = Progress(epochs=5000)
     for epoch in range(1, 5001):
-        progress = progress.after({"epoch": epoch})
+        progress = progress.with_epoch({"epoch": epoch})
     kept = [figures["epoch"] for figures in progress.history]
     assert progress.epoch == kept[-1] == 5000
     assert kept[0] == 1
@@ -249,7 +249,7 @@ def test_a_long_history_keeps_its_ends_and_stays_short() -> None:
 
 def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
-    jobs = Jobs(Settings(home=tmp_path, database_url=nowhere))
+    jobs = JobQueue(Settings(home=tmp_path, database_url=nowhere))
     for ask in (jobs.list, jobs.running, lambda: jobs.get("job-1"), lambda: jobs.submit(request())):
         with pytest.raises(Unavailable) as raised:
             ask()

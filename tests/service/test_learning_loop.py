@@ -11,9 +11,9 @@ import pytest
 
 from service.errors import InvalidInput
 from service.jobs.checkpoints import Checkpoints
-from service.jobs.comparison import Rules
-from service.jobs.gate import judge
-from service.jobs.inputs import Provisions
+from service.jobs.comparison import GatePolicy
+from service.jobs.gate import decide_promotion
+from service.jobs.inputs import JobInputs
 from service.jobs.job import JobRequest
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
@@ -95,58 +95,58 @@ def test_what_a_job_cannot_be_given_is_refused_before_it_is_queued(
 
 
 @pytest.fixture
-def provisions(tmp_path: Path, store: Store) -> Provisions:
+def inputs(tmp_path: Path, store: Store) -> JobInputs:
     registry = Registry(store)
     for seed in range(3):
         registry.publish("mnist", *half_trained(seed=seed))
-    return Provisions(store, open_samples(store, Settings(home=tmp_path)), registry)
+    return JobInputs(store, open_samples(store, Settings(home=tmp_path)), registry)
 
 
 REQUEST = JobRequest("corrections", {}, "mnist", "if_better", include_samples=True, start_from="production")
 
 
-def test_what_a_job_is_given_is_decided_once(provisions: Provisions, digits: Dataset, tmp_path: Path) -> None:
+def test_what_a_job_is_given_is_decided_once(inputs: JobInputs, digits: Dataset, tmp_path: Path) -> None:
     """A job that goes on elsewhere finds what it began with, though samples came and went and others promoted."""
     for image in digits.images[:30]:
-        provisions.samples.add("mnist", image, "7", Provenance("by-hand"))
-    provisions.registry.promote("mnist", "production", 2)
+        inputs.samples.add("mnist", image, "7", Provenance("by-hand"))
+    inputs.registry.promote("mnist", "production", 2)
     first, second = (tmp_path / name for name in ("first", "second"))
     first.mkdir()
     second.mkdir()
-    given = provisions.bring(REQUEST, "job-1", first)
-    provisions.samples.delete("mnist", sample_filter())
-    provisions.samples.add("mnist", digits.images[40], "1", Provenance("by-hand"))
-    provisions.registry.promote("mnist", "production", 3)
-    again = provisions.bring(REQUEST, "job-1", second)
+    given = inputs.materialize(REQUEST, "job-1", first)
+    inputs.samples.delete("mnist", sample_filter())
+    inputs.samples.add("mnist", digits.images[40], "1", Provenance("by-hand"))
+    inputs.registry.promote("mnist", "production", 3)
+    again = inputs.materialize(REQUEST, "job-1", second)
     for name in ("extra_data", "start_from"):
         assert Path(again[name]).read_bytes() == Path(given[name]).read_bytes()
-    assert provisions.tell(REQUEST, "job-1", {"settings": {}})["settings"]["start_from"] == "mnist version 2"
-    judged = provisions.judged_by(REQUEST, "job-1", version=1)
+    assert inputs.describe(REQUEST, "job-1", {"settings": {}})["settings"]["start_from"] == "mnist version 2"
+    judged = inputs.holdout_samples(REQUEST, "job-1", version=1)
     assert judged is not None
     assert {image.tobytes() for image in judged.images} < {image.tobytes() for image in digits.images[:30]}
-    Checkpoints(provisions.store).forget("job-1")
-    assert provisions.store.list("jobs") == []
+    Checkpoints(inputs.store).delete("job-1")
+    assert inputs.store.list("jobs") == []
 
 
 def test_samples_deleted_while_a_job_takes_its_own_are_left_out_and_the_job_goes_on(
-    provisions: Provisions, digits: Dataset, tmp_path: Path
+    inputs: JobInputs, digits: Dataset, tmp_path: Path
 ) -> None:
     for image in digits.images[:200]:
-        provisions.samples.add("mnist", image, "7", Provenance("by-hand"))
+        inputs.samples.add("mnist", image, "7", Provenance("by-hand"))
     begun = threading.Event()
 
     def delete() -> None:
         begun.set()
-        SampleStore(provisions.store, max_samples=1, max_bytes=1).delete("mnist", sample_filter())
+        SampleStore(inputs.store, max_samples=1, max_bytes=1).delete("mnist", sample_filter())
 
     deleter = threading.Thread(target=delete)
     deleter.start()
     begun.wait()
-    given = provisions.bring(replace(REQUEST, start_from="1"), "job-1", tmp_path)
+    given = inputs.materialize(replace(REQUEST, start_from="1"), "job-1", tmp_path)
     deleter.join()
     taken = {image.tobytes() for image in open_source(given["extra_data"]).train.images}
     assert taken <= {image.tobytes() for image in digits.images[:200]}
-    assert provisions.samples.list("mnist") == []
+    assert inputs.samples.list("mnist") == []
 
 
 def of_the_first(network_seed: int, registry: Registry, digits: Dataset) -> Dataset:
@@ -156,41 +156,43 @@ def of_the_first(network_seed: int, registry: Registry, digits: Dataset) -> Data
     return Dataset("samples", digits.images[:300], answers)
 
 
-def test_the_gate_asks_the_samples_too(provisions: Provisions, digits: Dataset) -> None:
-    registry = provisions.registry
+def test_the_gate_asks_the_samples_too(inputs: JobInputs, digits: Dataset) -> None:
+    registry = inputs.registry
     registry.promote("mnist", "production", 1)
     request = JobRequest("starter", {}, "mnist", "if_better", include_samples=True)
-    refused = judge(registry, "production", request, 2, Rules(lambda: of_the_first(0, registry, digits)))
+    refused = decide_promotion(
+        registry, "production", request, 2, GatePolicy(lambda: of_the_first(0, registry, digits))
+    )
     assert not refused.promoted
     assert "against 1.0000 on 300 samples" in str(refused.reason)
     registry.publish("mnist", *half_trained(seed=0))  # reads everything as version 1 does
-    taken = judge(registry, "production", request, 4, Rules(lambda: of_the_first(0, registry, digits)))
+    taken = decide_promotion(registry, "production", request, 4, GatePolicy(lambda: of_the_first(0, registry, digits)))
     assert taken.promoted
 
 
 @pytest.mark.parametrize(("count", "words"), [(3, "3 samples that it has learned from"), (8, r"\d samples held out")])
 def test_a_verdict_tells_whether_its_samples_were_learned_from(
-    count: int, words: str, provisions: Provisions, digits: Dataset, tmp_path: Path
+    count: int, words: str, inputs: JobInputs, digits: Dataset, tmp_path: Path
 ) -> None:
-    provisions.registry.promote("mnist", "production", 1)
+    inputs.registry.promote("mnist", "production", 1)
     for image in digits.images[:count]:
-        provisions.samples.add("mnist", image, "7", Provenance("by-hand"))
+        inputs.samples.add("mnist", image, "7", Provenance("by-hand"))
     request = replace(REQUEST, recipe="starter", start_from=None)
-    provisions.bring(request, "job-1", tmp_path)
-    verdict = judge(
-        provisions.registry, "production", request, 2, Rules(partial(provisions.judged_by, request, "job-1", 2))
+    inputs.materialize(request, "job-1", tmp_path)
+    verdict = decide_promotion(
+        inputs.registry, "production", request, 2, GatePolicy(partial(inputs.holdout_samples, request, "job-1", 2))
     )
     assert re.search(words, str(verdict.reason)), verdict.reason
     assert words.endswith(verdict.figures["samples_judged"])
     assert verdict.figures["samples"] <= count
 
 
-def test_a_version_whose_samples_are_damaged_is_not_promoted(provisions: Provisions) -> None:
-    provisions.registry.promote("mnist", "production", 1)
-    provisions.store.put("jobs/job-1/samples.npz", b"PK, and then nothing")
+def test_a_version_whose_samples_are_damaged_is_not_promoted(inputs: JobInputs) -> None:
+    inputs.registry.promote("mnist", "production", 1)
+    inputs.store.put("jobs/job-1/samples.npz", b"PK, and then nothing")
     request = replace(REQUEST, recipe="starter", start_from=None)
-    samples = partial(provisions.judged_by, request, "job-1", 2)
-    verdict = judge(provisions.registry, "production", request, 2, Rules(samples))
+    samples = partial(inputs.holdout_samples, request, "job-1", 2)
+    verdict = decide_promotion(inputs.registry, "production", request, 2, GatePolicy(samples))
     assert not verdict.promoted
     assert "damaged" in str(verdict.reason)
 
@@ -201,9 +203,9 @@ def test_the_command_refuses_to_learn_from_no_samples_as_the_api_does(tmp_path: 
     assert "error: include_samples: there are no samples of mnist yet; send some to POST /samples" in shown.stderr
 
 
-def test_samples_that_are_gone_when_the_job_begins_fail_it(provisions: Provisions, tmp_path: Path) -> None:
+def test_samples_that_are_gone_when_the_job_begins_fail_it(inputs: JobInputs, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no samples of mnist any more"):
-        provisions.bring(replace(REQUEST, start_from="1"), "job-1", tmp_path)
+        inputs.materialize(replace(REQUEST, start_from="1"), "job-1", tmp_path)
 
 
 def test_the_command_learns_from_samples_too(tmp_path: Path, digits: Dataset) -> None:

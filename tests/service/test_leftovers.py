@@ -18,12 +18,12 @@ def test_claims_and_staged_objects_go_once_they_were_seen_for_an_hour(store: Sto
     store.put("models/mnist/2/deleting/9999999999-of-a-wrong-clock", b"")
     now = [0.0]
     leftovers = Leftovers(store, lambda: now[-1])
-    assert leftovers.clear() == 0
+    assert leftovers.delete_expired() == 0
     now.append(3000.0)
     with hold_lock(store, registry.version_prefix("mnist", 1), "promoting"):
-        assert leftovers.clear() == 0
+        assert leftovers.delete_expired() == 0
         now.append(4000.0)
-        assert leftovers.clear() == 2
+        assert leftovers.delete_expired() == 2
         assert len(store.list("models")) == len(kept) + 1
     assert store.list("models") == kept
 
@@ -35,7 +35,7 @@ def test_a_deletion_that_was_cut_off_is_left_to_the_next_collection(store: Store
     leftovers = Leftovers(store, lambda: now[-1])
     for passed in (0.0, 4000.0):
         now.append(passed)
-        assert leftovers.clear() == 0
+        assert leftovers.delete_expired() == 0
 
 
 def test_staged_files_of_a_killed_process_go(tmp_path: Path) -> None:
@@ -45,8 +45,8 @@ def test_staged_files_of_a_killed_process_go(tmp_path: Path) -> None:
     (tmp_path / ".staging" / "0123456789abcdef").write_bytes(b"half")
     now = [0.0]
     leftovers = Leftovers(store, lambda: now[-1])
-    assert leftovers.clear() == 0
+    assert leftovers.delete_expired() == 0
     now.append(3601.0)
-    assert leftovers.clear() == 1
+    assert leftovers.delete_expired() == 1
     assert [*(tmp_path / ".staging").iterdir()] == []
     assert store.get("models/mnist/1/weights.npz") == b"whole"

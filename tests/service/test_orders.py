@@ -7,10 +7,10 @@ import pytest
 
 from service.backup import _keys
 from service.jobs.checkpoints import Checkpoints
-from service.jobs.inputs import Provisions
+from service.jobs.inputs import JobInputs
 from service.jobs.job import JobRequest
-from service.jobs.runner import Workplace
-from service.jobs.worker import _conclude
+from service.jobs.runner import TrainingContext
+from service.jobs.worker import _promote
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
 from service.samples.store import open_samples
@@ -70,7 +70,7 @@ def test_a_job_that_was_given_back_has_no_strike_when_it_is_begun_again(tmp_path
             with running_worker(tmp_path) as worker:
                 wait_until(lambda: jobs.get(job_id).attempts == attempt, "the attempt")  # noqa: B023
                 job = jobs.get(job_id)
-                assert (job.returned, job.strikes) == (attempt - 1, 0)
+                assert (job.returned, job.crashes) == (attempt - 1, 0)
                 worker.send_signal(signal.SIGTERM)
                 worker.communicate(timeout=180)
         jobs.cancel(job_id)
@@ -80,15 +80,15 @@ def test_a_job_that_was_cancelled_while_it_published_promotes_nothing(tmp_path: 
     settings = Settings(home=tmp_path)
     store = open_store(settings.store_location)
     registry = Registry(store)
-    provisions = Provisions(store, open_samples(store, settings), registry)
-    place = Workplace(registry, Checkpoints(store), provisions, tmp_path / "scratch", 1)
+    inputs = JobInputs(store, open_samples(store, settings), registry)
+    place = TrainingContext(registry, Checkpoints(store), inputs, tmp_path / "scratch", 1)
     registry.promote("mnist", "production", registry.publish("mnist", *half_trained()).version)
     request = JobRequest("starter", {}, "mnist", "always")
     with queue_of(tmp_path) as jobs:
         job_id = jobs.submit(request).id
         version = registry.publish("mnist", *half_trained(seed=1), job_id=job_id).version
         jobs.cancel(job_id)
-        outcome = _conclude(settings, place, jobs, job_id, request, version)
+        outcome = _promote(settings, place, jobs, job_id, request, version)
     assert outcome == {"state": "failed", "detail": "cancelled", "version": version}
     assert registry.alias("mnist", "production").version == 1
 
@@ -96,7 +96,7 @@ def test_a_job_that_was_cancelled_while_it_published_promotes_nothing(tmp_path: 
 def test_what_a_job_is_given_is_decided_by_who_was_first(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     store = open_store(settings.store_location)
-    mine, theirs = (Provisions(store, open_samples(store, settings), Registry(store)) for _ in range(2))
+    mine, theirs = (JobInputs(store, open_samples(store, settings), Registry(store)) for _ in range(2))
 
     def decide() -> bytes:
         assert theirs._decided("job-1", "start.json", lambda: b"theirs") == b"theirs"

@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy
 
 from service.errors import InvalidInput
-from service.jobs.datasets import BUNDLED, names
+from service.jobs.datasets import BUNDLED, dataset_names
 from service.jobs.job import JobRequest
-from service.jobs.queue import Jobs
+from service.jobs.queue import JobQueue
 from service.settings import Settings
 
 REQUEST = JobRequest("starter", {}, "mnist")
@@ -18,10 +18,10 @@ COUNT = 23
 
 
 @pytest.fixture(scope="module")
-def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobQueue]:
     """Queued jobs, most of them created in one of three milliseconds."""
     settings = Settings(home=tmp_path_factory.mktemp("jobs"), max_queued_jobs=COUNT + 10)
-    jobs = Jobs(settings)
+    jobs = JobQueue(settings)
     made = [jobs.submit(REQUEST).id for _ in range(COUNT)]
     engine = sqlalchemy.create_engine(settings.database_location)
     with engine.begin() as connection:
@@ -34,7 +34,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     jobs.close()
 
 
-def paged(jobs: Jobs, limit: int) -> list[list[str]]:
+def paged(jobs: JobQueue, limit: int) -> list[list[str]]:
     pages, after = [], None
     while True:
         page, after = jobs.page(limit, after)
@@ -44,7 +44,7 @@ def paged(jobs: Jobs, limit: int) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 10, COUNT - 1, COUNT, COUNT + 1, 200])
-def test_pages_of_jobs_hold_every_job_once_newest_first(limit: int, jobs: Jobs) -> None:
+def test_pages_of_jobs_hold_every_job_once_newest_first(limit: int, jobs: JobQueue) -> None:
     everything = jobs.list()
     assert len({job.id for job in everything}) == COUNT
     assert [job.created for job in everything] == sorted((job.created for job in everything), reverse=True)
@@ -54,12 +54,12 @@ def test_pages_of_jobs_hold_every_job_once_newest_first(limit: int, jobs: Jobs) 
 
 
 @pytest.mark.parametrize("after", ["", "x", "1764396000001", "-job", "99999999999999-job-1", "1-../x"])
-def test_a_place_that_no_page_gave_is_refused(after: str, jobs: Jobs) -> None:
+def test_a_place_that_no_page_gave_is_refused(after: str, jobs: JobQueue) -> None:
     with pytest.raises(InvalidInput, match="`next` of the page before"):
         jobs.page(10, after)
 
 
-def test_a_page_goes_on_where_the_job_of_its_place_is_gone(jobs: Jobs) -> None:
+def test_a_page_goes_on_where_the_job_of_its_place_is_gone(jobs: JobQueue) -> None:
     page, after = jobs.page(4)
     assert after is not None
     gone = after.partition("-")[0] + "-job-zzz"  # of that millisecond, before all that are there
@@ -71,11 +71,11 @@ def test_pages_of_data_sets_hold_every_name_once(tmp_path: Path) -> None:
     for name in ("Zwei", "a", "b", "mnist", "s", "zoo"):  # one hides behind a bundled set, others sort around them
         (tmp_path / name).mkdir()
     (tmp_path / "notes.txt").touch()
-    everything = names(tmp_path)
+    everything = dataset_names(tmp_path)
     assert everything == [*BUNDLED, "Zwei", "a", "b", "s", "zoo"]
     for limit in range(1, 10):
         found: list[str] = []
-        while page := names(tmp_path, limit, found[-1] if found else None):
+        while page := dataset_names(tmp_path, limit, found[-1] if found else None):
             assert len(page) <= limit
             found += page
         assert found == everything

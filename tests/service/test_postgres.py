@@ -13,7 +13,7 @@ import pytest
 from service.backup import back_up, restore
 from service.errors import Conflict, TooManyJobs, Unavailable
 from service.jobs.job import JobRequest
-from service.jobs.queue import Jobs
+from service.jobs.queue import JobQueue
 from service.registry.store import open_store
 from service.settings import Settings
 from tests.service.conftest import Server, running_server, wait_until
@@ -69,14 +69,14 @@ def test_a_job_goes_on_where_it_was_after_kills_on_two_hosts(shared: dict[str, A
                 worker.kill()
         with running_worker(tmp_path / "second", worker_name="second", **shared):
             done = wait_for_end(jobs, job_id)
-    assert (done.state, done.strikes) == ("succeeded", 2)
+    assert (done.state, done.crashes) == ("succeeded", 2)
     assert weights_of(store, done) == undisturbed()
 
 
 def test_many_at_once_do_not_overfill_the_queue_and_a_key_is_good_for_one(
     shared: dict[str, Any], tmp_path: Path
 ) -> None:
-    def submit_one(jobs: Jobs, key: str | None, seed: int) -> str:
+    def submit_one(jobs: JobQueue, key: str | None, seed: int) -> str:
         try:
             return jobs.submit(JobRequest("starter", QUICK | {"seed": seed}, "mnist"), key).id
         except (TooManyJobs, Conflict) as error:
@@ -102,7 +102,7 @@ def test_a_cancelled_job_stays_cancelled(shared: dict[str, Any], tmp_path: Path)
             jobs.cancel(submit_and_wait(jobs))
 
 
-def submit_and_wait(jobs: Jobs) -> str:
+def submit_and_wait(jobs: JobQueue) -> str:
     return wait_for_end(jobs, submit(jobs, QUICK)).id
 
 
@@ -125,7 +125,7 @@ def test_restarts_of_the_database_lose_no_job_and_no_prediction(
     store = open_store(Settings(home=server.home).store_location)
     with queue_of(server.home) as jobs:
         assert weights_of(store, jobs.get(done["id"])) == undisturbed()
-        assert jobs.get(done["id"]).strikes == 0
+        assert jobs.get(done["id"]).crashes == 0
 
 
 def test_a_worker_that_finds_no_database_ends_and_one_that_loses_it_waits(

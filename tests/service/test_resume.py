@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from service.jobs.dbos_mapping import Running
+from service.jobs.dbos_mapping import RunningJob
 from service.jobs.job import Job, JobRequest, Progress
-from service.jobs.trainer_process import Watch, run_training
+from service.jobs.trainer_process import TrainingHooks, run_training
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
 from tests.service.conftest import wait_until
@@ -30,7 +30,7 @@ def undisturbed(seed: int = 0) -> str:
     """Train LONG without a worker, and nobody in between; answer the hash of the weights."""
     with tempfile.TemporaryDirectory() as folder:
         request = JobRequest("starter", LONG | {"seed": seed}, "mnist")
-        finished = run_training(request, Path(folder), 1, Watch(lambda _: None))
+        finished = run_training(request, Path(folder), 1, TrainingHooks(lambda _: None))
         return sha256(Path(finished["weights"]).read_bytes()).hexdigest()
 
 
@@ -68,7 +68,7 @@ def test_after_a_kill_a_job_goes_on_at_its_checkpoint_here_and_on_another_host(t
         with running_worker(tmp_path / "second", worker_name="second", takeover_seconds="5", **shared):
             done = wait_for_end(jobs, job_id)
     assert again.state == "running"
-    assert (done.state, done.attempts, done.strikes) == ("succeeded", 3, 2)
+    assert (done.state, done.attempts, done.crashes) == ("succeeded", 3, 2)
     assert went_on_after(done) >= reached
     assert [figures["epoch"] for figures in done.progress.history] == list(range(1, 151))
     assert weights_of(store, done) == undisturbed()
@@ -122,7 +122,7 @@ def test_a_job_is_queued_again_only_while_it_is_its_workers(tmp_path: Path) -> N
         job_id = submit(jobs, ENDLESS)
         wait_for_epochs(jobs, job_id)
         (seen,) = jobs.running()
-        assert jobs.requeue(Running(job_id, "somebody-else", seen.sign_of_life, 0)) is False
+        assert jobs.requeue(RunningJob(job_id, "somebody-else", seen.heartbeat_at, 0)) is False
         assert jobs.get(job_id).state == "running"
         assert jobs.cancel(job_id).state == "cancelled"
         assert jobs.requeue(seen) is False  # it was cancelled while its worker handed it back
@@ -131,18 +131,18 @@ def test_a_job_is_queued_again_only_while_it_is_its_workers(tmp_path: Path) -> N
 
 
 def test_strikes_are_the_deaths_and_not_the_returns() -> None:
-    progress = Progress().bereaved()
+    progress = Progress().with_crash()
     request = JobRequest("starter", {}, "mnist")
     job = Job("job-1", "running", request, "", None, None, attempts=4, progress=progress, returned=2)
-    assert job.strikes == 2
+    assert job.crashes == 2
 
 
 def test_the_log_keeps_its_last_lines_and_counts_all() -> None:
     progress = Progress()
     for number in range(200):
-        progress = progress.saying(f"line {number}\n")
+        progress = progress.with_log_line(f"line {number}\n")
     assert (len(progress.log), progress.log[-1], progress.log_lines) == (50, "line 199", 200)
-    assert len(Progress().saying("x" * 10_000).log[0]) == 300
+    assert len(Progress().with_log_line("x" * 10_000).log[0]) == 300
 
 
 def test_a_job_waits_for_a_disk_that_cannot_be_written(tmp_path: Path) -> None:
@@ -153,4 +153,4 @@ def test_a_job_waits_for_a_disk_that_cannot_be_written(tmp_path: Path) -> None:
         wait_until(lambda: "the job waits" in " ".join(jobs.get(job_id).progress.log), "a word about it")
         (tmp_path / "scratch").unlink()
         done = wait_for_end(jobs, job_id)
-    assert (done.state, done.strikes) == ("succeeded", 0)
+    assert (done.state, done.crashes) == ("succeeded", 0)

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from service.errors import NotFound, Unavailable
-from service.jobs.events import Piece
+from service.jobs.events import JobEvent
 from service.jobs.job import Job, JobRequest, Progress
-from service.jobs.queue import Jobs
+from service.jobs.queue import JobQueue
 from service.jobs.watcher import JobWatcher
 from service.settings import Settings
 from tests.service.conftest import PATIENCE_SECONDS, Server, running_server, wait_until
@@ -22,11 +22,11 @@ from tests.service.test_predict import assert_problem
 REQUEST = JobRequest(recipe="starter", settings={}, model="mnist")
 
 
-def encoded(pieces: Iterable[Piece]) -> bytes:
+def encoded(pieces: Iterable[JobEvent]) -> bytes:
     return b"".join(f"{piece.kind} {piece.data}\n".encode() for piece in pieces)
 
 
-class CountingJobs(Jobs):
+class CountingJobs(JobQueue):
     """The queue itself, which counts how often it is asked for jobs."""
 
     queries = 0
@@ -61,16 +61,16 @@ def with_epochs(*numbers: int) -> Progress:
 async def test_many_subscribers_cost_one_query_a_poll_and_get_the_same(jobs: CountingJobs) -> None:
     job = jobs.submit(REQUEST)
     watcher = JobWatcher(jobs, 100, threading.Event())
-    streams = [watcher.follow(await watcher.get(job.id), None, encoded)]
+    streams = [watcher.subscribe(await watcher.get(job.id), None, encoded)]
     first = [await next_of(streams[0])]
     asked = jobs.queries
     for _ in range(49):
-        streams.append(watcher.follow(await watcher.get(job.id), None, encoded))
+        streams.append(watcher.subscribe(await watcher.get(job.id), None, encoded))
         first.append(await next_of(streams[-1]))
     assert jobs.queries - asked < 49  # only the poller has asked, a few times
     assert watcher.streams == 50
     assert len(set(first)) == 1
-    jobs.report(job.id, with_epochs(1))
+    jobs.save_progress(job.id, with_epochs(1))
     changes = await asyncio.gather(*(next_of(stream) for stream in streams))
     assert len(set(changes)) == 1
     assert changes[0].startswith(b"epoch")
@@ -84,16 +84,16 @@ async def test_many_subscribers_cost_one_query_a_poll_and_get_the_same(jobs: Cou
 async def test_a_slow_reader_gets_every_epoch_once_and_only_the_newest_progress(jobs: CountingJobs) -> None:
     job = jobs.submit(REQUEST)
     watcher = JobWatcher(jobs, 2, threading.Event())
-    slow, quick = (watcher.follow(job, None, encoded) for _ in range(2))
+    slow, quick = (watcher.subscribe(job, None, encoded) for _ in range(2))
     await next_of(slow)
     await next_of(quick)
     for epoch in range(1, 4):
-        jobs.report(job.id, with_epochs(*range(1, epoch + 1)).within({"epoch": epoch + 1, "step": epoch}))
+        jobs.save_progress(job.id, with_epochs(*range(1, epoch + 1)).with_step({"epoch": epoch + 1, "step": epoch}))
         assert f"'step': {epoch}" in (await next_of(quick)).decode()
     at_once = (await next_of(slow)).decode()
     assert [f"epoch {{'epoch': {epoch}}}" in at_once for epoch in (1, 2, 3)] == [True] * 3
     assert at_once.count("step") == 1
-    jobs.report(job.id, with_epochs(1, 2, 3, 4))
+    jobs.save_progress(job.id, with_epochs(1, 2, 3, 4))
     assert await next_of(slow) == await next_of(quick) == b"epoch {'epoch': 4}\n"
 
 
@@ -101,7 +101,7 @@ async def test_streams_end_with_the_record_of_their_job_and_with_the_server(jobs
     gone, waiting = jobs.submit(REQUEST), jobs.submit(REQUEST)
     draining = threading.Event()
     watcher = JobWatcher(jobs, 2, draining)
-    streams = [watcher.follow(job, None, encoded) for job in (gone, waiting)]
+    streams = [watcher.subscribe(job, None, encoded) for job in (gone, waiting)]
     for stream in streams:
         await next_of(stream)
     with jobs._client() as client:
@@ -116,7 +116,7 @@ async def test_streams_end_with_the_record_of_their_job_and_with_the_server(jobs
 async def test_a_process_has_only_so_many_streams(jobs: CountingJobs) -> None:
     job = jobs.submit(REQUEST)
     watcher = JobWatcher(jobs, 1, threading.Event())
-    stream = watcher.follow(await watcher.get(job.id), None, encoded)
+    stream = watcher.subscribe(await watcher.get(job.id), None, encoded)
     await next_of(stream)
     with pytest.raises(Unavailable, match="1 event streams are open"):
         await watcher.get(job.id)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from service.jobs.events import Reporter
-from service.jobs.gate import judge
-from service.jobs.job import STRIKES, Job, JobRequest, Progress
-from service.jobs.queue import Jobs
+from service.jobs.events import ProgressReporter
+from service.jobs.gate import decide_promotion
+from service.jobs.job import MAX_CRASHES, Job, JobRequest, Progress
+from service.jobs.queue import JobQueue
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from service.settings import Settings
@@ -42,21 +42,21 @@ def running_worker(home: Path, **settings: str) -> Iterator["subprocess.Popen[st
 
 
 @contextmanager
-def queue_of(home: Path, **settings: str) -> Iterator[Jobs]:
-    jobs = Jobs(Settings(home=home, **settings))
+def queue_of(home: Path, **settings: str) -> Iterator[JobQueue]:
+    jobs = JobQueue(Settings(home=home, **settings))
     yield jobs
     jobs.close()
 
 
-def submit(jobs: Jobs, settings: dict[str, object], promote: str = "never") -> str:
+def submit(jobs: JobQueue, settings: dict[str, object], promote: str = "never") -> str:
     return jobs.submit(JobRequest("starter", settings, "mnist", promote)).id
 
 
-def wait_for_epochs(jobs: Jobs, job_id: str) -> Job:
+def wait_for_epochs(jobs: JobQueue, job_id: str) -> Job:
     return wait_until(lambda: j if (j := jobs.get(job_id)).progress.epoch else None, "its first epoch")  # type: ignore[no-any-return]
 
 
-def wait_for_end(jobs: Jobs, job_id: str) -> Job:
+def wait_for_end(jobs: JobQueue, job_id: str) -> Job:
     return wait_until(lambda: j if (j := jobs.get(job_id)).is_final else None, "its end")  # type: ignore[no-any-return]
 
 
@@ -93,7 +93,7 @@ def test_a_worker_that_is_told_to_end_is_gone_at_once_and_gives_its_job_back(tmp
             assert worker.returncode == 0
             assert "Traceback" not in errors
             wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to end")
-        assert (jobs.get(job_id).state, jobs.get(job_id).strikes) == ("queued", 0)
+        assert (jobs.get(job_id).state, jobs.get(job_id).crashes) == ("queued", 0)
         with running_worker(tmp_path):
             wait_until(lambda: jobs.get(job_id).state == "running", "another worker")
             assert jobs.cancel(job_id).state == "cancelled"
@@ -127,7 +127,7 @@ def test_a_job_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
         with running_worker(tmp_path) as worker:
             job_id = submit(jobs, ENDLESS)
             wait_until(partial(trainers_of, worker.pid), "the training")
-        for attempt in range(2, STRIKES + 1):
+        for attempt in range(2, MAX_CRASHES + 1):
             with running_worker(tmp_path) as worker:
                 wait_until(partial(trainers_of, worker.pid), "the training")
                 assert jobs.get(job_id).attempts == attempt
@@ -140,10 +140,10 @@ def test_a_job_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
 def test_progress_that_cannot_be_written_does_not_fail_the_job(tmp_path: Path) -> None:
     nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
     job = Job("job-1", "running", JobRequest("starter", {}, "mnist"), "", None, None, 1, Progress())
-    reporter = Reporter(Jobs(Settings(home=tmp_path, database_url=nowhere)), job, "worker-0")
-    reporter.hear({"event": "start", "epochs": 3})
-    reporter.hear({"event": "epoch", "epoch": 1})
-    assert reporter.tell() is False
+    reporter = ProgressReporter(JobQueue(Settings(home=tmp_path, database_url=nowhere)), job, "worker-0")
+    reporter.on_event({"event": "start", "epochs": 3})
+    reporter.on_event({"event": "epoch", "epoch": 1})
+    assert reporter.flush() is False
 
 
 def test_judging_again_after_a_cut_does_not_promote_again(tmp_path: Path) -> None:
@@ -151,9 +151,9 @@ def test_judging_again_after_a_cut_does_not_promote_again(tmp_path: Path) -> Non
     for seed in range(2):
         registry.publish("mnist", *half_trained(seed=seed))
     request = JobRequest("starter", QUICK, "mnist", "always")
-    first = judge(registry, "production", request, 1)
+    first = decide_promotion(registry, "production", request, 1)
     registry.promote("mnist", "production", 2, reason="by somebody, in between")
-    assert judge(registry, "production", request, 1) == first
+    assert decide_promotion(registry, "production", request, 1) == first
     assert registry.alias("mnist", "production").version == 2
 
 
