@@ -37,8 +37,7 @@ def train(
     from service.cli.progress import training_progress
     from service.errors import InvalidInput
     from service.jobs.checkpoints import Checkpoints
-    from service.jobs.comparison import GatePolicy
-    from service.jobs.gate import decide_promotion
+    from service.jobs.gate import GatePolicy, decide_promotion
     from service.jobs.inputs import JobInputs
     from service.jobs.job import JobRequest
     from service.jobs.runner import TrainingContext, train_and_publish

@@ -1,16 +1,16 @@
-"""How versions read examples that were held out: worked out when somebody asks, and remembered.
+"""Evaluation of versions on held-out examples: computed on request, in the background, and cached.
 
-All versions with the labels of a published set are held against the same examples, so that their misreadings can be
-compared: the set's own test examples where its files are here, else, for digits, those that the recipe `starter` holds
-out of the bundled set. A version with other labels is held against what its own recipe holds out. Nothing is
-downloaded.
+All versions with the labels of a published data set are evaluated on the same examples, so that their errors can be
+compared: the test examples of that set if its files are on this host; for digits otherwise the examples that the recipe
+`starter` holds out of the bundled set. A version with other labels is evaluated on what its own recipe holds out.
+Nothing is downloaded.
 """
 
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -26,52 +26,79 @@ from training.arrays import Floats, Labels
 from training.data import mnist, open_source
 from training.data.dataset import DIGITS
 from training.experiment import split
-from training.metrics import calibration_error, confusion_matrix
+from training.metrics import accuracy, calibration_error, confusion_matrix
 
-MOST_EXAMPLES = 10_000
-_CHUNK = 256
-_REMEMBERED = 12  # those of one set share its pictures, 8 MB at most
-_PATIENCE_SECONDS = 4.0  # two of them are less than a request may take
-_AT_ONCE = 2
-_MOST_RUNNING = 16
+MAX_EXAMPLES = 10_000
+_BATCH_SIZE = 256
+_CACHE_SIZE = 12  # evaluations on one data set share its images, 8 MB at most
+_WAIT_SECONDS = 4.0  # two of them are less than a request may take
+_MAX_CONCURRENT = 2
+_MAX_RUNNING = 16
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one version makes of the held-out examples, as it would answer."""
+    """The predictions of one version for labelled examples, with its temperature applied."""
 
     examples: Dataset
-    answers: Labels
-    """The class that each example was taken for."""
+    predicted: Labels
+    """The predicted class of each example."""
     confidences: Floats
+    accuracy: float
     calibration_error: float
-    caveat: str | None
-    """Why the figures may flatter the version."""
+    caveat: str | None = None
+    """Why the metrics may be too good."""
 
-    @property
-    def accuracy(self) -> float:
-        """The share that was read right."""
-        return float(np.mean(self.answers == self.examples.labels))
+    @cached_property
+    def correct(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        """Whether each example was predicted correctly."""
+        return np.asarray(self.predicted == self.examples.labels)
 
     @cached_property
     def wrong(self) -> Labels:
-        """The rows that were misread, those of which the version was most sure first."""
-        rows = np.flatnonzero(self.answers != self.examples.labels)
+        """The rows that were predicted wrongly, by falling confidence."""
+        rows = np.flatnonzero(~self.correct)
         return rows[np.argsort(-self.confidences[rows], kind="stable")]
 
     def is_comparable(self, other: "Evaluation") -> bool:
-        """Tell whether both versions were held against the same examples."""
+        """Return whether both evaluations are of the same examples."""
         mine, theirs = self.examples, other.examples
         return mine is theirs or (mine.classes == theirs.classes and mine.fingerprint() == theirs.fingerprint())
 
     @property
     def confusion(self) -> Labels:
-        """Count (truth, answer) pairs; (classes, classes)."""
-        return confusion_matrix(self.answers, self.examples.labels, len(self.examples.classes))
+        """The confusion matrix, (true classes, predicted classes)."""
+        return confusion_matrix(self.predicted, self.examples.labels, len(self.examples.classes))
+
+
+def evaluate_model(model: ServingModel, examples: Dataset, caveat: str | None = None) -> Evaluation:
+    """Evaluate a model on labelled examples, as it would serve them."""
+    batches = (examples.images[i : i + _BATCH_SIZE] for i in range(0, max(len(examples), 1), _BATCH_SIZE))
+    probabilities = np.concatenate([model.predict(batch) for batch in batches])
+    return Evaluation(
+        examples=examples,
+        predicted=probabilities.argmax(axis=1),
+        confidences=probabilities.max(axis=1),
+        accuracy=accuracy(probabilities, examples.labels),
+        calibration_error=calibration_error(probabilities, examples.labels),
+        caveat=caveat,
+    )
+
+
+@cache
+def golden_set() -> Dataset:
+    """Return the most typical digit of each class in the starter set: the one nearest to the mean of its class."""
+    starter = open_source("starter").train
+    rows = []
+    for label in range(len(starter.classes)):
+        members = np.flatnonzero(starter.labels == label)
+        images = starter.images[members].reshape(len(members), -1).astype(np.float32)
+        rows.append(members[((images - images.mean(axis=0)) ** 2).sum(axis=1).argmin()])
+    return starter.take(np.array(rows))
 
 
 class StillEvaluatingError(Exception):
-    """It is being worked out, which takes longer than a request may; ask again."""
+    """The evaluation takes longer than a request may; try again."""
 
 
 _Key = tuple[str, int, str, str]
@@ -81,78 +108,71 @@ class EvaluationCache:
     """The evaluations of the versions in a registry."""
 
     def __init__(self, registry: Registry, datasets_dir: Path | None) -> None:
-        """Nothing is worked out before it is asked for."""
+        """Start empty."""
         self._registry, self._datasets_dir = registry, datasets_dir
-        self._lock = threading.Lock()  # of the two below
-        self._done: OrderedDict[_Key, Evaluation] = OrderedDict()
-        self._working: dict[_Key, Future[Evaluation]] = {}
-        """Those that are being worked out, and those that failed and whose error nobody has heard."""
-        self._turns = threading.Semaphore(_AT_ONCE)  # the cores are for those who want predictions
+        self._lock = threading.Lock()  # guards the next two
+        self._cache: OrderedDict[_Key, Evaluation] = OrderedDict()
+        self._running: dict[_Key, Future[Evaluation]] = {}
+        """Running evaluations, and failed ones whose error was not yet raised to a caller."""
+        self._slots = threading.Semaphore(_MAX_CONCURRENT)  # leaves cores free for predictions
 
     def get(self, name: str, version: int) -> Evaluation:
-        """Give a version's evaluation. The first time it is worked out, in a thread that goes on without the caller.
+        """Return a version's evaluation. The first call starts it in a thread that continues if the caller gives up.
 
-        Raises StillEvaluatingError after four seconds, NotFound for an unknown version and where no held-out examples
-        fit, CorruptModel, Unavailable when too many are asked for at once.
+        Raises StillEvaluatingError after four seconds, NotFound for an unknown version or if there are no suitable
+        held-out examples, CorruptModel, and Unavailable if too many evaluations are running.
         """
         manifest = self._registry.manifest(name, version)
         source = _source(manifest)
         key = (name, version, manifest.weights_sha256, source)
         with self._lock:
-            if found := self._done.get(key):
-                self._done.move_to_end(key)
-                return found
-            working = self._working.get(key) or self._begin(key, manifest, source)
+            if cached := self._cache.get(key):
+                self._cache.move_to_end(key)
+                return cached
+            future = self._running.get(key) or self._start(key, manifest, source)
         try:
-            return working.result(_PATIENCE_SECONDS)
+            return future.result(_WAIT_SECONDS)
         except TimeoutError:
             raise StillEvaluatingError from None
         except (TrainingError, InvalidInput):
             raise NotFound("the examples that were held out from this version are not here") from None
         finally:
-            if working.done():  # an error was heard: who asks again has it tried again
+            if future.done():  # an error was raised: the next call tries again
                 with self._lock:
-                    self._working.pop(key, None)
+                    self._running.pop(key, None)
 
-    def _begin(self, key: _Key, manifest: Manifest, source: str) -> "Future[Evaluation]":
-        running = [future for future in self._working.values() if not future.done()]
-        if len(running) >= _MOST_RUNNING:
-            raise Unavailable("many other versions are being evaluated", retry_after_seconds=10)
-        if len(self._working) - len(running) >= _REMEMBERED:
-            self._working = {each: future for each, future in self._working.items() if not future.done()}
-        future = self._working[key] = Future[Evaluation]()
+    def _start(self, key: _Key, manifest: Manifest, source: str) -> "Future[Evaluation]":
+        running = [future for future in self._running.values() if not future.done()]
+        if len(running) >= _MAX_RUNNING:
+            raise Unavailable("too many versions are being evaluated", retry_after_seconds=10)
+        if len(self._running) - len(running) >= _CACHE_SIZE:
+            self._running = {key: future for key, future in self._running.items() if not future.done()}
+        future = self._running[key] = Future[Evaluation]()
         threading.Thread(target=self._run, args=(future, key, manifest, source), daemon=True).start()
         return future
 
     def _run(self, future: "Future[Evaluation]", key: _Key, manifest: Manifest, source: str) -> None:
         try:
-            with self._turns:
-                found = self._work_out(manifest, source)
+            with self._slots:
+                evaluation = self._evaluate(manifest, source)
         except BaseException as error:
             future.set_exception(error)
             return
         with self._lock:
-            self._done[key] = found
-            if len(self._done) > _REMEMBERED:
-                self._done.popitem(last=False)
-            self._working.pop(key, None)
-        future.set_result(found)
+            self._cache[key] = evaluation
+            if len(self._cache) > _CACHE_SIZE:
+                self._cache.popitem(last=False)
+            self._running.pop(key, None)
+        future.set_result(evaluation)
 
-    def _work_out(self, manifest: Manifest, source: str) -> Evaluation:
+    def _evaluate(self, manifest: Manifest, source: str) -> Evaluation:
         with self._lock:
-            known = iter([done.examples for (_, _, _, of), done in self._done.items() if of == source])
-        examples = next(known, None) or self._open(manifest, source)
+            opened = iter([cached.examples for key, cached in self._cache.items() if key[-1] == source])
+        examples = next(opened, None) or self._open(manifest, source)
         if examples.classes != manifest.labels:
             raise NotFound("no held-out examples here have the labels of this version")
-        snapshot = load_and_warm(self._registry.load(manifest.name, manifest.version))
-        probabilities = _read(snapshot, examples)
-        return Evaluation(
-            examples=examples,
-            answers=probabilities.argmax(axis=1),
-            confidences=probabilities.max(axis=1),
-            calibration_error=calibration_error(probabilities, examples.labels),
-            caveat=self._caveat(manifest, examples),
-        )
+        model = load_and_warm(self._registry.load(manifest.name, manifest.version))
+        return evaluate_model(model, examples, self._caveat(manifest, examples))
 
     def _open(self, manifest: Manifest, source: str) -> Dataset:
         if source in mnist.PUBLISHED:
@@ -166,23 +186,19 @@ class EvaluationCache:
             examples = split(recipe.replace(data=resolve(recipe.data.data, self._datasets_dir))).held_out
         if not examples:
             raise NotFound("nothing was held out from this version")
-        return examples.take(np.arange(min(len(examples), MOST_EXAMPLES)))
+        return examples.take(np.arange(min(len(examples), MAX_EXAMPLES)))
 
     def _caveat(self, manifest: Manifest, examples: Dataset) -> str | None:
-        left = exclude_seen(examples, self._registry, manifest, self._datasets_dir)
-        if left is None:
+        unseen = exclude_seen(examples, self._registry, manifest, self._datasets_dir)
+        if unseen is None:
             return "it may have learned from some of them"
-        return f"it has learned from {len(examples) - len(left):,} of them" if len(left) < len(examples) else None
+        seen = len(examples) - len(unseen)
+        return f"it has learned from {seen:,} of them" if seen else None
 
 
 def _source(manifest: Manifest) -> str:
-    """Name what a version is held against; a published set only where its files are here."""
+    """Name the examples that a version is evaluated on; a published set only if its files are on this host."""
     for name, published in mnist.PUBLISHED.items():
         if manifest.labels == published.classes and mnist.find_folder(published):
             return name
     return "starter" if manifest.labels == DIGITS else f"of {manifest.name} {manifest.version}"
-
-
-def _read(snapshot: ServingModel, examples: Dataset) -> Floats:
-    chunks = (examples.images[start : start + _CHUNK] for start in range(0, len(examples), _CHUNK))
-    return np.concatenate([snapshot.predict(chunk) for chunk in chunks])

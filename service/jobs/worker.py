@@ -21,11 +21,10 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from service.ending import listen_for_the_end
 from service.errors import ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
-from service.jobs.comparison import GatePolicy
 from service.jobs.dbos_mapping import json_serializer
 from service.jobs.dequeuing import start_dequeuing, stop_polling
 from service.jobs.events import ProgressReporter
-from service.jobs.gate import decide_promotion
+from service.jobs.gate import GatePolicy, decide_promotion
 from service.jobs.inputs import JobInputs
 from service.jobs.job import MAX_CRASHES, JobRequest
 from service.jobs.queue import APPLICATION_VERSION, SEARCH_QUEUE, TRAINING_QUEUE, WORKFLOW, JobQueue

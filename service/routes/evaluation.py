@@ -79,9 +79,9 @@ def _misread(mine: Evaluation, other: Evaluation | None, most: int) -> list[Misr
             example=row,
             image=as_png(examples.images[row]),
             label=examples.classes[examples.labels[row]],
-            answer=examples.classes[mine.answers[row]],
+            answer=examples.classes[mine.predicted[row]],
             confidence=round(float(mine.confidences[row]), 6),
-            against=examples.classes[other.answers[row]] if other else None,
+            against=examples.classes[other.predicted[row]] if other else None,
         )
         for row in rows[:most].tolist()
     ]

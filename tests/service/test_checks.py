@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from service.errors import InvalidInput
-from service.jobs.comparison import GatePolicy
-from service.jobs.gate import decide_promotion
+from service.jobs.gate import GatePolicy, decide_promotion
 from service.jobs.job import JobRequest
 from service.jobs.schemas import SearchBody, TrainBody
 from service.jobs.validation import validate_request
@@ -179,7 +178,7 @@ def test_a_model_of_letters_learns_further_and_the_gate_compares(place: Place) -
         verdict = decide_promotion(
             registry, "production", request, version, GatePolicy(datasets_dir=settings.datasets_dir)
         )
-        assert verdict.figures["examples"] == 52, verdict.reason
+        assert verdict.metrics["examples"] == 52, verdict.reason
         assert "at least as good" in str(verdict.reason) or "not as good" in str(verdict.reason)
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.jobs.comparison import Comparison, GatePolicy, compare, golden_set, mcnemar
-from service.jobs.gate import decide_promotion, load_decision
+from service.jobs.gate import Comparison, GatePolicy, compare, decide_promotion, golden_set, load_decision, mcnemar
 from service.jobs.job import JobRequest
 from service.jobs.leakage import exclude_seen
 from service.registry.registry import Registry
@@ -59,14 +58,14 @@ def test_of_equal_versions_the_new_one_takes_over_and_of_worse_ones_not(
     publish(registry, network, details)
     same = held(registry)
     assert same.passes
-    assert (same.figures["gained"], same.figures["lost"], same.figures["mcnemar_p"]) == (0, 0, 1.0)
-    assert same.figures["examples"] == 1000
-    assert same.figures["doubt"] is None
-    assert "on 1,000 held out" in same.reason
+    assert (same.metrics["gained"], same.metrics["lost"], same.metrics["mcnemar_p"]) == (0, 0, 1.0)
+    assert same.metrics["examples"] == 1000
+    assert same.metrics["doubt"] is None
+    assert "on 1,000 held-out examples" in same.reason
     publish(registry, changed(network, 1, 1.0), details)
     worse = compare(registry, 1, REQUEST, 3, GatePolicy())
     assert not worse.passes
-    assert worse.figures["lost"] > worse.figures["gained"]
+    assert worse.metrics["lost"] > worse.metrics["gained"]
     assert worse.reason.startswith("not as good")
 
 
@@ -78,7 +77,7 @@ def test_a_version_that_loses_a_typical_digit_is_rejected(
     publish(registry, changed(network, 8, -100.0), details)
     lost = held(registry)
     assert not lost.passes
-    assert lost.figures["golden_lost"] == ["8"]
+    assert lost.metrics["golden_lost"] == ["8"]
     assert lost.reason.startswith("it misreads typical digits that the serving version reads (8): ")
 
 
@@ -111,9 +110,9 @@ def test_examples_that_the_serving_version_learned_from_are_left_out_as_its_mani
     publish(registry, experiment.network, experiment._manifest())
     publish(registry, network, details)
     fair = held(registry)
-    assert fair.figures["doubt"] is None
+    assert fair.metrics["doubt"] is None
     # A fifth of the fifth that is held out here was held out there, too.
-    assert 120 < fair.figures["examples"] < 280
+    assert 120 < fair.metrics["examples"] < 280
 
 
 def test_where_it_cannot_be_told_all_are_compared_and_the_reason_says_so(
@@ -130,7 +129,7 @@ def test_where_it_cannot_be_told_all_are_compared_and_the_reason_says_so(
         new = publish(registry, network, details)
         found = compare(registry, old, REQUEST, new, GatePolicy())
         assert found.passes
-        assert found.figures["examples"] == 1000
+        assert found.metrics["examples"] == 1000
         assert found.reason.endswith(f"; version {old} may have learned from some of them")
 
 

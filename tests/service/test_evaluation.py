@@ -46,7 +46,7 @@ def _only_what_is_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """Published sets are looked for in empty folders."""
     monkeypatch.setenv("GLYPHSERVE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(evaluation, "_PATIENCE_SECONDS", 180)
+    monkeypatch.setattr(evaluation, "_WAIT_SECONDS", 180)
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_the_files_of_a_published_set_are_used_where_they_are_and_never_download
 def test_what_is_remembered_is_bounded_and_shares_its_pictures(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "_REMEMBERED", 2)
+    monkeypatch.setattr(evaluation, "_CACHE_SIZE", 2)
     for seed in range(3):
         registry.publish("mnist", *half_trained(seed=seed))
     done = EvaluationCache(registry, None)
@@ -221,7 +221,7 @@ def test_what_is_remembered_is_bounded_and_shares_its_pictures(
     assert done.get("mnist", 3) is third
     again = done.get("mnist", 1)
     assert again is not first
-    assert np.array_equal(again.answers, first.answers)
+    assert np.array_equal(again.predicted, first.predicted)
 
 
 def test_a_damaged_version_is_told_to_be_damaged(registry: Registry) -> None:
@@ -277,18 +277,18 @@ async def test_an_evaluation_that_takes_long_goes_on_is_told_to_be_asked_again_a
 ) -> None:
     version, open_it = slow
     address = f"/models/odd/versions/{version}/evaluation"
-    monkeypatch.setattr(evaluation, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(evaluation, "_WAIT_SECONDS", 0.05)
     for _ in range(3):  # asked again, it is the same work
         pending = await client.get(address)
         assert (pending.status_code, pending.headers["retry-after"]) == (202, "2"), pending.text
     assert sum("_run" in thread.name for thread in threading.enumerate()) == 1
-    monkeypatch.setattr(evaluation, "_PATIENCE_SECONDS", 180)
+    monkeypatch.setattr(evaluation, "_WAIT_SECONDS", 180)
     assert (await client.get(ADDRESS)).status_code == 200  # of another version, meanwhile
     open_it.set()
     shown = await client.get(address)
     assert shown.status_code == 200, shown.text
     open_it.clear()
-    monkeypatch.setattr(evaluation, "_PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(evaluation, "_WAIT_SECONDS", 0)
     assert (await client.get(address)).json() == shown.json()  # remembered
 
 
@@ -297,7 +297,7 @@ def test_an_error_of_long_work_is_told_to_the_next_who_asks_and_then_tried_again
 ) -> None:
     version = registry.publish("mnist", *half_trained(labels=4)).version
     done = EvaluationCache(registry, None)
-    monkeypatch.setattr(evaluation, "_PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(evaluation, "_WAIT_SECONDS", 0)
     for _ in range(2):
         for _ in range(2000):
             try:
@@ -306,4 +306,4 @@ def test_an_error_of_long_work_is_told_to_the_next_who_asks_and_then_tried_again
                 time.sleep(0.05)
             except NotFound:
                 break
-        assert not done._working
+        assert not done._running

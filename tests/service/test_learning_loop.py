@@ -11,8 +11,7 @@ import pytest
 
 from service.errors import InvalidInput
 from service.jobs.checkpoints import Checkpoints
-from service.jobs.comparison import GatePolicy
-from service.jobs.gate import decide_promotion
+from service.jobs.gate import GatePolicy, decide_promotion
 from service.jobs.inputs import JobInputs
 from service.jobs.job import JobRequest
 from service.registry.registry import Registry
@@ -183,8 +182,8 @@ def test_a_verdict_tells_whether_its_samples_were_learned_from(
         inputs.registry, "production", request, 2, GatePolicy(partial(inputs.holdout_samples, request, "job-1", 2))
     )
     assert re.search(words, str(verdict.reason)), verdict.reason
-    assert words.endswith(verdict.figures["samples_judged"])
-    assert verdict.figures["samples"] <= count
+    assert words.endswith(verdict.metrics["samples_judged"])
+    assert verdict.metrics["samples"] <= count
 
 
 def test_a_version_whose_samples_are_damaged_is_not_promoted(inputs: JobInputs) -> None:
