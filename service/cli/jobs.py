@@ -95,7 +95,7 @@ def _print_trials(jobs: "JobQueue", search: "Job") -> None:
     names = list(search.request.trials[0])
     table = Table("rank", "accuracy", "loss", "epochs", "seconds", *names, "trial", box=None)
     for number, trial in enumerate(sorted(jobs.trials(search), key=trial_sort_key), start=1):
-        figures, settings = trial.figures, trial_settings(search, trial)
+        figures, settings = trial.metrics, trial_settings(search, trial)
         shown = [f"{figures[name]:.4f}" if figures.get(name) is not None else "–" for name in ("accuracy", "loss")]
         shown += [str(figures.get(name, "–")) for name in ("epochs", "seconds")]
         table.add_row(str(number), *shown, *(str(settings[name]) for name in names), f"{trial.id} {trial.state}")

@@ -1,8 +1,8 @@
-"""The jobs database, opened when it is first needed, and what is wrong with it, told where people look.
+"""The jobs database: opened on first use, with its errors logged and reported.
 
-    jobs.sqlite.known    beside a SQLite file that was made; with a text in it once that file was lost
+    jobs.sqlite.known    next to a SQLite file that was created; contains a message if that file was lost
 
-DBOS and SQLAlchemy take a second to import, so that is left until then.
+DBOS and SQLAlchemy take a second to import, so the import is deferred as well.
 """
 
 import contextlib
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 3600.0
+_MIN_LOG_INTERVAL, _MAX_LOG_INTERVAL = 10.0, 3600.0
 
 
 class Database:
-    """The database of one process. Any thread may use it."""
+    """The database connection of one process. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
-        """Touch nothing yet."""
+        """Open nothing yet."""
         self._settings, self._file = settings, settings.database_file
         self._lock = threading.Lock()
         self._opened: DBOSClient | None = None
         self._failure: str | None = None
-        self._pause = self._next_line = 0.0
+        self._log_interval = self._next_log = 0.0
 
     @property
     def last_error(self) -> str | None:
-        """What is wrong with it as far as is known; reads a small file at most."""
-        return self._failure or (_noted_loss(self._file) if self._file else None)
+        """The current error, if known; reads a small file at most."""
+        return self._failure or (_recorded_loss(self._file) if self._file else None)
 
     @contextlib.contextmanager
     def client(self) -> "Iterator[DBOSClient]":
-        """Give the client, opened the first time; a database that does not answer is Unavailable."""
+        """Yield the client, opened on first use. Raises Unavailable if the database fails in the block."""
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
@@ -53,15 +53,15 @@ class Database:
                 self._opened = self._opened or self._open()
             yield self._opened
         except SQLAlchemyError as error:
-            detail = _explained(error, self._file)
-            self._tell(detail, type(error).__name__)
+            detail = _explain(error, self._file)
+            self._log_failure(detail, type(error).__name__)
             raise Unavailable(detail, retry_after_seconds=2) from error
         if self._failure is not None:
             self._failure = None
-            log.info("the jobs database answers again")
+            log.info("the jobs database is available again")
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the client."""
         with self._lock:
             if self._opened is not None:
                 self._opened.destroy()
@@ -70,63 +70,65 @@ class Database:
     def _open(self) -> "DBOSClient":
         from dbos import DBOS, DBOSClient
 
-        logging.getLogger("dbos").setLevel(logging.ERROR)  # it warns at every try, several times a second
+        logging.getLogger("dbos").setLevel(logging.ERROR)  # it logs a warning for every retry, several per second
         self._settings.home.mkdir(parents=True, exist_ok=True)
         if self._file:
-            _note_loss(self._file)
-        DBOS.migrate(self._settings.database_location)  # API or worker, whoever comes first
+            _record_loss(self._file)
+        DBOS.migrate(self._settings.database_location)  # by whichever process comes first
         if self._file:
-            _known(self._file).touch()
+            _marker(self._file).touch()
         return DBOSClient(
             system_database_url=self._settings.database_location,
             serializer=json_serializer(),
             retry_connection_errors=False,
         )
 
-    def _tell(self, detail: str, kind: str) -> None:
-        """Log a failure at once, and then with growing pauses while it lasts."""
+    def _log_failure(self, detail: str, kind: str) -> None:
+        """Log a failure immediately, and then at increasing intervals while it persists."""
         now = time.monotonic()
         with self._lock:
             if detail != self._failure:
-                self._failure, self._pause, self._next_line = detail, _FIRST_PAUSE, now
-            if now < self._next_line:
+                self._failure, self._log_interval, self._next_log = detail, _MIN_LOG_INTERVAL, now
+            if now < self._next_log:
                 return
-            self._next_line, self._pause = now + self._pause, min(2 * self._pause, _LONGEST_PAUSE)
+            self._next_log = now + self._log_interval
+            self._log_interval = min(2 * self._log_interval, _MAX_LOG_INTERVAL)
         log.error("%s (%s%s)", detail, kind, f", {self._file}" if self._file else "")
 
 
-def _explained(error: Exception, file: Path | None) -> str:
-    """Say what is wrong, with the name of the file where that is damaged, and what to do then."""
-    damage = getattr(error, "orig", None)
-    if file and "unable to open" in str(damage):
-        return f"the jobs database {file.name} cannot be opened: it must be a file that may be written, in a folder"
-    if file and isinstance(damage, sqlite3.DatabaseError) and not isinstance(damage, sqlite3.OperationalError):
+def _explain(error: Exception, file: Path | None) -> str:
+    """Return the problem, and what to do if the database file is damaged."""
+    cause = getattr(error, "orig", None)
+    if file and "unable to open" in str(cause):
+        return f"the jobs database {file.name} cannot be opened: it must be a writable file in an existing folder"
+    if file and isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.OperationalError):
         return (
-            f"the jobs database {file.name} is damaged ({damage}): put a backup in its place, "
-            "or move it away to begin without jobs"
+            f"the jobs database {file.name} is damaged ({cause}): restore a backup, or move the file away to start "
+            "without jobs"
         )
-    return "the jobs database is not ready"
+    return "the jobs database is not available"
 
 
-def _note_loss(file: Path) -> None:
-    """Log, and write down, that a database is gone that was there before; it is to be begun anew."""
-    if not _known(file).exists() or (file.exists() and file.stat().st_size):
+def _record_loss(file: Path) -> None:
+    """Log and record that an existing database was lost and will be created again."""
+    if not _marker(file).exists() or (file.exists() and file.stat().st_size):
         return
     what = "was empty" if file.exists() else "was missing"
-    log.error("the jobs database %s %s, and was there before; it is begun anew, without its jobs", file, what)
+    log.error("the jobs database %s existed before but %s; a new one without its jobs was created", file, what)
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    _known(file).write_text(
-        f"the jobs database {file.name} {what} at {since} and was begun anew, without its jobs: put a backup in its "
-        f"place, and delete {_known(file).name}"
+    _marker(file).write_text(
+        f"the jobs database {file.name} {what} at {since} and a new one without its jobs was created: restore a "
+        f"backup, and delete {_marker(file).name}"
     )
 
 
-def _noted_loss(file: Path) -> str | None:
+def _recorded_loss(file: Path) -> str | None:
     try:
-        return _known(file).read_text() or None
+        return _marker(file).read_text() or None
     except OSError:
         return None
 
 
-def _known(file: Path) -> Path:
+def _marker(file: Path) -> Path:
+    """Return the file that says that a database was created."""
     return file.with_name(f"{file.name}.known")

@@ -8,7 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,34 +22,33 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROGRESS, RETURNED = "progress", "returned"
-"""The attributes of a workflow that are ours: how far it is, and how often a worker gave it back."""
+PROGRESS, REQUEUES = "progress", "returned"
+"""Names of our workflow attributes: the job's progress, and how often a worker has returned it to the queue."""
 
 _STATES = {"ENQUEUED": "queued", "DELAYED": "queued", "PENDING": "running", "CANCELLED": "cancelled"}
-
-_PLACE = re.compile(r"([0-9]{1,13})-([A-Za-z0-9-]{1,100})")
-_MORE = 3
-"""Read beyond a page: whether there is another, the job of the place itself, one of the next millisecond."""
+_CURSOR = re.compile(r"([0-9]{1,13})-([A-Za-z0-9-]{1,100})")
+_EXTRA_RECORDS = 3
+"""Records read beyond a page: one of the next page, the job of the cursor itself, and one of the next millisecond."""
 
 
 @dataclass(frozen=True)
 class RunningJob:
-    """A job that a worker has taken: which, and when it last gave a sign of life, by the database's clock."""
+    """A job that a worker holds, and its last heartbeat by the clock of the database."""
 
     job_id: str
     executor_id: str
     heartbeat_at: int
-    returned: int
+    requeues: int
 
 
 def running_from_workflow(status: "WorkflowStatus") -> RunningJob:
-    """Read who has taken a job from its workflow's record."""
-    returned = (status.attributes or {}).get(RETURNED, 0)
-    return RunningJob(status.workflow_id, status.executor_id or "", status.updated_at or 0, returned)
+    """Return the job and its worker from a workflow's record."""
+    requeues = (status.attributes or {}).get(REQUEUES, 0)
+    return RunningJob(status.workflow_id, status.executor_id or "", status.updated_at or 0, requeues)
 
 
 def job_from_workflow(status: "WorkflowStatus") -> Job:
-    """Read a job from its workflow's record."""
+    """Parse a workflow's record."""
     arguments: Any = status.input or {}
     attributes: dict[str, Any] = status.attributes or {}
     outcome = status.output if isinstance(status.output, dict) else {}
@@ -61,40 +60,48 @@ def job_from_workflow(status: "WorkflowStatus") -> Job:
         id=status.workflow_id,
         state=state,
         request=of_known_fields(JobRequest, arguments["args"][0]),
-        created=_time(status.created_at) or "",
-        started=_time(status.dequeued_at),
-        finished=_time(status.completed_at),
+        created=_iso_time(status.created_at) or "",
+        started=_iso_time(status.dequeued_at),
+        finished=_iso_time(status.completed_at),
         attempts=status.recovery_attempts or 0,
-        progress=of_known_fields(Progress, _object(attributes.get(PROGRESS, "{}"))),
+        progress=_parse_progress(attributes.get(PROGRESS, "{}")),
         version=outcome.get("version"),
         promoted=bool(outcome.get("promoted")),
         detail=detail,
-        returned=attributes.get(RETURNED, 0),
-        figures=outcome.get("figures", {}),
+        requeues=attributes.get(REQUEUES, 0),
+        metrics=outcome.get("figures", {}),
     )
 
 
 def jobs_from_workflows(found: Iterable["WorkflowStatus"]) -> list[Job]:
-    """Read the jobs whose records can be read; one that is damaged hides no other, and is logged."""
+    """Parse workflows' records; log and skip damaged ones."""
     jobs = []
     for status in found:
         try:
             jobs.append(job_from_workflow(status))
         except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
-            log.error("the record of the job %s is damaged, and left out: %s", status.workflow_id, type(error).__name__)
+            log.error("the record of the job %s is damaged and skipped: %s", status.workflow_id, type(error).__name__)
     return jobs
 
 
-def _object(content: Any) -> dict[str, Any]:
-    """Read an attribute; a damaged one counts as empty."""
+def progress_to_json(progress: Progress) -> str:
+    """Serialize progress for the workflow attribute, with the field names of all releases."""
+    fields = asdict(progress)
+    fields["deaths"] = fields.pop("trainer_crashes")
+    return json.dumps(fields)
+
+
+def _parse_progress(content: Any) -> Progress:
+    """Parse the workflow attribute; a damaged one counts as empty."""
     try:
-        return read_object(content.encode())
+        fields = read_object(content.encode())
     except (AttributeError, ValueError):
-        return {}
+        fields = {}
+    return of_known_fields(Progress, fields | {"trainer_crashes": fields.get("deaths", 0)})
 
 
 def json_serializer() -> Any:
-    """DBOS pickles by default; what is in our database shall be readable, and never code."""
+    """Return a serializer that stores readable JSON instead of pickles, which could run code."""
     from dbos import Serializer
 
     class JsonSerializer(Serializer):  # type: ignore[misc, unused-ignore]
@@ -110,43 +117,39 @@ def json_serializer() -> Any:
     return JsonSerializer()
 
 
-def _time(milliseconds: int | None) -> str | None:
-    if milliseconds is None:
-        return None
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
-
-
 def read_page(
-    listed: "Callable[..., list[WorkflowStatus]]", limit: int, after: str | None
+    list_workflows: "Callable[..., list[WorkflowStatus]]", limit: int, after: str | None
 ) -> "tuple[list[WorkflowStatus], str | None]":
-    """Read a page of records, and give the place that the next one goes on after: None on the last.
+    """Read a page of records; return it and the cursor of the next page, None on the last. Raises InvalidInput.
 
-    `listed` gives the newest `limit` records of those created until `end_time` (ISO 8601). Raises InvalidInput.
+    `list_workflows` returns the newest `limit` records of those created until `end_time` (ISO 8601).
     """
-    below = _parsed(after) if after is not None else None
-    most = limit + _MORE
+    cursor = _parse_cursor(after) if after is not None else None
+    count = limit + _EXTRA_RECORDS
     while True:
-        # A millisecond later than the place: DBOS calculates with floats.
-        found = listed(limit=most, end_time=_time(below[0] + 1) if below else None)
-        rest = sorted((s for s in found if below is None or _place(s) < below), key=_place, reverse=True)
+        # One millisecond later than the cursor, since DBOS calculates with floats.
+        found = list_workflows(limit=count, end_time=_iso_time(cursor[0] + 1) if cursor else None)
+        rest = sorted((s for s in found if cursor is None or _cursor(s) < cursor), key=_cursor, reverse=True)
         page = rest[:limit]
-        # Records of one millisecond come in any order: of the last one that was read, some may be missing.
-        if len(found) < most or (len(rest) > limit and _place(page[-1])[0] > _place(found[-1])[0]):
+        # DBOS does not order records of the same millisecond: some of the last one may be missing.
+        if len(found) < count or (len(rest) > limit and _cursor(page[-1])[0] > _cursor(found[-1])[0]):
             break
-        most *= 2
-    return page, "{}-{}".format(*_place(page[-1])) if len(rest) > limit else None
+        count *= 2
+    return page, "{}-{}".format(*_cursor(page[-1])) if len(rest) > limit else None
 
 
-def _place(status: "WorkflowStatus") -> tuple[int, str]:
+def _cursor(status: "WorkflowStatus") -> tuple[int, str]:
     return status.created_at or 0, status.workflow_id
 
 
-def _parsed(place: str) -> tuple[int, str]:
-    found = _PLACE.fullmatch(place)
-    if found is None:
+def _parse_cursor(text: str) -> tuple[int, str]:
+    match = _CURSOR.fullmatch(text)
+    if match is None:
         raise InvalidInput("after must be the `next` of the page before", field="after")
-    return int(found[1]), found[2]
+    return int(match[1]), match[2]
 
 
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()
+def _iso_time(milliseconds: int | None) -> str | None:
+    if milliseconds is None:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,10 +1,10 @@
-"""What a job is given beside its recipe: the samples, and the version that it goes on from.
+"""The inputs of a job besides its recipe: samples, and the version that it starts from.
 
-    jobs/<job id>/samples.npz    the samples of its model, as they stood when it was first begun
-    jobs/<job id>/start.json     the version that its alias meant then
+    jobs/<job id>/samples.npz    the samples of its model when it was first started
+    jobs/<job id>/start.json     the version that its alias pointed to then
 
-Both are decided once, create-only, so that a job that goes on elsewhere, after samples were deleted and others
-promoted, is still the same job, and the gate judges it by what it has held out.
+Both are created once, so that a job that continues on another host, after samples were deleted or other versions
+promoted, still has the same inputs, and the gate evaluates it on what it has held out.
 """
 
 import io
@@ -29,13 +29,13 @@ from training.data.npz import parse_npz
 from training.extra import divide
 
 _SAMPLES = "samples.npz"
-HELD_OUT, LEARNED = "samples held out", "samples that it has learned from"
-"""What a verdict calls the samples that a version is judged by."""
+_HELD_OUT, _TRAINED_ON = "held-out samples", "samples that it has learned from"
+"""Names in a decision for the samples that a version is evaluated on."""
 
 
 @dataclass(frozen=True)
 class JobInputs:
-    """Where jobs get what they are given."""
+    """Resolves the inputs of jobs."""
 
     store: Store
     samples: SampleStore
@@ -43,79 +43,79 @@ class JobInputs:
     datasets_dir: Path | None = None
 
     def materialize(self, request: JobRequest, job_id: str, folder: Path) -> dict[str, Any]:
-        """Bring a job's inputs into its folder; answer the settings that name them there.
+        """Write a job's inputs into its folder; return the settings with their paths.
 
-        Raises NotFound for a version or an alias that is not there, InvalidInput for a data set, CorruptModel,
+        Raises NotFound for an unknown version or alias, InvalidInput for an unknown data set, CorruptModel,
         Unavailable.
         """
         recipe = recipes.get(request.recipe).replace(**request.settings)
         settings: dict[str, Any] = {"data": resolve_recipe(recipe, self.datasets_dir).data.data}
         if request.include_samples:
             path = folder / _SAMPLES
-            _write(path, self._decided(job_id, _SAMPLES, lambda: self._samples(request.model)))
+            _write(path, self._get_or_create(job_id, _SAMPLES, lambda: self._read_samples(request.model)))
             settings["extra_data"] = str(path)
         if request.start_from is not None:
-            version = self._decided_start(request, job_id)
+            version = self._start_version(request, job_id)
             path = folder / "start.npz"
             _write(path, self.registry.weights(self.registry.manifest(request.model, version)))
             settings["start_from"] = str(path)
         return settings
 
-    def _samples(self, model: str) -> bytes:
-        known = [*self.samples.read_all(model)]
-        if not known:  # deleted since the job was queued, or all of them damaged
+    def _read_samples(self, model: str) -> bytes:
+        samples = [*self.samples.read_all(model)]
+        if not samples:  # all deleted since the job was queued, or damaged
             raise InvalidInput(f"there are no samples of {model} any more; send some, and train again")
-        return to_npz(known)
+        return to_npz(samples)
 
     def describe(self, request: JobRequest, job_id: str, details: dict[str, Any]) -> dict[str, Any]:
-        """Let a manifest say what the inputs were, instead of where they lay."""
-        said: dict[str, Any] = {"data": recipes.get(request.recipe).replace(**request.settings).data.data}
+        """Replace local paths in the details of a manifest by stable descriptions."""
+        described: dict[str, Any] = {"data": recipes.get(request.recipe).replace(**request.settings).data.data}
         if request.include_samples:
-            said["extra_data"] = "samples"
+            described["extra_data"] = "samples"
         if request.start_from is not None:
-            said["start_from"] = f"{request.model} version {self._decided_start(request, job_id)}"
-        return details | {"settings": details["settings"] | said}
+            described["start_from"] = f"{request.model} version {self._start_version(request, job_id)}"
+        return details | {"settings": details["settings"] | described}
 
     def holdout_samples(self, request: JobRequest, job_id: str, version: int) -> Dataset | None:
-        """Give the samples that a job's version is judged by: those held out, or of a few all; None without any.
+        """Return the samples to evaluate a job's version on: the held-out ones, or all if there are too few.
 
-        Raises DataError when they are damaged, NotFound, CorruptModel, Unavailable.
+        None if the job has no samples. Raises DataError if they are damaged, NotFound, CorruptModel, Unavailable.
         """
         if not request.include_samples:
             return None
         try:
-            given = parse_npz(io.BytesIO(self.store.get(_key(job_id, _SAMPLES))), "samples")
+            samples = parse_npz(io.BytesIO(self.store.get(_key(job_id, _SAMPLES))), "samples")
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise DataError(f"the samples of the job are damaged: {error}") from None
         labels = self.registry.manifest(request.model, version).labels
-        extra = divide(Source(given), labels, drop_others=True)
+        extra = divide(Source(samples), labels, drop_others=True)
         if extra.held_out:
-            return replace(extra.held_out, name=HELD_OUT)
-        return replace(extra.learned, name=LEARNED) if len(extra.learned) else None
+            return replace(extra.held_out, name=_HELD_OUT)
+        return replace(extra.learned, name=_TRAINED_ON) if len(extra.learned) else None
 
-    def _decided_start(self, request: JobRequest, job_id: str) -> int:
-        def decide() -> bytes:
+    def _start_version(self, request: JobRequest, job_id: str) -> int:
+        def create() -> bytes:
             return json.dumps({"version": resolve_start_version(self.registry, request)}).encode()
 
         try:
-            return int(read_object(self._decided(job_id, "start.json", decide))["version"])
+            return int(read_object(self._get_or_create(job_id, "start.json", create))["version"])
         except (KeyError, TypeError, ValueError):
             raise CorruptModel(f"{_key(job_id, 'start.json')} is damaged; train again") from None
 
-    def _decided(self, job_id: str, name: str, decide: Callable[[], bytes]) -> bytes:
-        """Give what was decided for a job; decide it now if it is the first time."""
+    def _get_or_create(self, job_id: str, name: str, create: Callable[[], bytes]) -> bytes:
+        """Return a stored input of a job; create it the first time."""
         key = _key(job_id, name)
         with suppress(FileNotFoundError):
             return self.store.get(key)
-        with suppress(FileExistsError):  # another worker, in this moment
-            self.store.create(key, decide())
+        with suppress(FileExistsError):  # another worker created it just now
+            self.store.create(key, create())
         return self.store.get(key)
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write into the job's folder; what fails now, on a full disk, may work later."""
+    """Write a file. Raises Unavailable, since a full disk may have space later."""
     try:
         path.write_bytes(content)
     except OSError as error:
@@ -123,11 +123,11 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def resolve_start_version(registry: Registry, request: JobRequest) -> int:
-    """Find the version that a job would go on from now. Raises NotFound."""
-    said = str(request.start_from)
-    if said.isdigit():
-        return registry.manifest(request.model, int(said)).version
-    return registry.alias(request.model, said).version
+    """Return the version that a job would start from now. Raises NotFound."""
+    reference = str(request.start_from)
+    if reference.isdigit():
+        return registry.manifest(request.model, int(reference)).version
+    return registry.alias(request.model, reference).version
 
 
 def _key(job_id: str, name: str) -> str:

@@ -17,7 +17,7 @@ from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs
 from service.jobs.database import Database
 from service.jobs.dbos_mapping import (
     PROGRESS,
-    RETURNED,
+    REQUEUES,
     RunningJob,
     jobs_from_workflows,
     read_page,
@@ -191,13 +191,9 @@ class JobQueue:
         """Queue again what a worker has taken that takes no more; the job has no strike from it."""
         for job in self.running():
             if job.executor_id == executor_id:
-                self.return_to_queue(job)
-
-    def return_to_queue(self, job: Running) -> None:
-        """Queue again a job whose worker is well and does not do it; the job has no strike from it."""
-        with self._client() as client:
-            client.update_workflow_attributes(job.job_id, {RETURNED: job.returned + 1}, merge=True)
-        self.requeue(job)
+                with self._client() as client:
+                    client.update_workflow_attributes(job.job_id, {REQUEUES: job.requeues + 1}, merge=True)
+                self.requeue(job)
 
     def recover(self, executor_id: str) -> None:
         """Queue again what a worker has left behind that was killed; it goes on first, being older than what waits."""

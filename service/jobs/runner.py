@@ -1,4 +1,4 @@
-"""From a request to a published version, through deaths of the child, full disks and a store out of reach."""
+"""Training from a request to a published version, with retries after crashes, full disks and store outages."""
 
 import json
 import tempfile
@@ -24,29 +24,39 @@ from service.jobs.trainer_process import (
     run_training,
 )
 from service.registry.registry import Registry
+from service.registry.store import Store
+from service.samples.store import open_samples
+from service.settings import Settings
 
 T = TypeVar("T")
 
-_PATIENCE_SECONDS = 600.0
-_WAIT_SECONDS = 1.0
+_RETRY_LIMIT_SECONDS = 600.0
+_RETRY_INTERVAL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """Where trainings run, and what they need there."""
+    """What a training needs from its host."""
 
     registry: Registry
     checkpoints: Checkpoints
     inputs: JobInputs
     scratch: Path
-    """The folder for what is at work; whatever is in it may be deleted when nothing is."""
+    """The folder for temporary files; its content may be deleted while no job runs."""
     threads: int
+
+
+def training_context(settings: Settings, store: Store, scratch: Path) -> TrainingContext:
+    """Return the context of the settings, for a worker or a command."""
+    registry = Registry(store)
+    inputs = JobInputs(store, open_samples(store, settings), registry, settings.datasets_dir)
+    return TrainingContext(registry, Checkpoints(store), inputs, scratch, settings.train_threads)
 
 
 def train_and_publish(
     context: TrainingContext, request: JobRequest, job_id: str, hooks: TrainingHooks, *, crashes: int = 0
 ) -> int:
-    """Train and publish the result under the job's id; answer the version's number.
+    """Train and publish the result for the job; return the version.
 
     Raises what `train_with_restarts` and `Registry.publish` raise.
     """
@@ -58,22 +68,21 @@ def train_and_publish(
 def train_with_restarts(
     context: TrainingContext, request: JobRequest, job_id: str, hooks: TrainingHooks, *, crashes: int = 0
 ) -> tuple[dict[str, Any], bytes]:
-    """Train in a child process; answer the manifest's details and the weights.
+    """Train in a child process; return the manifest's details and the weights.
 
-    It goes on from the job's checkpoint, and again when the child is killed, which counts on the crashes that the job
-    had before. Raises TrainingFailedError.
+    Training resumes from the job's checkpoint, also after a crash of the child, until the job has crashed too often;
+    `crashes` counts the earlier ones. Raises TrainingFailedError.
     """
-    with retry_until_available(lambda: _folder(context.scratch, job_id), hooks) as folder:
-        given = retry_until_available(lambda: context.inputs.materialize(request, job_id, Path(folder)), hooks)
-        provided = replace(request, settings=request.settings | given)
-        finished = _train(context, provided, job_id, Path(folder), hooks, crashes)
+    with retry_until_available(lambda: _create_folder(context.scratch, job_id), hooks) as folder:
+        overrides = retry_until_available(lambda: context.inputs.materialize(request, job_id, Path(folder)), hooks)
+        local_request = replace(request, settings=request.settings | overrides)
+        finished = _train(context, local_request, job_id, Path(folder), hooks, crashes)
         written = json.loads(Path(finished["manifest"]).read_bytes())
         details = retry_until_available(lambda: context.inputs.describe(request, job_id, written), hooks)
         return details, Path(finished["weights"]).read_bytes()
 
 
-def _folder(scratch: Path, job_id: str) -> "tempfile.TemporaryDirectory[str]":
-    """Make a folder that goes when it is left."""
+def _create_folder(scratch: Path, job_id: str) -> "tempfile.TemporaryDirectory[str]":
     scratch.mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryDirectory(dir=scratch, prefix=f"{job_id}-", ignore_cleanup_errors=True)
 
@@ -81,8 +90,8 @@ def _folder(scratch: Path, job_id: str) -> "tempfile.TemporaryDirectory[str]":
 def _train(
     context: TrainingContext, request: JobRequest, job_id: str, folder: Path, hooks: TrainingHooks, crashes: int
 ) -> Event:
-    """Train until there is a result or a reason why there is none."""
-    checkpoint, deadline = folder / CHECKPOINT, time.monotonic() + _PATIENCE_SECONDS
+    """Train, with restarts, until there is a result or an error that a restart cannot fix."""
+    checkpoint, deadline = folder / CHECKPOINT, time.monotonic() + _RETRY_LIMIT_SECONDS
     retry_until_available(lambda: context.checkpoints.download(job_id, checkpoint), hooks)
     while True:
         try:
@@ -90,33 +99,33 @@ def _train(
                 return run_training(request, folder, context.threads, hooks)
         except BadCheckpointError as error:
             checkpoint.unlink()
-            _say(hooks, f"{error}; training begins anew")
-        except TrainerCrashedError as death:
+            _log(hooks, f"{error}; training restarts from the beginning")
+        except TrainerCrashedError as crash:
             crashes += 1
             hooks.on_event({"event": "died"})
-            _say(hooks, str(death))
+            _log(hooks, str(crash))
             if crashes >= MAX_CRASHES:
-                raise TrainingFailedError(crash_limit_message(str(death))) from None
+                raise TrainingFailedError(crash_limit_message(str(crash))) from None
         except TrainerDiskFullError as error:
             if time.monotonic() > deadline:
                 raise
-            _say(hooks, f"{error}; training waits for room")
-            time.sleep(_WAIT_SECONDS)
+            _log(hooks, f"{error}; waiting for free disk space")
+            time.sleep(_RETRY_INTERVAL_SECONDS)
         if hooks.should_stop():
             raise TrainingCancelledError("cancelled")
 
 
 def crash_limit_message(last: str) -> str:
-    """Say why a job is not begun again."""
-    return f"it was begun {MAX_CRASHES} times and never came to an end; the last time {last}"
+    """Return why a job is not restarted."""
+    return f"it crashed {MAX_CRASHES} times; the last time {last}"
 
 
 def retry_until_available(action: Callable[[], T], hooks: TrainingHooks | None = None) -> T:
-    """Do something that needs the store, the database or the disk, again while that fails, for ten minutes.
+    """Call `action`, which uses the store, the database or the disk, until it succeeds, for up to ten minutes.
 
-    Raises Unavailable or OSError after that, TrainingCancelledError when the job is to stop.
+    Raises Unavailable or OSError after that, TrainingCancelledError if the job is to stop.
     """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _RETRY_LIMIT_SECONDS
     while True:
         if hooks and hooks.should_stop():
             raise TrainingCancelledError("cancelled")
@@ -127,9 +136,9 @@ def retry_until_available(action: Callable[[], T], hooks: TrainingHooks | None =
                 raise
             if hooks:
                 reason = error.detail if isinstance(error, Unavailable) else error.strerror
-                _say(hooks, f"{reason}; the job waits")
-            time.sleep(_WAIT_SECONDS)
+                _log(hooks, f"{reason}; retrying")
+            time.sleep(_RETRY_INTERVAL_SECONDS)
 
 
-def _say(hooks: TrainingHooks, line: str) -> None:
+def _log(hooks: TrainingHooks, line: str) -> None:
     hooks.on_event({"event": "log", "line": line})

@@ -1,4 +1,4 @@
-"""A search: its trials are jobs that any worker may do, and the best of them becomes the version.
+"""Hyperparameter search: each trial is a job that any worker may run, and the best one becomes the version.
 
 jobs/<search id>/<trial id>.npz, .json    the weights and the manifest of each trial, until the search has ended
 """
@@ -14,11 +14,11 @@ from service.jobs.runner import TrainingContext, retry_until_available, train_wi
 from service.jobs.trainer_process import TrainingCancelledError, TrainingFailedError, TrainingHooks
 from service.json_objects import read_object
 
-_ASK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 
 def run_trial(context: TrainingContext, jobs: JobQueue, job: Job, hooks: TrainingHooks) -> dict[str, Any]:
-    """Train, leave the result for the search to find, and answer how good it is. Raises TrainingFailedError."""
+    """Train, store the result for the search, and return its validation metrics. Raises TrainingFailedError."""
     search = str(job.request.trial_of)
     if retry_until_available(lambda: jobs.has_ended(search)):
         raise TrainingCancelledError("its search has ended")
@@ -27,17 +27,17 @@ def run_trial(context: TrainingContext, jobs: JobQueue, job: Job, hooks: Trainin
     retry_until_available(lambda: store.put(f"{key}.npz", weights), hooks)
     retry_until_available(lambda: store.put(f"{key}.json", json.dumps(details).encode()), hooks)
     metrics = details["metrics"]
-    figures = {"accuracy": metrics.get("validation_accuracy"), "loss": metrics.get("validation_loss")}
-    return figures | {"epochs": metrics["epochs"], "seconds": metrics["seconds"]}
+    result = {"accuracy": metrics.get("validation_accuracy"), "loss": metrics.get("validation_loss")}
+    return result | {"epochs": metrics["epochs"], "seconds": metrics["seconds"]}
 
 
 def search_and_publish(context: TrainingContext, jobs: JobQueue, job: Job, hooks: TrainingHooks) -> int:
-    """Wait for the trials, and publish the best under the search's id; answer the version.
+    """Wait for the trials and publish the best one for the search; return the version.
 
-    Raises TrainingCancelledError when it was cancelled, TrainingFailedError when no trial came to a result.
+    Raises TrainingCancelledError if it was cancelled, TrainingFailedError if no trial succeeded.
     """
     retry_until_available(lambda: jobs.queue_trials(job.id, job.request), hooks)
-    best = _best(_ended_trials(jobs, job, hooks))
+    best = _best(_wait_for_trials(jobs, job, hooks))
     store, key = context.registry.store, f"jobs/{job.id}/{best.id}"
     weights = retry_until_available(lambda: store.get(f"{key}.npz"), hooks)
     try:
@@ -49,32 +49,31 @@ def search_and_publish(context: TrainingContext, jobs: JobQueue, job: Job, hooks
     return retry_until_available(lambda: publish(job.request.model, weights, details, job_id=job.id).version, hooks)
 
 
-def _ended_trials(jobs: JobQueue, job: Job, hooks: TrainingHooks) -> list[Job]:
-    """Wait until all trials have ended, and tell of each."""
+def _wait_for_trials(jobs: JobQueue, job: Job, hooks: TrainingHooks) -> list[Job]:
+    """Wait until all trials have ended, and log the result of each."""
     hooks.on_event({"event": "start", "epochs": len(job.request.trials)})
-    told: set[str] = set()
+    ended: set[str] = set()
     while True:
         trials = retry_until_available(lambda: jobs.trials(job), hooks)
         for trial in trials:
-            if trial.is_final and trial.id not in told:
-                told.add(trial.id)
-                hooks.on_event(
-                    {"event": "log", "line": f"{trial.id} {trial.state}: {_result(trial)} {trial_settings(job, trial)}"}
-                )
-                hooks.on_event({"event": "trial", "ended": len(told)})
-        if len(told) == len(job.request.trials):
+            if trial.is_final and trial.id not in ended:
+                ended.add(trial.id)
+                line = f"{trial.id} {trial.state}: {_result(trial)} {trial_settings(job, trial)}"
+                hooks.on_event({"event": "log", "line": line})
+                hooks.on_event({"event": "trial", "ended": len(ended)})
+        if len(ended) == len(job.request.trials):
             return trials
-        time.sleep(_ASK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def _best(trials: Sequence[Job]) -> Job:
     ranked = sorted(trials, key=trial_sort_key)
     if not ranked or ranked[0].state != "succeeded":
         reasons = ", ".join(sorted({trial.detail or trial.state for trial in trials}))
-        raise TrainingFailedError(f"none of {len(trials)} trials came to a result: {reasons}")
+        raise TrainingFailedError(f"none of {len(trials)} trials succeeded: {reasons}")
     return ranked[0]
 
 
 def _result(trial: Job) -> str:
-    accuracy = trial.figures.get("accuracy")
+    accuracy = trial.metrics.get("accuracy")
     return trial.detail or (f"{accuracy:.4f}" if accuracy is not None else "")

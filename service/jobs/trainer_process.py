@@ -1,4 +1,4 @@
-"""One training run in a child process: started, watched, and never left behind."""
+"""One training run in a child process: started, monitored, and always terminated."""
 
 import json
 import os
@@ -17,58 +17,57 @@ from service.repeating import repeating
 Event = dict[str, Any]
 
 CHECKPOINT = "checkpoint.npz"
-"""The file in a training's folder that it goes on from."""
+"""The file in a training's folder that training resumes from."""
 
 TRAINING_NICENESS = 10
-"""The niceness of trainings, and of a worker beside its jobs: predictions come first."""
+"""The niceness of trainings and of workers, so that predictions run first."""
 
-_ASK_SECONDS = 0.3
-_PATIENCE_SECONDS = 1.0  # between asking a child to end and making it
+_STOP_CHECK_SECONDS = 0.3
+_TERMINATE_TIMEOUT_SECONDS = 1.0  # between SIGTERM and SIGKILL
 _CHECKPOINT_SECONDS = 0.5
 
 
 class TrainingFailedError(Exception):
-    """The child could not finish; the text says why."""
+    """The training failed; the message says why."""
 
 
 class TrainingCancelledError(TrainingFailedError):
-    """The child was ended because it was asked for."""
+    """The training was stopped on request."""
 
 
 class TrainerCrashedError(TrainingFailedError):
-    """A signal that was not ours ended the child: it may be begun again."""
+    """A signal that we did not send killed the child: it may be restarted."""
 
 
 class BadCheckpointError(TrainingFailedError):
-    """The child cannot go on from the checkpoint that it was given."""
+    """The child cannot resume from its checkpoint."""
 
 
 class TrainerDiskFullError(TrainingFailedError):
-    """The child could not write: there may be room again later."""
+    """The child could not write: there may be free disk space later."""
 
 
 @dataclass(frozen=True)
 class TrainingHooks:
-    """Who hears of a training, and who may end it."""
+    """Callbacks of a training."""
 
     on_event: Callable[[Event], None]
     """Called with each event of the child, from two threads."""
     should_stop: Callable[[], bool] = lambda: False
-    """Asked a few times a second, from a thread of its own."""
+    """Called a few times per second, from a separate thread."""
 
 
 def run_training(request: JobRequest, folder: Path, threads: int, hooks: TrainingHooks) -> Event:
-    """Train into `folder`, on from the checkpoint there if there is one, and answer the `finished` event.
+    """Train into `folder`, resuming from a checkpoint there; return the `finished` event.
 
-    Raises TrainingFailedError. The child ends when this process does, since its standard input closes then; it is
-    nice to its neighbours.
+    Raises TrainingFailedError. If this process dies, the child's standard input closes and it exits.
     """
     command = [sys.executable, "-P", "-m", "training", "fit", "--recipe", request.recipe]
     command += ["--settings", json.dumps(request.settings), "--out", str(folder)]
     command += ["--resume", "--checkpoint-seconds", str(_CHECKPOINT_SECONDS)]
     command += ["--progress", "jsonl", "--stop-when-stdin-closes"]
     resumes = (folder / CHECKPOINT).exists()
-    with subprocess.Popen(  # noqa: S603 -- our own module, and settings that were checked
+    with subprocess.Popen(  # noqa: S603 -- our own module, and validated settings
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -76,83 +75,83 @@ def run_training(request: JobRequest, folder: Path, threads: int, hooks: Trainin
         env=os.environ | {"OPENBLAS_NUM_THREADS": str(threads)},
     ) as child:
         os.setpriority(os.PRIO_PROCESS, child.pid, max(TRAINING_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
-        with _listening(child.stderr, hooks.on_event) as words, _ended_when_told(child, hooks.should_stop) as told:
-            last = _relay(child.stdout, hooks.on_event)
+        with _forward_stderr(child.stderr, hooks) as last_line, _stop_on_request(child, hooks) as stopped:
+            last_event = _forward_events(child.stdout, hooks)
             child.wait()
-    if last.get("event") == "finished":
-        return last
-    if told.is_set():
+    if last_event.get("event") == "finished":
+        return last_event
+    if stopped.is_set():
         raise TrainingCancelledError("cancelled")
-    if resumes and last.get("code") in ("weights", "config"):  # damaged, or of a release that fits no more
-        raise BadCheckpointError(last["detail"])
-    raise _failure(last, child.returncode, words)
+    if resumes and last_event.get("code") in ("weights", "config"):  # damaged, or of an incompatible release
+        raise BadCheckpointError(last_event["detail"])
+    raise _failure(last_event, child.returncode, last_line)
 
 
-def _failure(last: Event, code: int, words: list[str]) -> TrainingFailedError:
-    """Say why there is no result, as the child's last event, its exit code and its last words tell."""
-    if last.get("event") == "failed":
-        kind = TrainerDiskFullError if last["code"] == "disk" else TrainingFailedError
-        return kind(last["detail"])
+def _failure(last_event: Event, code: int, last_line: list[str]) -> TrainingFailedError:
+    """Return the error that the child's last event, exit code and last line on standard error describe."""
+    if last_event.get("event") == "failed":
+        kind = TrainerDiskFullError if last_event["code"] == "disk" else TrainingFailedError
+        return kind(last_event["detail"])
     if code < 0:
         return TrainerCrashedError(f"training was killed by signal {-code}")
-    return TrainingFailedError(f"training ended with code {code}" + (f": {words[-1]}" if words else ""))
+    return TrainingFailedError(f"training ended with code {code}" + (f": {last_line[-1]}" if last_line else ""))
 
 
-def _relay(lines: IO[bytes] | None, hear: Callable[[Event], None]) -> Event:
-    """Pass events on, and answer the last. What is no event was cut off when the child was killed."""
+def _forward_events(lines: IO[bytes] | None, hooks: TrainingHooks) -> Event:
+    """Pass on the child's events and return the last; ignore a line that was cut off when the child was killed."""
     event: Event = {}
     for line in lines or ():
         try:
             event = json.loads(line)
         except ValueError:
             continue
-        hear(event)
+        hooks.on_event(event)
     return event
 
 
 @contextmanager
-def _listening(lines: IO[bytes] | None, hear: Callable[[Event], None]) -> Iterator[list[str]]:
-    """Pass what the child writes on standard error on as events, and give its last words."""
-    words: list[str] = []
+def _forward_stderr(lines: IO[bytes] | None, hooks: TrainingHooks) -> Iterator[list[str]]:
+    """Pass on the child's standard error as log events; yield a list with its last line."""
+    last_line: list[str] = []
 
-    def listen() -> None:
+    def forward() -> None:
         for line in lines or ():
             if text := line.decode(errors="replace").strip():
-                words[:] = [text]
-                hear({"event": "log", "line": text})
+                last_line[:] = [text]
+                hooks.on_event({"event": "log", "line": text})
 
-    thread = threading.Thread(target=listen, daemon=True)
+    thread = threading.Thread(target=forward, daemon=True)
     thread.start()
     try:
-        yield words
+        yield last_line
     finally:
         thread.join()
 
 
 @contextmanager
-def _ended_when_told(child: subprocess.Popen[bytes], should_stop: Callable[[], bool]) -> Iterator[threading.Event]:
-    """End the child when it should stop, and in any case at the end of the block; tell whether it should."""
-    told = threading.Event()
+def _stop_on_request(child: subprocess.Popen[bytes], hooks: TrainingHooks) -> Iterator[threading.Event]:
+    """Terminate the child if it should stop, and at the end of the block; yield an event that is set on request."""
+    stopped = threading.Event()
 
-    def ask() -> None:
-        if not told.is_set() and should_stop():
-            told.set()
-            end(child)
+    def check() -> None:
+        if not stopped.is_set() and hooks.should_stop():
+            stopped.set()
+            terminate(child)
 
     try:
-        with repeating(ask, _ASK_SECONDS):
-            yield told
+        with repeating(check, _STOP_CHECK_SECONDS):
+            yield stopped
     finally:
-        end(child)
+        terminate(child)
 
 
-def end(child: subprocess.Popen[bytes]) -> None:
-    """Ask a child to end, and make it when it does not."""
+def terminate(child: subprocess.Popen[bytes]) -> None:
+    """Send SIGTERM to a child, and SIGKILL if it does not exit."""
     if child.poll() is not None:
         return
     child.terminate()
     try:
-        child.wait(_PATIENCE_SECONDS)
+        child.wait(_TERMINATE_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from service.errors import NotFound, ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
-from service.jobs.cleanup import Leftovers, Retention
+from service.jobs.cleanup import JobRetention, OrphanedObjects
 from service.jobs.dbos_mapping import RunningJob
 from service.jobs.queue import JobQueue
 from service.settings import Settings
@@ -56,8 +56,11 @@ class Upkeep:
         `take_jobs` begins one that waits.
         """
         self._take_jobs = take_jobs
-        self._retention, self._leftovers = Retention(jobs, settings.job_retention_days), Leftovers(checkpoints.store)
-        self._jobs, self._checkpoints, self._at_work, self._failed = jobs, checkpoints, at_work, failed
+        self._retention, self._leftovers = (
+            JobRetention(jobs, settings.job_retention_days),
+            OrphanedObjects(checkpoints.store),
+        )
+        self._jobs, self._checkpoints, self._is_at_work = jobs, checkpoints, is_at_work
         self._executor_id, self._settings = executor_id, settings
         self._last_change: dict[RunningJob, float] = {}
         self._idle_since: dict[str, float] = {}

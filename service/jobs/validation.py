@@ -1,7 +1,7 @@
-"""Whether a job can come to an end, found out before it is queued: its data, its network, its samples, its model.
+"""Validation of a job before it is queued: its data, its network, its samples, its model.
 
-It reads labels, names and the beginnings of files, never whole pictures, so that it takes a fraction of a second. The
-command `glyphserve train` and `POST /train` refuse the same jobs.
+It reads labels, names and the beginnings of files but no whole images, so it takes a fraction of a second. The command
+`glyphserve train` and `POST /train` reject the same jobs.
 """
 
 from collections.abc import Sequence
@@ -21,22 +21,22 @@ from training import ConfigError, DataError, Recipe, WeightsError, load, recipes
 from training.data.survey import survey
 from training.feasibility import check
 
-_OF_THE_DATA = ("data", "classes", "pool", "test_share", "split_seed", "validation_share")
-"""What a recipe that goes on takes from the version that it goes on from, so that both hold out the same examples."""
+_DATA_SETTINGS = ("data", "classes", "pool", "test_share", "split_seed", "validation_share")
+"""Settings that fine-tuning takes from the version that it starts from, so that both hold out the same examples."""
 
 
 def validate_request(
     request: JobRequest, registry: Registry, samples: SampleStore, settings: Settings, *, field: str = "data"
 ) -> JobRequest:
-    """Hold a job against what it would find; `field` is what the caller calls its data set.
+    """Return a job request that can be trained; `field` is the caller's name for the data set.
 
-    A recipe that goes on from a version learns from that version's data set, unless another is named. Raises
-    InvalidInput that names the field at fault, Unavailable.
+    A recipe that fine-tunes a version uses the data set of that version unless another one is named. Raises
+    InvalidInput with the name of the invalid field, Unavailable.
     """
-    loaded = _start(registry, request)
+    start = _load_start(registry, request)
     recipe = recipes.get(request.recipe)
-    if loaded and recipe.continues:
-        request = replace(request, settings=_inherited(recipe, loaded.manifest, request, settings))
+    if start and recipe.continues:
+        request = replace(request, settings=_inherit_data_settings(recipe, start.manifest, request, settings))
     if request.include_samples and not samples.list(request.model):
         raise InvalidInput(
             f"there are no samples of {request.model} yet; send some to POST /samples or add them with glyphserve "
@@ -44,19 +44,19 @@ def validate_request(
             field="include_samples",
         )
     for trial in request.trials or [{}]:
-        classes = _classes(recipe.replace(**request.settings | trial), loaded, settings.datasets_dir, field)
-    if loaded and loaded.manifest.labels != classes:
+        classes = _classes(recipe.replace(**request.settings | trial), start, settings.datasets_dir, field)
+    if start and start.manifest.labels != classes:
         raise InvalidInput(
-            f"version {loaded.manifest.version} reads {_listed(loaded.manifest.labels)}, but the data set has "
-            f"{_listed(classes)}; name a data set with the classes of the version",
+            f"version {start.manifest.version} has the classes {_format(start.manifest.labels)}, but the data set has "
+            f"{_format(classes)}; name a data set with the classes of the version",
             field=field,
         )
     if request.include_samples and classes and request.settings.get("classes") is None:
         unknown = sorted({entry.label for entry in samples.list(request.model)} - set(classes))
         if unknown:
             raise InvalidInput(
-                f"there are samples of {_listed(unknown)}, which the data set has not; delete these samples, or name a "
-                "data set with these classes",
+                f"there are samples of {_format(unknown)}, which are not in the data set; delete these samples, or "
+                "name a data set with these classes",
                 field="include_samples",
             )
     if request.promote == "if_better":
@@ -64,66 +64,68 @@ def validate_request(
     return request
 
 
-def _start(registry: Registry, request: JobRequest) -> VerifiedModel | None:
-    """Load the version that a job goes on from."""
+def _load_start(registry: Registry, request: JobRequest) -> VerifiedModel | None:
+    """Load the version that a job starts from."""
     if request.start_from is None:
         return None
     try:
         return registry.load(request.model, resolve_start_version(registry, request))
     except (NotFound, CorruptModel) as error:
-        raise InvalidInput(f"{error.detail}; name a version or an alias to go on from", field="start_from") from None
+        raise InvalidInput(f"{error.detail}; name a version or an alias to start from", field="start_from") from None
 
 
-def _inherited(recipe: Recipe, manifest: Manifest, request: JobRequest, settings: Settings) -> dict[str, Any]:
-    """Add to a job's settings those by which the version's examples were chosen, as far as the recipe has others."""
-    known, own, asked = manifest.details.get("settings") or {}, recipe.settings(), request.settings
-    if asked.get("data", known.get("data")) != known.get("data"):
-        return asked
-    wanted = {name: known[name] for name in _OF_THE_DATA if name in known and known[name] != own[name]}
-    if "data" in wanted and "data" not in asked:
+def _inherit_data_settings(
+    recipe: Recipe, manifest: Manifest, request: JobRequest, settings: Settings
+) -> dict[str, Any]:
+    """Return a job's settings plus the data settings of a version that differ from the recipe's."""
+    inherited, own, requested = manifest.details.get("settings") or {}, recipe.settings(), request.settings
+    if requested.get("data", inherited.get("data")) != inherited.get("data"):
+        return requested
+    changes = {name: inherited[name] for name in _DATA_SETTINGS if name in inherited and inherited[name] != own[name]}
+    if "data" in changes and "data" not in requested:
         try:
-            resolve_recipe(recipe.replace(**wanted), settings.datasets_dir)
+            resolve_recipe(recipe.replace(**changes), settings.datasets_dir)
         except InvalidInput:
             raise InvalidInput(
-                f"version {manifest.version} has learned from a data set that is not here; name one", field="dataset"
+                f"the data set of version {manifest.version} is not here; name another one", field="dataset"
             ) from None
-    return wanted | asked
+    return changes | requested
 
 
-def _classes(recipe: Recipe, loaded: VerifiedModel | None, datasets_dir: Path | None, field: str) -> tuple[str, ...]:
-    """Check a recipe against its data set; answer the classes."""
+def _classes(recipe: Recipe, start: VerifiedModel | None, datasets_dir: Path | None, field: str) -> tuple[str, ...]:
+    """Check a recipe against its data set; return the classes."""
     data = resolve_recipe(recipe, datasets_dir).data
     try:
-        if loaded:
-            recipe = recipe.continuing(loaded.network.config)
-        elif data.start_from:  # a file, by the command
+        if start:
+            recipe = recipe.continuing(start.network.config)
+        elif data.start_from:  # a file, given to the command
             recipe = recipe.continuing(load(data.start_from).config)
         source = survey(data.data, skip_unreadable=data.skip_unreadable)
         if source is None:
-            return loaded.manifest.labels if loaded else ()
+            return start.manifest.labels if start else ()
         return check(recipe, source)
     except (ConfigError, WeightsError) as error:
-        at_fault = error.field if isinstance(error, ConfigError) else "start_from"
-        # The layers of the version are not the caller's to change.
-        raise InvalidInput(str(error), field=field if loaded and at_fault == "layers" else at_fault) from None
+        invalid = error.field if isinstance(error, ConfigError) else "start_from"
+        # The caller cannot change the layers of the version.
+        raise InvalidInput(str(error), field=field if start and invalid == "layers" else invalid) from None
     except DataError as error:
         detail = str(error).replace(f"{datasets_dir}/", "") if datasets_dir else str(error)
         raise InvalidInput(detail, field="classes" if recipe.data.classes else field) from None
 
 
 def _check_labels(registry: Registry, request: JobRequest, classes: Sequence[str], alias: str) -> None:
-    """Refuse a job whose version could only be rejected, since it would have other labels than the serving one."""
+    """Reject a job whose version would have other labels than the serving one and could never be promoted."""
     try:
         serving = registry.manifest(request.model, registry.alias(request.model, alias).version)
     except (NotFound, CorruptModel):
         return
     if classes and serving.labels != tuple(classes):
         raise InvalidInput(
-            f"{request.model} reads {_listed(serving.labels)}, but the data set has {_listed(classes)}: the new "
-            "version could never take over by comparison; name another model, or set promote to always or never",
+            f"{request.model} has the classes {_format(serving.labels)}, but the data set has {_format(classes)}: the "
+            "new version could never pass the comparison; name another model, or set promote to always or never",
             field="model",
         )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _format(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -1,7 +1,7 @@
-"""One poller for everybody who follows a job: it asks the database once an interval, however many there are.
+"""Event streams of jobs: one poller reads the database once per interval, however many subscribers there are.
 
-A subscriber holds no queue of events. A job's record has its whole history, so whoever was slow gets the difference to
-its newest state, and a reader that has stalled costs no memory.
+Subscribers have no event queues. A job's record contains its whole history, so a slow subscriber gets the difference to
+the newest state, and a stalled one uses no memory.
 """
 
 import asyncio
@@ -22,86 +22,86 @@ Encode = Callable[[Iterable[JobEvent]], bytes]
 _POLL_SECONDS = 0.3
 _KEEP_ALIVE_SECONDS = 15.0
 _KEEP_ALIVE = b": ping\n\n"
-_WOKEN_AT_ONCE = 4  # per turn of the event loop, so that a request waits for a few of them and not for hundreds
+_WAKEUP_BATCH = 4  # subscribers per iteration of the event loop, so that requests do not wait for hundreds of them
 
 
-class _Watch:
-    """A job that somebody follows: its newest state, and what most subscribers are sent of it, encoded once for all."""
+class _WatchedJob:
+    """A job with subscribers: its newest state, and the last change encoded once for all of them."""
 
     def __init__(self, job: Job, encode: Encode) -> None:
         self._encode = encode
         self.subscribers: set[asyncio.Event] = set()
         self.job: Job | None = job
-        """None once its record is gone."""
-        self._seen, self._seen_before = JobEventCursor(), JobEventCursor()
-        self._change = encode(self._seen.new_events(job))
+        """None once its record is deleted."""
+        self._cursor, self._previous_cursor = JobEventCursor(), JobEventCursor()
+        self._change = encode(self._cursor.new_events(job))
         self._history = self._change
 
     def update(self, job: Job | None) -> bool:
-        """Take the newest state; return whether it differs from the one before."""
+        """Set the newest state; return whether it has changed."""
         if job == self.job:
             return False
         self.job = job
         if job:
-            self._seen_before, self._seen = self._seen, copy.copy(self._seen)
-            self._change, self._history = self._encode(self._seen.new_events(job)), b""
+            self._previous_cursor, self._cursor = self._cursor, copy.copy(self._cursor)
+            self._change, self._history = self._encode(self._cursor.new_events(job)), b""
         return True
 
-    def since(self, seen: JobEventCursor | None) -> tuple[bytes, JobEventCursor]:
-        """Encode what is new for a subscriber, and give what it has seen after that; None has seen nothing yet."""
-        if seen is self._seen or self.job is None:
-            return b"", seen or self._seen
-        if seen is self._seen_before:
-            return self._change, self._seen
-        if seen is None:
+    def encode_since(self, cursor: JobEventCursor | None) -> tuple[bytes, JobEventCursor]:
+        """Encode the events after a subscriber's cursor, None for a new one; return them and its new cursor."""
+        if cursor is self._cursor or self.job is None:
+            return b"", cursor or self._cursor
+        if cursor is self._previous_cursor:
+            return self._change, self._cursor
+        if cursor is None:
             self._history = self._history or self._encode(JobEventCursor().new_events(self.job))
-            return self._history, self._seen
-        own = copy.copy(seen)
+            return self._history, self._cursor
+        own = copy.copy(cursor)
         content = self._encode(own.new_events(self.job))
-        return content, self._seen if own == self._seen else own
+        return content, self._cursor if own == self._cursor else own
 
 
 class JobWatcher:
-    """Follows jobs for the event streams of one process; used by its event loop's thread alone."""
+    """Serves the event streams of one process. Not thread-safe; call from the event loop."""
 
-    def __init__(self, jobs: JobQueue, most_streams: int, draining: threading.Event) -> None:
-        """Touch nothing yet. All streams end when `draining` is set."""
-        self._jobs, self._most_streams, self._draining = jobs, most_streams, draining
-        self._watches: dict[str, _Watch] = {}
+    def __init__(self, jobs: JobQueue, max_streams: int, draining: threading.Event) -> None:
+        """Limit the number of streams; all of them end when `draining` is set."""
+        self._jobs, self._max_streams, self._draining = jobs, max_streams, draining
+        self._watched: dict[str, _WatchedJob] = {}
         self._polling: asyncio.Task[None] | None = None
         self.streams = 0
-        """Open event streams."""
+        """Number of open event streams."""
 
     async def get(self, job_id: str) -> Job:
-        """Find a job; the database is asked only when nobody follows it yet.
+        """Return a job, from the database only if it has no subscribers.
 
-        Raises NotFound, or Unavailable when as many streams are open as may be.
+        Raises NotFound, or Unavailable if too many streams are open.
         """
-        if self.streams >= self._most_streams:
+        if self.streams >= self._max_streams:
             raise Unavailable(f"{self.streams} event streams are open already; try again", retry_after_seconds=5)
-        watch = self._watches.get(job_id)
-        return watch.job if watch and watch.job else await asyncio.to_thread(self._jobs.get, job_id)
+        watched = self._watched.get(job_id)
+        return watched.job if watched and watched.job else await asyncio.to_thread(self._jobs.get, job_id)
 
     async def subscribe(self, job: Job, last_event_id: str | None, encode: Encode) -> AsyncIterator[bytes]:
-        """Give what is new about a job, encoded, until it has ended; a comment now and then while nothing is.
+        """Yield the encoded events of a job until it has ended, with keep-alive comments.
 
         `encode` must be the same for all subscribers.
         """
-        seen, changed = JobEventCursor(last_event_id) if last_event_id else None, asyncio.Event()
-        watch = self._watches.get(job.id)
-        if watch is None:
-            watch = self._watches[job.id] = _Watch(job, encode)
-        watch.subscribers.add(changed)
+        cursor, changed = JobEventCursor(last_event_id) if last_event_id else None, asyncio.Event()
+        watched = self._watched.get(job.id)
+        if watched is None:
+            watched = self._watched[job.id] = _WatchedJob(job, encode)
+        watched.subscribers.add(changed)
         self.streams += 1
         try:
             if self._polling is None or self._polling.done():
-                self._polling = asyncio.create_task(self._keep_polling())
-            while watch.job and not self._draining.is_set():
+                self._polling = asyncio.create_task(self._poll())
+            while watched.job and not self._draining.is_set():
                 changed.clear()
-                content, seen = watch.since(seen)
+                content, cursor = watched.encode_since(cursor)
                 if content:
                     yield content
-                if watch.job.is_final and not changed.is_set():
+                if watched.job.is_final and not changed.is_set():
                     return
                 try:
                     async with asyncio.timeout(_KEEP_ALIVE_SECONDS):
@@ -110,31 +110,31 @@ class JobWatcher:
                     yield _KEEP_ALIVE
         finally:
             self.streams -= 1
-            watch.subscribers.discard(changed)
-            if not watch.subscribers and self._watches.get(job.id) is watch:
-                del self._watches[job.id]
+            watched.subscribers.discard(changed)
+            if not watched.subscribers and self._watched.get(job.id) is watched:
+                del self._watched[job.id]
 
-    async def _keep_polling(self) -> None:
-        """Ask for all jobs that are followed, until none is."""
-        while self._watches:
+    async def _poll(self) -> None:
+        """Read all jobs with subscribers, until there are none."""
+        while self._watched:
             await asyncio.sleep(_POLL_SECONDS)
-            watches = dict(self._watches)
+            all_watched = dict(self._watched)
             try:
-                found = await asyncio.to_thread(self._jobs.find, [*watches])
-                for job_id, watch in watches.items():
-                    if watch.update(found.get(job_id)):
-                        await _wake(watch)
+                found = await asyncio.to_thread(self._jobs.find, [*all_watched])
+                for job_id, watched in all_watched.items():
+                    if watched.update(found.get(job_id)):
+                        await _notify(watched)
             except Unavailable:
-                pass  # it is in the log, and the database may be back the next time
-            except Exception:  # of one job, say; the others are to be followed all the same
-                log.exception("the jobs that are followed could not be read")
+                pass  # logged by the database; the next poll retries
+            except Exception:  # of one job, for example; the others still need updates
+                log.exception("reading the jobs of event streams failed")
             if self._draining.is_set():
-                for watch in watches.values():
-                    await _wake(watch)
+                for watched in all_watched.values():
+                    await _notify(watched)
 
 
-async def _wake(watch: _Watch) -> None:
-    for number, changed in enumerate([*watch.subscribers], start=1):
+async def _notify(watched: _WatchedJob) -> None:
+    for number, changed in enumerate([*watched.subscribers], start=1):
         changed.set()
-        if number % _WOKEN_AT_ONCE == 0:
+        if number % _WAKEUP_BATCH == 0:
             await asyncio.sleep(0)

@@ -89,7 +89,7 @@ def _table(search: Job, jobs: JobQueue) -> list[SearchTrialInfo] | None:
             state=trial.state,
             settings=trial_settings(search, trial),
             detail=trial.detail,
-            **{name: trial.figures.get(name) for name in ("accuracy", "loss", "epochs", "seconds")},
+            **{name: trial.metrics.get(name) for name in ("accuracy", "loss", "epochs", "seconds")},
         )
         for trial in sorted(jobs.trials(search), key=trial_sort_key)
     ]

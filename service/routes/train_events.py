@@ -73,5 +73,5 @@ def _event(piece: JobEvent) -> bytes:
             data = figures(piece.data).model_dump()
         case "progress":
             data = CurrentFigures(**piece.data).model_dump()
-    place = b"id: %b\n" % piece.place.encode() if piece.place else b""
+    place = b"id: %b\n" % piece.id.encode() if piece.id else b""
     return b"event: %b\ndata: %b\n%b\n" % (piece.kind.encode(), orjson.dumps(data), place)

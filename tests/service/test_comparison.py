@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.jobs.gate import Comparison, GatePolicy, compare, decide_promotion, golden_set, load_decision, mcnemar
+from service.jobs.evaluation import golden_set
+from service.jobs.gate import Comparison, GatePolicy, compare, decide_promotion, load_decision, mcnemar
 from service.jobs.job import JobRequest
 from service.jobs.leakage import exclude_seen
 from service.registry.registry import Registry

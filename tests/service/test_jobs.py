@@ -10,7 +10,7 @@ import pytest
 from dbos import run_dbos_database_migrations
 
 from service.errors import Conflict, NotFound, TooManyJobs, Unavailable
-from service.jobs.cleanup import Retention
+from service.jobs.cleanup import JobRetention
 from service.jobs.job import JobRequest, Progress
 from service.jobs.queue import JobQueue
 from service.settings import Settings
@@ -220,8 +220,8 @@ def test_many_at_once_do_not_overfill_the_queue(queue: JobQueue) -> None:
 def test_ended_jobs_are_forgotten_after_their_time_and_waiting_ones_never(queue: JobQueue) -> None:
     ended, waiting = queue.submit(request()), queue.submit(request())
     assert queue.cancel(ended.id).is_final
-    assert Retention(queue, days=1).delete_expired() == 0
-    assert wait_until(Retention(queue, days=0).forget_old, "the clock to move on") == 1
+    assert JobRetention(queue, days=1).delete_expired() == 0
+    assert wait_until(JobRetention(queue, days=0).forget_old, "the clock to move on") == 1
     assert [job.id for job in queue.list()] == [waiting.id]
     with pytest.raises(NotFound):
         queue.get(ended.id)

@@ -169,7 +169,7 @@ def test_the_gate_asks_the_samples_too(inputs: JobInputs, digits: Dataset) -> No
     assert taken.promoted
 
 
-@pytest.mark.parametrize(("count", "words"), [(3, "3 samples that it has learned from"), (8, r"\d samples held out")])
+@pytest.mark.parametrize(("count", "words"), [(3, "3 samples that it has learned from"), (8, r"\d held-out samples")])
 def test_a_verdict_tells_whether_its_samples_were_learned_from(
     count: int, words: str, inputs: JobInputs, digits: Dataset, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from service.jobs.cleanup import Leftovers
+from service.jobs.cleanup import OrphanedObjects
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
 from service.registry.version_locks import hold_lock
@@ -17,7 +17,7 @@ def test_claims_and_staged_objects_go_once_they_were_seen_for_an_hour(store: Sto
     store.put("models/mnist/2/promoting/1-dead", b"")
     store.put("models/mnist/2/deleting/9999999999-of-a-wrong-clock", b"")
     now = [0.0]
-    leftovers = Leftovers(store, lambda: now[-1])
+    leftovers = OrphanedObjects(store, lambda: now[-1])
     assert leftovers.delete_expired() == 0
     now.append(3000.0)
     with hold_lock(store, registry.version_prefix("mnist", 1), "promoting"):
@@ -32,7 +32,7 @@ def test_a_deletion_that_was_cut_off_is_left_to_the_next_collection(store: Store
     store.put("models/mnist/1/deleting/1-dead", b"")
     store.put("models/mnist/1/weights.npz", b"")
     now = [0.0]
-    leftovers = Leftovers(store, lambda: now[-1])
+    leftovers = OrphanedObjects(store, lambda: now[-1])
     for passed in (0.0, 4000.0):
         now.append(passed)
         assert leftovers.delete_expired() == 0
@@ -44,7 +44,7 @@ def test_staged_files_of_a_killed_process_go(tmp_path: Path) -> None:
     (tmp_path / ".staging").mkdir(exist_ok=True)
     (tmp_path / ".staging" / "0123456789abcdef").write_bytes(b"half")
     now = [0.0]
-    leftovers = Leftovers(store, lambda: now[-1])
+    leftovers = OrphanedObjects(store, lambda: now[-1])
     assert leftovers.delete_expired() == 0
     now.append(3601.0)
     assert leftovers.delete_expired() == 1

@@ -70,7 +70,7 @@ def test_a_job_that_was_given_back_has_no_strike_when_it_is_begun_again(tmp_path
             with running_worker(tmp_path) as worker:
                 wait_until(lambda: jobs.get(job_id).attempts == attempt, "the attempt")  # noqa: B023
                 job = jobs.get(job_id)
-                assert (job.returned, job.crashes) == (attempt - 1, 0)
+                assert (job.requeues, job.crashes) == (attempt - 1, 0)
                 worker.send_signal(signal.SIGTERM)
                 worker.communicate(timeout=180)
         jobs.cancel(job_id)

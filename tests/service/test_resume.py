@@ -41,7 +41,7 @@ def weights_of(store: Store, job: Job) -> str:
 
 def went_on_after(job: Job) -> int:
     """The epoch that the last attempt began after, as the job's log has it."""
-    return int(next(line for line in reversed(job.progress.log) if "begun again" in line).rpartition(" ")[2])
+    return int(next(line for line in reversed(job.progress.log) if "restarted after" in line).rpartition(" ")[2])
 
 
 def wait_for_checkpoint(store: Store, job_id: str) -> None:
@@ -60,7 +60,9 @@ def test_after_a_kill_a_job_goes_on_at_its_checkpoint_here_and_on_another_host(t
             again = wait_until(lambda: j if (j := jobs.get(job_id)).attempts == 2 else None, "the same host")
             wait_until(partial(trainers_of, worker.pid), "the training")
             reached = went_on_after(
-                wait_until(lambda: j if "begun again" in str((j := jobs.get(job_id)).progress.log) else None, "a start")
+                wait_until(
+                    lambda: j if "restarted after" in str((j := jobs.get(job_id)).progress.log) else None, "a start"
+                )
             )
             assert reached >= 1
             wait_until(lambda: jobs.get(job_id).progress.epoch > reached + 1, "more epochs")
@@ -84,7 +86,7 @@ def test_a_killed_training_process_is_begun_again_by_its_worker_until_the_third_
         os.kill(child, signal.SIGKILL)
         always = submit(jobs, ENORMOUS)
         done = wait_for_end(jobs, once)
-        assert (done.state, done.attempts, done.progress.deaths) == ("succeeded", 1, 1)
+        assert (done.state, done.attempts, done.progress.trainer_crashes) == ("succeeded", 1, 1)
         assert "training was killed by signal 9" in done.progress.log
         assert weights_of(store, done) == undisturbed()
         for _ in range(3):
@@ -92,9 +94,7 @@ def test_a_killed_training_process_is_begun_again_by_its_worker_until_the_third_
             os.kill(child, signal.SIGKILL)
         given_up = wait_for_end(jobs, always)
     assert given_up.state == "failed"
-    assert given_up.detail == (
-        "it was begun 3 times and never came to an end; the last time training was killed by signal 9"
-    )
+    assert given_up.detail == ("it crashed 3 times; the last time training was killed by signal 9")
 
 
 def test_a_damaged_checkpoint_or_one_of_other_settings_is_passed_over(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_damaged_checkpoint_or_one_of_other_settings_is_passed_over(tmp_path: 
         with running_worker(tmp_path):
             for job in (wait_for_end(jobs, job_id), wait_for_end(jobs, other)):
                 assert job.state == "succeeded"
-                assert "training begins anew" in " ".join(job.progress.log)
+                assert "training restarts from the beginning" in " ".join(job.progress.log)
                 assert weights_of(store, job) == undisturbed(job.request.settings["seed"])
 
 
@@ -150,7 +150,7 @@ def test_a_job_waits_for_a_disk_that_cannot_be_written(tmp_path: Path) -> None:
     with queue_of(tmp_path) as jobs, running_worker(tmp_path):
         job_id = submit(jobs, QUICK)
         wait_until(lambda: jobs.get(job_id).state == "running", "the worker")
-        wait_until(lambda: "the job waits" in " ".join(jobs.get(job_id).progress.log), "a word about it")
+        wait_until(lambda: "retrying" in " ".join(jobs.get(job_id).progress.log), "a word about it")
         (tmp_path / "scratch").unlink()
         done = wait_for_end(jobs, job_id)
     assert (done.state, done.crashes) == ("succeeded", 0)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from service.cli.samples import app as samples_command
 from service.errors import Conflict
-from service.jobs.cleanup import Retention
+from service.jobs.cleanup import JobRetention
 from service.jobs.job import JobRequest
 from service.jobs.queue import JobQueue
 from service.settings import Settings
@@ -33,18 +33,21 @@ def jobs(tmp_path: Path) -> Iterator[JobQueue]:
 
 @pytest.mark.parametrize("jump", [-20 * 365, -1, 0, 1, 29, 31, 365, 100 * 365])
 def test_no_answer_of_a_clock_alone_deletes_a_record(jobs: JobQueue, jump: float) -> None:
-    started = Retention(jobs, days=30, wall=lambda: time.time() + jump * DAY)
+    started = JobRetention(jobs, days=30, wall_clock=lambda: time.time() + jump * DAY)
     assert started.delete_expired() == 0
     offsets = iter([0.0, *[jump * DAY] * 3])
-    running = Retention(jobs, days=30, wall=lambda: time.time() + next(offsets))
+    running = JobRetention(jobs, days=30, wall_clock=lambda: time.time() + next(offsets))
     assert [running.delete_expired() for _ in range(4)] == [0] * 4
     assert len(jobs.list()) == 3
 
 
 def test_time_that_was_counted_deletes_records_whatever_happened_between(jobs: JobQueue) -> None:
     days = [0.0]
-    retention = Retention(
-        jobs, days=30, wall=lambda: time.time() + days[-1] * DAY, counted=lambda: time.monotonic() + days[-1] * DAY
+    retention = JobRetention(
+        jobs,
+        days=30,
+        wall_clock=lambda: time.time() + days[-1] * DAY,
+        monotonic_clock=lambda: time.monotonic() + days[-1] * DAY,
     )
     assert retention.delete_expired() == 0
     for passed, deleted in ((15.0, 0), (29.9, 0), (30.1, 3), (31.0, 0)):
@@ -53,7 +56,7 @@ def test_time_that_was_counted_deletes_records_whatever_happened_between(jobs: J
 
 
 def test_a_clock_that_is_not_believed_is_told_once(jobs: JobQueue, caplog: pytest.LogCaptureFixture) -> None:
-    retention = Retention(jobs, days=30, wall=lambda: time.time() + 365 * DAY)
+    retention = JobRetention(jobs, days=30, wall_clock=lambda: time.time() + 365 * DAY)
     for _ in range(3):
         retention.delete_expired()
     (line,) = [record.getMessage() for record in caplog.records if "clock" in record.getMessage()]
@@ -64,7 +67,7 @@ def test_records_are_deleted_a_few_at_a_time(jobs: JobQueue) -> None:
     far = jobs.newest()
     assert far is not None
     left = 3
-    while jobs.delete_ended(far.replace(year=far.year + 1), most=1):
+    while jobs.delete_ended(far.replace(year=far.year + 1), limit=1):
         left -= 1
         assert len(jobs.list()) == left
     assert left == 0

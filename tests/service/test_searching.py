@@ -69,7 +69,7 @@ def test_when_no_trial_comes_to_a_result_the_search_fails_with_the_reasons(serve
     settings = QUICK | {"optimizer": "sgd", "activation": "linear"}
     search = server.submit(settings=settings, search={"space": {"learning_rate": [900, 1000]}})
     failed = server.wait_for(search["id"], "failed")
-    assert failed["detail"].startswith("none of 2 trials came to a result: training diverged")
+    assert failed["detail"].startswith("none of 2 trials succeeded: training diverged")
     assert [trial["state"] for trial in failed["trials"]] == ["failed", "failed"]
 
 

@@ -134,7 +134,7 @@ def test_a_job_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
         with running_worker(tmp_path):
             given_up = wait_for_end(jobs, job_id)
     assert given_up.state == "failed"
-    assert given_up.detail == "it was begun 3 times and never came to an end; the last time its worker died"
+    assert given_up.detail == "it crashed 3 times; the last time its worker died"
 
 
 def test_progress_that_cannot_be_written_does_not_fail_the_job(tmp_path: Path) -> None:
