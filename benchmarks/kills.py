@@ -5,7 +5,7 @@
 A real service: API, worker, training process. Jobs are submitted without pause, each with an Idempotency-Key, again
 until it is acknowledged. Random kills hit the API (which is started again at once, as a process manager would), the
 worker (which the API starts again) or the training process; no job is hit a third time, since the third strike fails it
-by rule. Recovery is the time from the kill until the job says that it was restarted after, its data loaded. Most of it is
+by rule. Recovery is the time from the kill until the job says that it was restarted, its data loaded. Most of it is
 Python importing libraries, so what that alone takes is measured in between.
 
 Crash points: strace kills the worker as it enters the n-th call of a kind, for n = 1, 2, … until a whole job needs no
@@ -77,7 +77,7 @@ def _kill(service: Service, jobs: JobQueue, kind: str, pid: int) -> float:
 
 
 def _goes_on(jobs: JobQueue, before: Job) -> bool:
-    """Tell whether a job was restarted after since, or has ended."""
+    """Tell whether a job was restarted since, or has ended."""
     job = jobs.get(before.id)
     fresh = job.progress.log[before.progress.log_lines - job.progress.log_lines :]
     return job.is_final or (job.progress.log_lines > before.progress.log_lines and "restarted after" in " ".join(fresh))

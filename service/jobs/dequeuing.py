@@ -39,7 +39,7 @@ def stop_polling(dbos: DBOS) -> None:
 
 
 def start_dequeuing(dbos: DBOS, queues: Iterable[Queue]) -> Callable[[], None]:
-    """Start a thread per queue; return a function that makes them dequeue jobs. DBOS stops them when it is destroyed."""
+    """Start a thread per queue, which DBOS stops when it is destroyed; return a function that makes them dequeue."""
     events = []
     for queue in queues:
         events.append(event := _PollEvent())

@@ -5,11 +5,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from service.errors import Unavailable
 from service.jobs.checkpoints import Checkpoints
+from service.jobs.gate import GateDecision, GatePolicy, decide_promotion
 from service.jobs.inputs import JobInputs
 from service.jobs.job import MAX_CRASHES, JobRequest
 from service.jobs.trainer_process import (
@@ -80,6 +82,15 @@ def train_with_restarts(
         written = json.loads(Path(finished["manifest"]).read_bytes())
         details = retry_until_available(lambda: context.inputs.describe(request, job_id, written), hooks)
         return details, Path(finished["weights"]).read_bytes()
+
+
+def promote_version(
+    settings: Settings, context: TrainingContext, request: JobRequest, job_id: str, version: int
+) -> GateDecision:
+    """Promote the version of a job if it passes the gate. Raises Unavailable."""
+    samples = partial(context.inputs.holdout_samples, request, job_id, version)
+    policy = GatePolicy(samples, settings.max_predict_ms, settings.datasets_dir)
+    return decide_promotion(context.registry, settings.alias, request, version, policy)
 
 
 def _create_folder(scratch: Path, job_id: str) -> "tempfile.TemporaryDirectory[str]":
