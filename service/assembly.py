@@ -72,7 +72,7 @@ def assemble(settings: Settings, siblings: Siblings | None = None) -> Parts:
 async def living(parts: Parts) -> AsyncIterator[None]:
     """Load what serves, follow its alias and the keys, and tell siblings, as long as the block runs."""
     adopted = await asyncio.to_thread(adopt, parts, parts.settings.model)
-    await asyncio.to_thread(parts.predictor.follow)
+    await asyncio.to_thread(parts.predictor.refresh)
     await asyncio.to_thread(parts.access.follow)
     following = asyncio.create_task(_follow(parts, adopted=adopted))
     publishing = asyncio.create_task(keep_publishing(parts))

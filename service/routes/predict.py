@@ -42,7 +42,7 @@ async def predict(
     if model is None and version is None and alias is None:
         snapshot = parts.predictor.route(request_id)
     else:
-        snapshot = await asyncio.to_thread(parts.predictor.snapshot, model, version, alias)
+        snapshot = await asyncio.to_thread(parts.predictor.get, model, version, alias)
     readers, is_batch = await readers_of(request, parts)
     glyphs = await _glyphs(request, parts, readers)
     answers = _answer(glyphs, snapshot, parts, request_id, top_k)

@@ -86,7 +86,7 @@ async def add_sample(
                 f"that request was answered by the model {seen.model}; leave model out", field="request_id"
             )
         model, version = seen.model, seen.version
-    snapshot = await asyncio.to_thread(parts.predictor.snapshot, model, version)
+    snapshot = await asyncio.to_thread(parts.predictor.get, model, version)
     if correction.label not in snapshot.labels:
         known = ", ".join(snapshot.labels[:50])
         raise InvalidInput(f"{snapshot.model} has no such label; it knows {known}", field="label")

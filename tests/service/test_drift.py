@@ -64,13 +64,13 @@ def test_a_window_tells_of_the_last_images_and_forgets_those_before() -> None:
 
     add(HALF_WINDOW, 0.0, 0.1, "a")
     seen = window.stats()
-    assert (seen.images, seen.parts[0], seen.labels["a"]) == (HALF_WINDOW, HALF_WINDOW, HALF_WINDOW)
+    assert (seen.images, seen.ink_bins[0], seen.labels["a"]) == (HALF_WINDOW, HALF_WINDOW, HALF_WINDOW)
     before = drift_psi(seen, baseline)
     add(2 * HALF_WINDOW, 0.0, 0.4, "b")
     seen = window.stats()
     assert seen.images == HALF_WINDOW
     assert seen.labels["a"] == 0
-    assert seen.parts == pytest.approx([HALF_WINDOW * share for share in (0.25, 0.5, 0.25)], rel=0.1)
+    assert seen.ink_bins == pytest.approx([HALF_WINDOW * share for share in (0.25, 0.5, 0.25)], rel=0.1)
     assert drift_psi(seen, baseline)["ink"] < 0.01 < before["ink"]
 
 
@@ -81,7 +81,7 @@ def test_written_windows_add_up() -> None:
         window.add(np.full(10, 0.2 * number, np.float32), ["a"] * 9 + ["b"])
     found = merge_windows(json.loads(json.dumps([window.to_json() for window in windows])))
     seen, read = found["mnist", 1]
-    assert (seen.images, seen.parts, seen.labels) == (20, [10, 10, 0], {"a": 18, "b": 2})
+    assert (seen.images, seen.ink_bins, seen.labels) == (20, [10, 10, 0], {"a": 18, "b": 2})
     assert (read.ink_mean, dict(read.classes)) == (0.2, GIVEN["classes"]) if read else False
     assert found["mnist", 2][0].images == 10
 

@@ -73,10 +73,10 @@ async def test_a_promotion_and_a_trial_leave_nothing_for_the_first_request_to_co
 async def test_a_copy_of_a_snapshot_keeps_its_outputs(app: FastAPI) -> None:
     parts: Parts = app.state.parts
     serving = parts.predictor.serving
-    assert replace(serving, generation=7).outputs is serving.outputs
+    assert replace(serving, generation=7).forward is serving.forward
 
 
-@pytest.mark.parametrize("package", ["models", "transport", "inference", "samples", "observability"])
+@pytest.mark.parametrize("package", ["registry", "serving", "transport", "inference", "samples", "observability"])
 def test_nothing_that_serves_has_properties_that_are_computed_late(package: str) -> None:
     for path in (ROOT / "service" / package).glob("*.py"):
         names = {node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "") for node in _nodes(path)}

@@ -221,7 +221,7 @@ def test_ended_jobs_are_forgotten_after_their_time_and_waiting_ones_never(queue:
     ended, waiting = queue.submit(request()), queue.submit(request())
     assert queue.cancel(ended.id).is_final
     assert JobRetention(queue, days=1).delete_expired() == 0
-    assert wait_until(JobRetention(queue, days=0).forget_old, "the clock to move on") == 1
+    assert wait_until(JobRetention(queue, days=0).delete_expired, "the clock to move on") == 1
     assert [job.id for job in queue.list()] == [waiting.id]
     with pytest.raises(NotFound):
         queue.get(ended.id)

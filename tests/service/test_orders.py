@@ -99,8 +99,8 @@ def test_what_a_job_is_given_is_decided_by_who_was_first(tmp_path: Path) -> None
     mine, theirs = (JobInputs(store, open_samples(store, settings), Registry(store)) for _ in range(2))
 
     def decide() -> bytes:
-        assert theirs._decided("job-1", "start.json", lambda: b"theirs") == b"theirs"
+        assert theirs._get_or_create("job-1", "start.json", lambda: b"theirs") == b"theirs"
         return b"mine"
 
-    assert mine._decided("job-1", "start.json", decide) == b"theirs"
-    assert theirs._decided("job-1", "start.json", lambda: b"again") == b"theirs"
+    assert mine._get_or_create("job-1", "start.json", decide) == b"theirs"
+    assert theirs._get_or_create("job-1", "start.json", lambda: b"again") == b"theirs"

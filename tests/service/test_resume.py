@@ -133,7 +133,7 @@ def test_a_job_is_queued_again_only_while_it_is_its_workers(tmp_path: Path) -> N
 def test_strikes_are_the_deaths_and_not_the_returns() -> None:
     progress = Progress().with_crash()
     request = JobRequest("starter", {}, "mnist")
-    job = Job("job-1", "running", request, "", None, None, attempts=4, progress=progress, returned=2)
+    job = Job("job-1", "running", request, "", None, None, attempts=4, progress=progress, requeues=2)
     assert job.crashes == 2
 
 

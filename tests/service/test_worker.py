@@ -75,7 +75,7 @@ def test_a_job_that_its_worker_holds_and_never_began_goes_on_without_a_strike(tm
         wait_until(lambda: jobs.get(job_id).state == "queued", "its return to the queue")
         jobs.cancel(endless)
         done = wait_for_end(jobs, job_id)
-    assert (done.state, done.attempts, done.strikes) == ("succeeded", 2, 0)
+    assert (done.state, done.attempts, done.crashes) == ("succeeded", 2, 0)
 
 
 def test_a_worker_that_is_told_to_end_is_gone_at_once_and_gives_its_job_back(tmp_path: Path) -> None:
