@@ -68,7 +68,7 @@ def asked(place: Place, **body: Any) -> JobRequest:
 @pytest.mark.parametrize(
     ("body", "field", "says"),
     [
-        ({"dataset": "letters.npz"}, "model", "mnist reads 0, 1, .* name another model"),
+        ({"dataset": "letters.npz"}, "model", "mnist has the classes 0, 1, .* name another model"),
         (
             {"dataset": "letters.npz", "model": "s", "settings": {"layers": [784, 8, 10]}},
             "layers",
@@ -79,7 +79,7 @@ def asked(place: Place, **body: Any) -> JobRequest:
         ({"dataset": "single.npz", "model": "s", "settings": {"layers": [784, 64, 1]}}, "dataset", "1 class"),
         ({"settings": {"classes": [3]}, "model": "s"}, "classes", "1 class"),
         ({"settings": {"classes": [3, 12]}, "model": "s"}, "classes", "has the classes 0 to 9"),
-        ({"settings": {"classes": [3, 8]}}, "model", "mnist reads"),
+        ({"settings": {"classes": [3, 8]}}, "model", "mnist has the classes"),
         ({"dataset": "rare.npz"}, "dataset", "leaves none to hold out"),
         ({"dataset": "small.npz"}, "dataset", "expected pictures of shape"),
         ({"dataset": "torn.npz"}, "dataset", "torn.npz is not an .npz"),
@@ -199,7 +199,7 @@ def test_corrections_hold_out_what_the_version_held_out(place: Place) -> None:
     own = asked(place, recipe="corrections", model="third", settings={"validation_share": 0.1})
     assert own.settings["validation_share"] == 0.1
     serve(data="gone.npz")
-    with pytest.raises(InvalidInput, match="a data set that is not here; name one"):
+    with pytest.raises(InvalidInput, match="the data set of version 3 is not here; name another one"):
         asked(place, recipe="corrections", model="third")
 
 

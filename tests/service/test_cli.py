@@ -84,7 +84,7 @@ def test_train_publishes_and_models_lists_promotes_and_rolls_back(tmp_path: Path
         (["train", "--dataset", "/nowhere"], 2, "no data set"),
         (["models", "promote", "mnist", "99"], 1, "no version 99"),
         (["models", "rollback", "mnist"], 1, "no earlier version"),
-        (["models", "try", "mnist", "1"], 2, "the version itself"),
+        (["models", "try", "mnist", "1"], 2, "another version"),
         (["models", "try", "mnist", "2", "--mode", "canary"], 2, "needs the share"),
         (["models", "show", "../x", "1"], 2, "lower-case"),
         (["predict", "x.png", "--version", "7"], 1, "no version 7"),

@@ -72,7 +72,7 @@ async def test_what_a_key_sent_goes_and_what_another_said_before_counts_again(
     assert await delete(key_name="shop", older_than_days=1) == 0
     caplog.set_level("INFO")
     assert await delete(key_name="shop") == 3
-    assert "3 samples of mnist that the key 'shop' sent" in caplog.text
+    assert "3 samples of mnist that the key 'shop' submitted" in caplog.text
     assert (await keyed.get("/samples", headers=shown["c"])).json()["counts"] == {"1": 1, "3": 1}
     again = (await keyed.get(f"/samples/{mixed['id']}", headers=shown["c"])).json()
     assert ([said["label"] for said in again["history"]], again["source"]["key_id"]) == (["1"], id_of(shown["c"]))
