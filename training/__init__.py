@@ -1,7 +1,8 @@
-"""glyphserve's training half: what a network is, how it learns, and how it is saved. NumPy is all it needs."""
+"""Multilayer perceptrons in NumPy: networks, training, evaluation, files."""
 
 from training import data, recipes
-from training.callbacks import Epoch, print_line
+from training.callbacks import Epoch, History, print_line
+from training.classifier import MLPClassifier
 from training.data import Dataset
 from training.errors import ConfigError, DataError, DivergedError, TrainingError, WeightsError
 from training.evaluation import Evaluation, evaluate
@@ -23,6 +24,8 @@ __all__ = [
     "Evaluation",
     "Experiment",
     "FitConfig",
+    "History",
+    "MLPClassifier",
     "MLPConfig",
     "Recipe",
     "Run",

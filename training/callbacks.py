@@ -1,14 +1,17 @@
 """What happens between epochs: the record of each, and the reasons to stop, which are functions of that record.
 
-A callback is a function `(run, epoch)`, called after each epoch by `fit`.
+A callback is a function `(run, epoch)`, called after each epoch by `fit`. It stops the training by setting
+`run.stop_training = True`, or by raising StopIteration.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from training.errors import ConfigError
 from training.fit_config import FitConfig
+from training.limits import shown
 
 if TYPE_CHECKING:
     from training.fit import Run
@@ -64,14 +67,34 @@ class Epoch:
         return figures
 
 
+class History(list[Epoch]):
+    """The epochs of a training, in order."""
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return each figure as a list with one value an epoch, such as `columns()["validation_loss"]`."""
+        rows = [epoch.to_dict() for epoch in self]
+        return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+
+
 def print_line(run: "Run", epoch: Epoch) -> None:  # noqa: ARG001 -- a callback
-    """Print one line an epoch: a callback for those who call `fit` and want to watch."""
+    """Print one line an epoch; a callback for `fit`."""
     parts = [f"epoch {epoch.number}/{epoch.epochs}", f"loss {epoch.train.loss:.4f}"]
     if epoch.train.accuracy is not None:
         parts.append(f"accuracy {epoch.train.accuracy:.2%}")
     if epoch.validation and epoch.validation.accuracy is not None:
         parts.append(f"validation accuracy {epoch.validation.accuracy:.2%}")
     sys.stdout.write("  ".join(parts) + "\n")
+
+
+def as_callbacks(given: Callback | Sequence[Callback]) -> list[Callback]:
+    """Return callbacks as a list; a single function is a list of one. Raises ConfigError for anything else."""
+    callbacks = [given] if callable(given) else given
+    if not isinstance(callbacks, Iterable) or not all(callable(callback) for callback in callbacks):
+        raise ConfigError(
+            f"callbacks must be functions (run, epoch), such as callbacks=[print_line], not {shown(given)}",
+            field="callbacks",
+        )
+    return list(callbacks)
 
 
 def best_epoch(history: Sequence[Epoch]) -> Epoch | None:

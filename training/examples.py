@@ -1,13 +1,15 @@
-"""Examples in the form in which a network learns from them, checked before the first step."""
+"""Training examples: checked against the network, with targets and weights as the loss needs them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from training.arrays import Floats, Labels, Targets
+from training.class_labels import check_range
 from training.data.splits import stratified_split
 from training.errors import ConfigError, DataError
 from training.fit_config import FitConfig
@@ -39,7 +41,7 @@ class Examples:
 
 
 def prepare(
-    network: MLP, given: Given, config: FitConfig, sample_weights: Floats | None = None, *, smooth: bool = True
+    network: MLP, given: Given, config: FitConfig, sample_weight: Any = None, *, smooth: bool = True
 ) -> Examples:
     """Check examples against the network and turn labels into targets.
 
@@ -56,48 +58,49 @@ def prepare(
     classes = network.config.layers[-1]
     are_labels = y.ndim == 1 and y.dtype.kind in "iub" and (classes > 1 or config.loss == "binary_cross_entropy")
     if are_labels:
-        _check_labels(y, max(classes, 2))
+        check_range(y, max(classes, 2))
         targets = _targets(y.astype(np.int64), classes, config, x.dtype, smooth=smooth)
     else:
         targets = y.astype(x.dtype).reshape(len(y), -1)
         if targets.shape[1] != classes or not np.isfinite(targets).all():
-            raise DataError(f"expected finite targets of shape (n, {classes}), got {y.shape}")
-    weights = _weights(y if are_labels else None, sample_weights, len(x), config, x.dtype, classes)
+            raise DataError(
+                f"y must hold labels of shape (n,) or finite targets of shape (n, {classes}), one column for each "
+                f"output; got shape {y.shape}"
+                + (" with values that are not finite" if targets.shape[1] == classes else "")
+            )
+    weights = _weights(y if are_labels else None, sample_weight, len(x), config, x.dtype, classes)
     right = _counter(config.loss, loss, classes) if are_labels or "cross_entropy" in config.loss else None
     return Examples(x, targets, weights, loss, right)
 
 
 def hold_out(
-    network: MLP, given: Given, sample_weights: Floats | None, config: FitConfig, rng: np.random.Generator
+    network: MLP, given: Given, sample_weight: Any, config: FitConfig, rng: np.random.Generator
 ) -> tuple[Given, Floats | None, Given]:
     """Split off the validation share, stratified when y is class numbers; answer (kept, their weights, held out)."""
     x, y = _pair(network, given)
     strata = y if y.ndim == 1 and y.dtype.kind in "iub" else np.zeros(len(y), np.int64)
     kept, held = stratified_split(strata, config.validation_share, rng)
-    weights = None if sample_weights is None else np.asarray(sample_weights)[kept]
+    weights = None if sample_weight is None else np.asarray(sample_weight)[kept]
     return (x[kept], y[kept]), weights, (x[held], y[held])
 
 
-def _pair(network: MLP, given: Given) -> tuple[Floats, Targets]:
+def pair(given: Any) -> tuple[Any, Any]:
+    """Return (x, y). Raises DataError for anything but a pair."""
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise DataError(f"examples must be a pair (x, y), not {type(given).__name__}")
-    x = rows(network.config, network.parameters.dtype, given[0])
-    return x, class_numbers(given[1], network.config.layers[-1])
+    return given[0], given[1]
+
+
+def _pair(network: MLP, given: Given) -> tuple[Floats, Targets]:
+    x, y = pair(given)
+    return rows(network.config, network.parameters.dtype, x), class_numbers(y, network.config.layers[-1])
 
 
 def _check_inputs(network: MLP, x: Floats, y: Targets) -> None:
     if not len(x):
         raise DataError(f"expected x of shape (n, {network.config.layers[0]}) with n ≥ 1, got {x.shape}")
-    if x.dtype != network.parameters.dtype:
-        raise DataError(f"x is {x.dtype}, the network {network.parameters.dtype}: convert one of them")
     if y.ndim < 1 or len(y) != len(x):
         raise DataError(f"x has {len(x)} rows, y has {len(y) if y.ndim else 'none'}")
-
-
-def _check_labels(labels: Labels, classes: int) -> None:
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise DataError(f"labels go from {low} to {high}, but the network knows the classes 0 to {classes - 1}")
 
 
 def _targets(labels: Labels, classes: int, config: FitConfig, dtype: np.dtype, *, smooth: bool) -> Targets:
@@ -112,31 +115,36 @@ def _targets(labels: Labels, classes: int, config: FitConfig, dtype: np.dtype, *
 
 def _weights(
     labels: Labels | None,
-    sample_weights: Floats | None,
+    sample_weight: Any,
     count: int,
     config: FitConfig,
     dtype: np.dtype,
     classes: int,
 ) -> Floats | None:
-    if sample_weights is None and not config.class_weights:
+    if sample_weight is None and not config.class_weights:
         return None
-    weights = (
-        np.ones(count, dtype) if sample_weights is None else as_array("sample_weights", sample_weights).astype(dtype)
-    )
+    weights = np.ones(count, dtype) if sample_weight is None else as_array("sample_weight", sample_weight).astype(dtype)
     if weights.shape != (count,) or not np.isfinite(weights).all() or (weights < 0).any():
-        raise DataError(f"sample weights must be {count} finite numbers of at least 0")
+        raise DataError(f"sample_weight must be {count} finite numbers of at least 0, got shape {weights.shape}")
     if config.class_weights:
         if labels is None:
-            raise ConfigError("class_weights need class numbers as y", field="class_weights")
-        unknown = sorted(label for label in config.class_weights if label >= max(classes, 2))
+            raise ConfigError("class_weights need labels as y, shape (n,)", field="class_weights")
+        class_weights = _balanced(labels) if isinstance(config.class_weights, str) else config.class_weights
+        unknown = sorted(label for label in class_weights if label >= max(classes, 2))
         if unknown:
             raise ConfigError(
                 f"class_weights names class {unknown[0]}, but the network knows the classes 0 to {max(classes, 2) - 1}",
                 field="class_weights",
             )
-        for label, weight in config.class_weights.items():
+        for label, weight in class_weights.items():
             weights[labels == label] *= weight
     return weights
+
+
+def _balanced(labels: Labels) -> dict[int, float]:
+    """Weigh classes by n / (classes · count), as scikit-learn does (King and Zeng 2001)."""
+    found, counts = np.unique(labels, return_counts=True)
+    return {int(label): len(labels) / (len(found) * int(count)) for label, count in zip(found, counts, strict=True)}
 
 
 def _counter(name: str, loss: Loss, classes: int) -> Callable[[Floats, Targets], float]:

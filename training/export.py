@@ -1,7 +1,8 @@
 """Networks as files: an `.npz` that NumPy can open, written the same byte for byte and read with distrust.
 
-Members: `header.npy`, UTF-8 JSON as bytes with the format's version and the network's config, and one array for
-each name of `MLP.arrays()`, float32 or float16, little-endian, uncompressed.
+Members: `header.npy`, UTF-8 JSON as bytes with the format's version, the network's config and, where they are not
+the class numbers, its labels; and one array for each name of `MLP.arrays()`, float32 or float16, little-endian,
+uncompressed.
 """
 
 import io
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from training.arrays import Floats
+from training.class_labels import are_default, restored_classes
 from training.errors import TrainingError, WeightsError
 from training.network import MLP, MLPConfig, parameter_count
 from training.preprocess import InputForm, fingerprint, fits
@@ -25,7 +27,7 @@ FORMAT = "glyphserve-mlp"
 VERSION = 1
 HEADER = "header"
 MAX_HEADER_BYTES = 64 * 1024
-_HEADER_FIELDS = ("format", "version", "config", "preprocessing")
+_HEADER_FIELDS = ("format", "version", "config", "preprocessing", "classes")
 _PIECE = 2**18
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's oldest date, so that the same weights make the same bytes
 
@@ -68,6 +70,8 @@ def to_bytes(network: MLP, dtype: type = np.float32) -> bytes:
         "config": config,
         "preprocessing": fingerprint(network.config.input),
     }
+    if not are_default(network):  # older releases refuse files with labels
+        header["classes"] = network.classes_.tolist()
     text = np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8)
     with np.errstate(over="ignore"):  # told below
         arrays = {name: array.astype(f"<f{np.dtype(dtype).itemsize}") for name, array in network.arrays().items()}
@@ -121,10 +125,12 @@ def _read(archive: zipfile.ZipFile) -> MLP:
     infos = archive.infolist()
     sizes = {info.filename: info.file_size for info in infos}
     if len(sizes) != len(infos) or f"{HEADER}.npy" not in sizes:
-        raise WeightsError("expected one header and no member twice")
+        raise WeightsError(
+            "not a weights file: it has no header, or a member twice; networks are written by training.save"
+        )
     if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
         raise WeightsError("expected uncompressed members")
-    config = _config(_array(archive, HEADER, sizes, MAX_HEADER_BYTES))
+    config, classes = _config_and_classes(_array(archive, HEADER, sizes, MAX_HEADER_BYTES))
     limit = 4 * parameter_count(config) + 16 * sum(config.layers) + 1024 * len(infos)
     if sum(sizes.values()) > limit + MAX_HEADER_BYTES:
         raise WeightsError(f"its members claim {sum(sizes.values()):,} bytes, more than such a network can have")
@@ -132,6 +138,8 @@ def _read(archive: zipfile.ZipFile) -> MLP:
         raise WeightsError(f"its members claim {sum(sizes.values()):,} bytes, fewer than such a network has")
     network = MLP(config.replace(initializer="zeros"))
     network.config = config
+    if classes is not None:
+        network.classes_ = restored_classes(classes, network)
     expected = network.arrays()
     known = {f"{HEADER}.npy", *(f"{name}.npy" for name in expected)}
     refuse_unknown(sizes, dict.fromkeys(known), "the file")
@@ -162,7 +170,7 @@ def _checked(name: str, array: np.ndarray, place: Floats) -> np.ndarray:
     return array
 
 
-def _config(text: np.ndarray) -> MLPConfig:
+def _config_and_classes(text: np.ndarray) -> tuple[MLPConfig, Any]:
     if text.dtype != np.uint8 or text.ndim != 1:
         raise WeightsError("the header is not text")
     header: dict[str, Any] = json.loads(text.tobytes())
@@ -176,4 +184,4 @@ def _config(text: np.ndarray) -> MLPConfig:
     config = restored(MLPConfig, stored, "the config")
     if not fits(header.get("preprocessing"), config.input):
         raise WeightsError("it was trained with a preprocessing that this version does not have")
-    return config
+    return config, header.get("classes")

@@ -1,5 +1,7 @@
 """Whether a recipe can be carried out on a source, found out from its labels alone, before anything is trained."""
 
+from collections.abc import Mapping
+
 from training.data.dataset import Source
 from training.errors import ConfigError
 from training.experiment import divided
@@ -26,7 +28,9 @@ def check(recipe: Recipe, source: Source) -> tuple[str, ...]:
     if loss.output_activations and network.output not in loss.output_activations:
         wanted = " or ".join(loss.output_activations)
         raise ConfigError(f"the loss {recipe.fit.loss} wants the output {wanted}, not {network.output}", field="loss")
-    unknown = [label for label in recipe.fit.class_weights or {} if label >= len(classes)]
+    weights = recipe.fit.class_weights
+    named = weights if isinstance(weights, Mapping) else ()
+    unknown = [label for label in named if label >= len(classes)]
     if unknown:
         raise ConfigError(
             f"class_weights names class {unknown[0]}, but there are the classes 0 to {len(classes) - 1}",

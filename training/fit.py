@@ -1,23 +1,26 @@
-"""Training: show the network batches of examples, and move it a little after each.
+"""Training: minibatch gradient descent over epochs.
 
-`train` is a generator of epochs: whoever loops over it may print, save, or stop. `fit` is that loop for those who
-want none of this. All that moves while training is in one `Run`, so that a checkpoint of it resumes bit for bit.
+`train` is a generator of epochs: its caller may print, save or stop after each. `fit` is that loop with callbacks.
+`Run` holds the whole state of a training, so that one resumed from a checkpoint ends with the same bytes.
 """
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from training.arrays import Floats, Labels, Targets
-from training.callbacks import Callback, Epoch, best_epoch, stop_reason
+from training.arrays import Floats, Labels
+from training.callbacks import Callback, Epoch, History, as_callbacks, best_epoch, stop_reason
+from training.class_labels import encode, learn_classes
 from training.distillation import Teach
 from training.errors import ConfigError
-from training.examples import Examples, Given, hold_out, prepare
+from training.examples import Examples, Given, hold_out, pair, prepare
 from training.fit_config import FitConfig
 from training.narrow import input_order, reach, reordered, sorted_inputs
 from training.network import MLP
@@ -30,10 +33,10 @@ from training.warp import Augment
 
 @dataclass
 class Run:
-    """All that moves while training."""
+    """The state of a training."""
 
     network: MLP
-    """What is trained; it has the weights of the last epoch."""
+    """The network being trained, with the weights of the last epoch."""
     optimizer: Optimizer
     rng: np.random.Generator
     step: int = 0
@@ -42,6 +45,8 @@ class Run:
     """The network's arrays after its best epoch, when they are to be kept."""
     shares_streams: bool = False
     """Whether the validation share is drawn from the seed's own bits, as in runs begun by release 1."""
+    stop_training: bool = False
+    """Set to True, in a callback or between two epochs of `train`, to end the training."""
 
     @classmethod
     def start(cls, network: MLP, config: FitConfig) -> Run:
@@ -51,28 +56,42 @@ class Run:
 
 def fit(
     network: MLP,
-    x: Floats,
-    y: Targets,
+    x: Any,
+    y: Any,
     config: FitConfig | None = None,
     *,
     validation: Given | None = None,
-    sample_weights: Floats | None = None,
+    sample_weight: Any = None,
     augment: Augment | None = None,
     teach: Teach | None = None,
-    callbacks: Sequence[Callback] = (),
-) -> list[Epoch]:
-    """Train to the end and answer the history; the network is left with its last or best weights.
+    callbacks: Callback | Sequence[Callback] = (),
+    **settings: Any,
+) -> History:
+    """Train a network and return the history; the network has its last or, with `keep_best`, its best weights.
 
-    x is (n, features), y class numbers (n,) or numbers (n, k). See `train` for the rest and for what is raised.
+    x is an array-like of shape (n, features); y has labels of any type (n,), or numbers (n, k). Other keywords are
+    settings of FitConfig, which override those of `config`: `fit(network, x, y, epochs=3)`. A network that was trained
+    before goes on from its weights. See `train` for the other arguments and for what is raised.
     """
-    config = config or FitConfig()
+    if "sample_weights" in settings:
+        sample_weight = _former_sample_weights(settings.pop("sample_weights"))
+    config = (config or FitConfig()).replace(**settings)
+    functions = as_callbacks(callbacks)
     run = Run.start(network, config)
     for epoch in train(
-        run, (x, y), config, validation=validation, sample_weights=sample_weights, augment=augment, teach=teach
+        run, (x, y), config, validation=validation, sample_weight=sample_weight, augment=augment, teach=teach
     ):
-        for callback in callbacks:
-            callback(run, epoch)
-    return run.history
+        try:
+            for function in functions:
+                function(run, epoch)
+        except StopIteration:
+            run.stop_training = True
+    return History(run.history)
+
+
+def _former_sample_weights(value: Any) -> Any:
+    warnings.warn("sample_weights is deprecated; use sample_weight", DeprecationWarning, stacklevel=3)
+    return value
 
 
 def train(
@@ -81,29 +100,39 @@ def train(
     config: FitConfig,
     *,
     validation: Given | None = None,
-    sample_weights: Floats | None = None,
+    sample_weight: Any = None,
     augment: Augment | None = None,
     teach: Teach | None = None,
     on_step: OnStep | None = None,
+    sample_weights: Any = None,
 ) -> Iterator[Epoch]:
-    """Yield an Epoch after each pass over the examples, until the config says enough.
+    """Yield an Epoch after each pass over the examples, until a stopping criterion of the config holds.
 
-    A run that has a history goes on where it stopped. With `config.keep_best` the network has the weights of its
+    A run that has a history continues after its last epoch. With `config.keep_best` the network has the weights of its
     best epoch when the last one is yielded. Within an epoch the network may still have the weights of the one before
-    (see `narrow`).
+    (see `narrow`). `sample_weights` is the former name of `sample_weight`.
 
     Raises ConfigError for settings that do not fit the network, DataError for examples that do not (shapes, numbers
-    that are not finite, labels out of range), DivergedError when the loss leaves the finite numbers or rises a
-    millionfold.
+    that are not finite, unknown labels), DivergedError when the loss is not finite or rises a millionfold.
     """
+    if sample_weights is not None:
+        sample_weight = _former_sample_weights(sample_weights)
+    outputs = run.network.config.layers[-1]
+    are_classes = outputs > 1 or config.loss == "binary_cross_entropy"
+    x, y = pair(examples)
+    classes = learn_classes(run.network, y, are_classes=are_classes)
+    examples = x, encode(classes, y, outputs, are_classes=are_classes)
+    if validation is not None:
+        x, y = pair(validation)
+        validation = x, encode(classes, y, outputs, are_classes=are_classes)
     if validation is None and config.validation_share:
         rng = np.random.default_rng(config.seed) if run.shares_streams else hold_out_rng(config.seed)
-        examples, sample_weights, validation = hold_out(run.network, examples, sample_weights, config, rng)
+        examples, sample_weight, validation = hold_out(run.network, examples, sample_weight, config, rng)
     if config.patience and validation is None:
         raise ConfigError(
             "patience counts validations: give validation examples or a validation_share", field="patience"
         )
-    learned = prepare(run.network, examples, config, sample_weights)
+    learned = prepare(run.network, examples, config, sample_weight)
     held_out = prepare(run.network, validation, config, smooth=False) if validation else None
     # A deformation sees whole pictures, and may change inputs that are 0; a teacher sees whole pictures, too.
     order = None if augment or teach else input_order(run.network, learned.x)
@@ -113,10 +142,11 @@ def train(
     steps = steps_per_epoch(run.network.config, len(learned.x), config)
     whole_run = steps * config.epochs
     schedule = config.make_schedule(min(config.max_steps or whole_run, whole_run))
-    if run.best and stop_reason(config, run.history):  # resumed, but there is nothing left to learn
-        restore(run.network, run.best)
-    while not stop_reason(config, run.history):
+    run.network.classes_, run.stop_training = classes, False
+    while not run.stop_training and not stop_reason(config, run.history):
         yield _epoch(run, learned, held_out, config, schedule, steps, augment, teach, on_step, order)
+    if run.best:
+        restore(run.network, run.best)
 
 
 def restore(network: MLP, arrays: dict[str, Floats]) -> None:

@@ -11,8 +11,10 @@ from training.limits import Limit, check_fields, checked_options, is_number, sho
 from training.losses import LOSSES
 from training.optimizers import OPTIMIZERS, Optimizer
 from training.schedules import SCHEDULES, Schedule
+from training.settings import checked_choice, settings
 
 
+@settings
 @dataclass(frozen=True)
 class FitConfig:
     """The settings of one training run. Raises ConfigError, naming the field, for what cannot work."""
@@ -53,8 +55,8 @@ class FitConfig:
     """Epochs between two validations."""
     evaluate_training: bool = False
     """Whether to measure the training examples again after each epoch, instead of averaging over its steps."""
-    class_weights: Mapping[int, float] | None = None
-    """Multiplies the loss of each example by its class's weight; 1 for classes not named."""
+    class_weights: Mapping[int, float] | str | None = None
+    """Class number → weight of the loss of its examples, 1 if absent; "balanced" for n / (classes · count)."""
     patience: int | None = None
     """Stop after so many validations without a new best."""
     keep_best: bool = False
@@ -71,9 +73,7 @@ class FitConfig:
     def __post_init__(self) -> None:
         """Check everything that can be checked without data."""
         for name, table in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            value = getattr(self, name)
-            if not isinstance(value, str) or value not in table:
-                raise ConfigError(f"unknown {name} {shown(value)}; choose one of {', '.join(table)}", field=name)
+            object.__setattr__(self, name, checked_choice(name, getattr(self, name), table))
         check_fields(self, _LIMITS)
         if self.class_weights is not None:
             object.__setattr__(self, "class_weights", _class_weights(self.class_weights))
@@ -126,9 +126,11 @@ def hash_of(config: Any) -> int:
     return hash(tuple(frozenset(value.items()) if isinstance(value, Mapping) else value for value in values))
 
 
-def _class_weights(weights: Any) -> dict[int, float]:
-    """Read class weights; JSON's keys are text."""
-    wanted = "class_weights must map class numbers to weights from 0 to 1000000"
+def _class_weights(weights: Any) -> dict[int, float] | str:
+    """Check class weights; JSON's keys are text."""
+    if isinstance(weights, str) and weights == "balanced":
+        return weights
+    wanted = "class_weights must be 'balanced' or map class numbers to weights from 0 to 1000000"
     if not isinstance(weights, Mapping):
         raise ConfigError(f"{wanted}, not {shown(weights)}", field="class_weights")
     read = {}

@@ -1,4 +1,4 @@
-"""Inputs and labels as people hand them over: arrays, lists or data frames, checked before a network sees them."""
+"""Checks of array-likes (arrays, lists, data frames) before a network computes with them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import numpy as np
 
 from training.arrays import Floats
 from training.errors import DataError
+from training.preprocess import SIDE
 
 if TYPE_CHECKING:
     from training.network import MLPConfig
 
-_DIVIDE = "divide pixels by 255, or let network.config.input.features(images) turn images into rows"
+_DIVIDE = "divide pixels by 255, or turn uint8 images into rows with network.config.input.features(images)"
 
 
 def as_array(name: str, given: Any) -> np.ndarray:
@@ -27,7 +28,7 @@ def as_array(name: str, given: Any) -> np.ndarray:
 
 
 def rows(config: MLPConfig, dtype: np.dtype[Any], given: Any) -> Floats:
-    """Check inputs for a network and answer them as floats of shape (n, features); lists get its dtype.
+    """Check inputs for a network and return them in its dtype, shape (n, features).
 
     Raises DataError for other shapes, numbers that are not finite, and pixels 0 … 255 where it takes others.
     """
@@ -35,19 +36,31 @@ def rows(config: MLPConfig, dtype: np.dtype[Any], given: Any) -> Floats:
     x = as_array("x", given)
     if x.ndim != 2 or x.shape[1] != features:
         raise DataError(
-            f"this network takes rows of {features} numbers, x of shape (n, {features}), got shape {x.shape}; "
-            "flatten images first"
+            f"this network takes rows of {features} numbers, x of shape (n, {features}), got shape {x.shape}"
+            + _cure_of_shape(x.shape, features)
         )
     if x.dtype == np.uint8:
         raise DataError(f"x is uint8, as raw pixels 0 … 255 are; {_DIVIDE}")
-    if x.dtype.kind != "f" or not isinstance(given, np.ndarray):
-        x = x.astype(dtype)
+    with np.errstate(over="ignore"):  # the check below finds what is too large for float32
+        x = x.astype(dtype, copy=False)
     for start in range(0, len(x), _BLOCK):  # blocks, so that the check of a large array needs no second one
         _check(config, x[start : start + _BLOCK])
     return x
 
 
 _BLOCK = 4096
+
+
+def _cure_of_shape(shape: tuple[int, ...], features: int) -> str:
+    if shape == (features,):
+        return "; give a single row as x[np.newaxis]"
+    if len(shape) == 3 and shape[1:] == (SIDE, SIDE):
+        return "; flatten images first: network.config.input.features(images) for uint8, else x.reshape(len(x), -1)"
+    if len(shape) > 2:
+        return "; flatten images first: x.reshape(len(x), -1)"
+    if len(shape) == 2:
+        return f"; set the first of layers to {shape[1]}"
+    return ""
 
 
 def _check(config: MLPConfig, x: Floats) -> None:
@@ -65,7 +78,7 @@ def _check(config: MLPConfig, x: Floats) -> None:
 
 
 def class_numbers(given: Any, classes: int) -> np.ndarray:
-    """Answer labels as an array; a column (n, 1) of class numbers becomes (n,).
+    """Return labels as an array; a column (n, 1) of class numbers becomes (n,).
 
     Raises DataError for what are no numbers, and for class numbers that are given as floats.
     """
@@ -73,5 +86,5 @@ def class_numbers(given: Any, classes: int) -> np.ndarray:
     if y.ndim == 2 and y.shape[1] == 1 and classes > 1 and y.dtype.kind in "iub":
         return y[:, 0]
     if y.ndim == 1 and y.dtype.kind == "f" and classes > 1:
-        raise DataError(f"y is {y.dtype} of shape {y.shape}; class numbers must be whole: use y.astype(int)")
+        raise DataError(f"y is {y.dtype} of shape {y.shape}; class numbers must be integers: use y.astype(int)")
     return y

@@ -49,7 +49,8 @@ def checked_number(name: str, value: Any, limit: Limit, field: str | None = None
         return None
     if not is_number(value, whole=limit.whole) or not limit.low <= value <= limit.high:
         kind = "a whole number " if limit.whole else ""
-        raise ConfigError(f"{name} must be {kind}{limit.rule}, not {shown(value)}", field=field or name)
+        cure = "; leave it out for the default" if value is None else ""
+        raise ConfigError(f"{name} must be {kind}{limit.rule}, not {shown(value)}{cure}", field=field or name)
     if limit.whole:
         return operator.index(value)
     return value.item() if isinstance(value, np.generic) else value

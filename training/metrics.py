@@ -1,6 +1,6 @@
-"""Metrics tell how well a network does; unlike losses they need no gradient.
+"""Metrics: how well a network does. Unlike losses they need no gradient.
 
-All take `probabilities` (n, k) and `labels` (n,) and work on one chunk or on everything.
+Those of classifiers take `probabilities` (n, k) and `labels` (n,).
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,17 @@ def top_k_accuracy(probabilities: Floats, labels: Labels, k: int = 3) -> float:
     """Share of rows in which the right class is among the `k` largest entries."""
     best = np.argpartition(-probabilities, min(k, probabilities.shape[1]) - 1, axis=1)[:, :k]
     return float(np.mean((best == labels[:, np.newaxis]).any(axis=1)))
+
+
+def r2(outputs: Floats, targets: Floats) -> float:
+    """Coefficient of determination 1 − Σ(y−a)²/Σ(y−ȳ)², the mean over the columns; both of shape (n, k).
+
+    A constant column counts 1 where it is met exactly, else 0, as in scikit-learn.
+    """
+    targets = targets.astype(np.float64)
+    residual = ((targets - outputs) ** 2).sum(axis=0)
+    total = ((targets - targets.mean(axis=0)) ** 2).sum(axis=0)
+    return float(np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), residual == 0).mean())
 
 
 def confusion_matrix(predicted: Labels, labels: Labels, classes: int) -> Labels:

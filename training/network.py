@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from training import estimator
 from training.activations import ACTIVATIONS, Backward
 from training.arrays import Floats, Targets
 from training.errors import ConfigError
@@ -23,6 +24,7 @@ from training.limits import Limit, check_fields, checked_whole_numbers, shown
 from training.losses import Loss
 from training.preprocess import InputForm
 from training.random_streams import weights_rng
+from training.settings import checked_choice, settings
 
 CHUNK = 512
 """Rows that `predict` takes at a time: a chunk's activations stay in the CPU's cache."""
@@ -31,6 +33,7 @@ MAX_PARAMETERS = 100_000_000
 _DROPOUT = Limit(0, math.nextafter(1, 0), "at least 0 and below 1")
 
 
+@settings
 @dataclass(frozen=True)
 class MLPConfig:
     """Everything that makes a network but its weights. Raises ConfigError for what cannot be built."""
@@ -58,9 +61,8 @@ class MLPConfig:
         """Accept any sequence of sizes; refuse what cannot be built."""
         object.__setattr__(self, "layers", _sizes(self.layers))
         object.__setattr__(self, "input", _input_form(self.input))
-        _named("activation", self.activation, ACTIVATIONS)
-        _named("output", self.output, ACTIVATIONS)
-        _named("initializer", self.initializer, INITIALIZERS)
+        for name, table in (("activation", ACTIVATIONS), ("output", ACTIVATIONS), ("initializer", INITIALIZERS)):
+            object.__setattr__(self, name, checked_choice(name, getattr(self, name), table))
         check_fields(self, {"dropout": _DROPOUT})
         if parameter_count(self) > MAX_PARAMETERS:
             raise ConfigError(
@@ -95,11 +97,6 @@ def _input_form(given: Any) -> InputForm:
     return given
 
 
-def _named(what: str, name: Any, table: dict[str, Any]) -> None:
-    if not isinstance(name, str) or name not in table:
-        raise ConfigError(f"unknown {what} {shown(name)}; choose one of {', '.join(table)}", field=what)
-
-
 def weight_count(config: MLPConfig) -> int:
     """Count the entries of all weight matrices."""
     return sum(fan_in * fan_out for fan_in, fan_out in zip(config.layers, config.layers[1:], strict=False))
@@ -117,6 +114,11 @@ class MLP:
 
     def __init__(self, config: MLPConfig, rng: np.random.Generator | int = 0, dtype: type = np.float32) -> None:
         """Build the layers and draw the weights from `rng`, or from a seed. Raises ConfigError for half precision."""
+        if not isinstance(config, MLPConfig):
+            raise ConfigError(
+                f"a network is built from an MLPConfig, not {shown(config)}: MLP(MLPConfig(layers=(784, 128, 10)))",
+                field="config",
+            )
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ConfigError(
                 f"a network computes in float32 or float64, not {np.dtype(dtype)}; "
@@ -124,6 +126,7 @@ class MLP:
                 field="dtype",
             )
         self.config = config
+        self.classes_: np.ndarray = np.arange(max(config.layers[-1], 2))  # the label of each class number
         self.weight_count = weight_count(config)
         self.parameters: Floats = np.zeros(parameter_count(config), dtype)
         self.gradients: Floats = np.zeros(parameter_count(config), dtype)  # takes memory once they are written
@@ -131,6 +134,13 @@ class MLP:
         if config.initializer != "zeros":
             self._initialize(rng if isinstance(rng, np.random.Generator) else weights_rng(rng))
         self._output = ACTIVATIONS[config.output]
+
+    fit = estimator.fit
+    predict_classes = estimator.predict_classes
+    score = estimator.score
+    summary = estimator.summary
+    __repr__ = estimator.represent
+    __sklearn_clone__ = estimator.refuse_clone
 
     def __getstate__(self) -> dict[str, Any]:
         """Give what a copy or a pickle needs: views of the flat vectors would come back as arrays of their own."""

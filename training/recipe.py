@@ -4,7 +4,6 @@ Its settings are one flat dictionary, because that is how a command line, an HTT
 `Recipe.replace` knows which of the three configs each belongs to.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -14,6 +13,7 @@ from training.errors import ConfigError
 from training.fit_config import FitConfig, hash_of
 from training.limits import Limit, check_fields, checked_whole_numbers, shown
 from training.network import MLPConfig
+from training.settings import unknown_setting
 from training.warp import Augment
 
 
@@ -171,7 +171,7 @@ class Recipe:
         for name, value in settings.items():
             part = _PART_OF.get(name)
             if part is None:
-                raise ConfigError(f"unknown setting {name!r}; {_meant(name)}", field=name)
+                raise unknown_setting("a recipe", name, _PART_OF)
             changes[part][name] = tuple(value) if isinstance(value, list) else value
         parts: dict[str, Any] = {}
         for part, changed in changes.items():
@@ -204,8 +204,3 @@ class Recipe:
 
 _PARTS = {"network": MLPConfig, "fit": FitConfig, "data": DataConfig}
 _PART_OF = {f.name: part for part, config in _PARTS.items() for f in fields(config)}
-
-
-def _meant(name: str) -> str:
-    close = difflib.get_close_matches(name, _PART_OF)
-    return f"perhaps {' or '.join(close)} is meant" if close else f"there are {', '.join(_PART_OF)}"

@@ -91,7 +91,7 @@ def header_with(**changes: Any) -> Callable[[dict[str, np.ndarray]], None]:
         (lambda a: a.update({"0.weight": a["0.weight"].astype(int)}), "should be float32"),
         (lambda a: a.update({"0.weight": a["0.weight"] * np.float32(np.nan)}), "not finite"),
         (lambda a: a.update({"1.layers": np.zeros(10**6)}), "more than such a network can have"),
-        (lambda a: a.pop("header"), "one header"),
+        (lambda a: a.pop("header"), "no header"),
         (lambda a: a.update(header=np.zeros(10**5, np.uint8)), "more than it can have"),
         (lambda a: a.update(header=np.frombuffer(b"{", np.uint8)), "not a weights file"),
         (header_with(version=2), "version 2"),

@@ -125,7 +125,7 @@ def test_class_and_sample_weights_decide_what_is_learned(blobs: tuple[Floats, La
         x,
         y,
         FitConfig(epochs=20, batch_size=30, learning_rate=0.01),
-        sample_weights=(y != 0).astype(np.float32),
+        sample_weight=(y != 0).astype(np.float32),
     )
     np.testing.assert_array_equal(ignoring.parameters, same.parameters)
 
@@ -200,7 +200,7 @@ def test_a_rate_that_is_too_high_is_reported_as_such(rng: np.random.Generator) -
         (np.zeros((4, 3), "f"), np.zeros(4, int), r"x of shape \(n, 2\)"),
         (np.zeros((4, 2, 1), "f"), np.zeros(4, int), "flatten images first"),
         (np.zeros((0, 2), "f"), np.zeros(0, int), "n ≥ 1"),
-        (np.zeros((4, 2)), np.zeros(4, int), "x is float64, the network float32"),
+        (np.full((4, 2), 1e300), np.zeros(4, int), "not finite"),
         (np.zeros((4, 2), "f"), np.zeros(5, int), "x has 4 rows, y has 5"),
         (np.full((4, 2), np.nan, "f"), np.zeros(4, int), "not finite"),
         (np.zeros((4, 2), "f"), np.array([0, 1, 2, 3]), "labels go from 0 to 3"),
@@ -225,7 +225,7 @@ def test_a_loss_that_does_not_go_with_the_output_is_refused(blobs: tuple[Floats,
 def test_bad_weights_are_refused(blobs: tuple[Floats, Labels]) -> None:
     for weights in (np.ones(3, "f"), -np.ones(300, "f"), np.full(300, np.nan, "f")):
         with pytest.raises(DataError, match="300 finite numbers"):
-            fit(small(), *blobs, FitConfig(), sample_weights=weights)
+            fit(small(), *blobs, FitConfig(), sample_weight=weights)
 
 
 @pytest.mark.parametrize(

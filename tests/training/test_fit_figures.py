@@ -88,12 +88,12 @@ def test_class_weights_and_sample_weights_are_multiplied(x: np.ndarray, rng: np.
     product = sample_weights * np.array([0.5, 1.0, 3.0], np.float32)[Y]
     config = FitConfig(epochs=2, batch_size=4, learning_rate=0.01)
     both, one = MLP(MLPConfig((4, 5, 3)), 1), MLP(MLPConfig((4, 5, 3)), 1)
-    history = fit(both, x, Y, config.replace(class_weights=class_weights), sample_weights=sample_weights)
-    expected = fit(one, x, Y, config, sample_weights=product)
+    history = fit(both, x, Y, config.replace(class_weights=class_weights), sample_weight=sample_weights)
+    expected = fit(one, x, Y, config, sample_weight=product)
     np.testing.assert_allclose(both.parameters, one.parameters, rtol=1e-5)
     assert [epoch.train.loss for epoch in history] == pytest.approx([epoch.train.loss for epoch in expected])
     config = FitConfig(epochs=1, batch_size=10, optimizer="sgd", learning_rate=TINY)
     network = MLP(MLPConfig((4, 5, 3)), 1)
     single = [cross_entropy(network.forward(x[n : n + 1])[0], Y[n : n + 1])[0] for n in range(10)]
-    (epoch,) = fit(network, x, Y, config.replace(class_weights=class_weights), sample_weights=sample_weights)
+    (epoch,) = fit(network, x, Y, config.replace(class_weights=class_weights), sample_weight=sample_weights)
     assert epoch.train.loss == pytest.approx(float(np.mean(product * single)), rel=1e-5)

@@ -64,7 +64,7 @@ def test_a_network_of_raw_pixels_or_of_other_features_takes_them(pixels: Any) ->
         ([["a"] * 784] * 20, "x must be numbers"),
         ([[None] * 784] * 20, "x must be numbers"),
         ([[0.0], [0.0, 1.0]], "x must be a rectangular array"),
-        ([0.5] * 784, r"x of shape \(n, 784\), got shape \(784,\); flatten"),
+        ([0.5] * 784, r"x of shape \(n, 784\), got shape \(784,\); give a single row as x\[np\.newaxis\]"),
         (np.zeros((20, 28, 28), "f"), "flatten images first"),
         (np.full((20, 784), np.nan, "f"), "x has numbers that are not finite"),
         (np.full((20, 784), -np.inf, "f"), "x has numbers that are not finite"),
@@ -96,7 +96,7 @@ def test_labels_may_be_a_column_or_a_list(y: Any, rng: np.random.Generator) -> N
     ("y", "says"),
     [
         (LABELS.astype(float), r"use y\.astype\(int\)"),
-        (["one"] * 20, "y must be numbers"),
+        (["one"] * 20, r"y has 1 different labels \(one\), but the network has 10 classes"),
         (3, "y has none"),
         (LABELS[:5], "x has 20 rows, y has 5"),
     ],
@@ -110,8 +110,8 @@ def test_other_examples_and_weights_are_refused_by_an_error_of_our_own() -> None
     network, x = MLP(MLPConfig((784, 8, 10))), np.zeros((20, 784), "f")
     with pytest.raises(DataError, match="examples must be a pair"):
         fit(network, x, LABELS, FitConfig(epochs=1), validation=data)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="sample_weights must be numbers"):
-        fit(network, x, LABELS, FitConfig(epochs=1), sample_weights=["much"] * 20)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="sample_weight must be numbers"):
+        fit(network, x, LABELS, FitConfig(epochs=1), sample_weight=["much"] * 20)
 
 
 def test_a_data_set_may_be_given_as_lists(pixels: Any) -> None:
