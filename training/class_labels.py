@@ -6,12 +6,13 @@ training on other labels sets them, and a later training or evaluation looks its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from training.arrays import Labels, Targets
-from training.errors import DataError
+from training.errors import ConfigError, DataError
 from training.inputs import as_array, class_numbers
 from training.limits import shown
 
@@ -63,6 +64,21 @@ def check_range(labels: Labels, classes: int) -> None:
     if low < 0 or high >= classes:
         cure = "renumber them from 0" if low < 0 else f"set the last of layers to {high + 1}, or renumber them from 0"
         raise DataError(f"labels go from {low} to {high}, but the network knows the classes 0 to {classes - 1}; {cure}")
+
+
+def check_same_labels(network: MLP, names: Sequence[str]) -> None:
+    """Let a network that was trained on labels go on with the class numbers of a data set whose classes they are.
+
+    Raises ConfigError where the labels are not the names of the data set's classes, in this order.
+    """
+    if are_default(network):
+        return
+    if [str(label) for label in network.classes_] != list(names):
+        raise ConfigError(
+            f"the network knows the classes {listed(network.classes_)}, but the data has {listed(np.array(names))}",
+            field="start_from",
+        )
+    network.classes_ = np.arange(len(network.classes_))
 
 
 def restored_classes(stored: Any, network: MLP) -> np.ndarray:

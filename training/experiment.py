@@ -16,6 +16,7 @@ import numpy as np
 from training.baseline import baseline
 from training.callbacks import Epoch, best_epoch
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.class_labels import check_same_labels
 from training.data import Dataset, open_source, stratified_split
 from training.data.dataset import Progress, Source
 from training.distillation import teaching
@@ -119,7 +120,9 @@ class Experiment:
             raise ConfigError(f"{recipe.name} goes on from weights: set start_from", field="start_from")
         self.splits = split(recipe, progress)
         classes = self.splits.train.classes
-        if not recipe.data.start_from:
+        if recipe.data.start_from:
+            check_same_labels(self.network, classes)
+        else:
             recipe = recipe.fitted(len(classes))
             self.network = MLP(recipe.network, recipe.fit.seed)
         self.recipe = recipe

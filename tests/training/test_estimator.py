@@ -6,7 +6,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training import MLP, ConfigError, DataError, Epoch, FitConfig, MLPConfig, Run, WeightsError, evaluate, load, save
+from training import (
+    MLP,
+    ConfigError,
+    DataError,
+    Epoch,
+    Experiment,
+    FitConfig,
+    MLPConfig,
+    Run,
+    WeightsError,
+    evaluate,
+    load,
+    recipes,
+    save,
+)
 from training.export import to_bytes
 
 CONFIG = FitConfig(epochs=15, batch_size=32, learning_rate=0.01)
@@ -222,3 +236,19 @@ def test_a_run_that_was_stopped_can_go_on(blobs: tuple[np.ndarray, np.ndarray]) 
         run.stop_training = True
     assert len(run.history) == 1
     assert len(list(train(run, blobs, config))) == 2
+
+
+def test_an_experiment_goes_on_from_a_network_of_the_same_labels_only(tmp_path: Path, rng: np.random.Generator) -> None:
+    images = rng.integers(0, 256, (60, 28, 28)).astype(np.uint8)
+    x, y = images.reshape(60, 784) / 255, np.arange(60) % 3
+    np.savez(tmp_path / "data.npz", images=images, labels=y, classes=np.array(["blue", "green", "red"]))
+    recipe = recipes.get("starter").replace(data=str(tmp_path / "data.npz"), start_from=str(tmp_path / "weights.npz"))
+    for labels, fits in ((["blue", "green", "red"], True), (["circle", "square", "star"], False)):
+        network = MLP(MLPConfig((784, 8, 3)))
+        network.fit(x, np.array(labels)[y], epochs=1)
+        save(network, tmp_path / "weights.npz")
+        if fits:
+            assert len(list(Experiment(recipe.replace(epochs=1)).epochs())) == 1
+        else:
+            with pytest.raises(ConfigError, match="knows the classes circle, square, star, but the data has blue"):
+                Experiment(recipe)
