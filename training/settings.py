@@ -133,6 +133,6 @@ def settings(config: type[T]) -> type[T]:
             f"{config.__name__} is frozen; make a changed copy instead: config = config.replace({name}={shown(value)})"
         )
 
-    config.__init__ = init  # type: ignore[assignment,misc]
+    config.__init__ = init  # type: ignore[assignment]
     config.__setattr__ = refuse_assignment  # type: ignore[assignment,method-assign]
     return config

