@@ -96,7 +96,7 @@ def unknown_setting(owner: str, name: str, known: Collection[str]) -> UnknownSet
         cure = f"did you mean {' or '.join(close)}?"
     else:
         cure = f"its settings are {', '.join(known)}"
-    return UnknownSettingError(f"{owner} has no setting {shown(name)}; {cure}", field=name)
+    return UnknownSettingError(f"unknown setting {shown(name)} of {owner}; {cure}", field=name)
 
 
 def checked_choice(name: str, value: Any, table: Collection[str]) -> str:
