@@ -146,7 +146,8 @@ def test_12_unknown_settings_are_refused_and_the_right_ones_named(setting: str, 
     ):
         refused(action, f"unknown setting '{setting}' of FitConfig; {says}", UnknownSettingError)
     refused(lambda: FitConfig(**unknown), says, TypeError)  # as Python raises for unknown keywords
-    refused(lambda: recipes.get("starter").replace(**{setting: 1}), f"unknown setting '{setting}' of a recipe", ConfigError)
+    of_recipe = f"unknown setting '{setting}' of a recipe"
+    refused(lambda: recipes.get("starter").replace(**unknown), of_recipe, ConfigError)
 
 
 def test_12_an_unknown_setting_of_a_network_is_refused() -> None:
