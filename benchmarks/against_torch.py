@@ -15,8 +15,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from training import MLP, FitConfig, MLPConfig
-from training.losses import LOSSES
-from training.optimizers import descend
+from training.fit.optim import descend
+from training.nn.losses import LOSSES
 
 LIMIT = 1e-5
 CASES: dict[str, tuple[str, dict[str, Any], Any]] = {

@@ -26,8 +26,8 @@ from service.registry.store import open_store
 from service.serving.predictor import Predictor
 from tests.service.crafted_weights import LABELS, crafted, small_network
 from training import MLP, WeightsError, load
-from training.arrays import Floats, Pixels
-from training.export import to_bytes
+from training.export.npz import to_bytes
+from training.types import Floats, Pixels
 
 GOOD = small_network()
 GLYPHS: Pixels = np.random.default_rng(0).integers(0, 256, (8, 28, 28), np.uint8)

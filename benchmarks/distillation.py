@@ -13,10 +13,10 @@ import time
 import numpy as np
 
 from training import Experiment, Recipe, recipes
-from training.arrays import Floats, Labels
-from training.calibration import fitted_temperature, mean_surprise
-from training.kernel import use_better_kernel
-from training.network import MLP
+from training.cli.blas import use_better_kernel
+from training.evaluation.calibration import fitted_temperature, mean_surprise
+from training.nn.mlp import MLP
+from training.types import Floats, Labels
 
 TIMES = 4
 

@@ -36,7 +36,7 @@ from service.registry.registry import Registry
 from service.registry.store import open_store
 from service.server import _SWITCH_SECONDS, give_back_large_blocks, make_server
 from service.settings import Settings
-from training.released import released_models
+from training.recipes.model_zoo import released_models
 
 TURN_SECONDS = 0.001
 BUSY = "a busy process beside it"

@@ -28,7 +28,7 @@ class Contestant(NamedTuple):
 def examples(part: str = "train") -> tuple[Any, Any]:
     """Give MNIST's images of one part as rows of float32, and their labels."""
     from training.data import open_source
-    from training.preprocess import InputForm
+    from training.vision.glyph import InputForm
 
     dataset = getattr(open_source("mnist"), part)
     return InputForm().features(dataset.images), dataset.labels

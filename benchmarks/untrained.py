@@ -6,7 +6,7 @@ import numpy as np
 
 from service.registry.registry import Registry
 from training import MLP, MLPConfig
-from training.export import to_bytes
+from training.export.npz import to_bytes
 
 
 def publish_untrained(registry: Registry, model: str, seed: int, layers: tuple[int, ...] = (784, 16, 10)) -> int:

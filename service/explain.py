@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from service.serving.model import ServingModel
-from training.arrays import Floats, Pixels
-from training.saliency import gradient_times_input
+from training.evaluation.saliency import gradient_times_input
+from training.types import Floats, Pixels
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from service.errors import BlankImage, InvalidImage, PayloadTooLarge, UnsupportedMediaType
-from training.arrays import Pixels
 from training.errors import DataError
-from training.pictures import to_gray
-from training.preprocess import to_glyph
-from training.segments import check_segments
+from training.types import Pixels
+from training.vision.glyph import to_glyph
+from training.vision.image_io import to_gray
+from training.vision.image_segments import check_segments
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 

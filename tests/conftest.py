@@ -11,7 +11,7 @@ import pytest
 # As the service runs. OpenBLAS's threads wait by spinning, which takes the processors from the tests beside them.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from training.data import mnist
+from training.data import published_sets
 
 # A shell's background job, and so all that it starts, ignores Ctrl-C, which tests send to what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -28,7 +28,7 @@ ssl.create_default_context = functools.cache(ssl.create_default_context)  # type
 @pytest.fixture(scope="session")
 def mnist_source() -> Path:
     """The folder with MNIST's four files; the test is skipped where they are neither given nor cached."""
-    folder = mnist.find_folder(mnist.MNIST)
+    folder = published_sets.find_folder(published_sets.MNIST)
     if folder is None:
         pytest.skip("MNIST's IDX files are not here: set GLYPHSERVE_DATA_DIR or let `training` download them")
     return folder

@@ -1,17 +1,17 @@
 """Multilayer perceptrons in NumPy: networks, training, evaluation, files."""
 
 from training import data, recipes
-from training.callbacks import Epoch, History, print_line
 from training.classifier import MLPClassifier
 from training.data import Dataset
 from training.errors import ConfigError, DataError, DivergedError, TrainingError, WeightsError
-from training.evaluation import Evaluation, evaluate
-from training.experiment import Experiment
-from training.export import load, save
-from training.fit import Run, fit, train
-from training.fit_config import FitConfig
-from training.network import MLP, MLPConfig
-from training.recipe import DataConfig, Recipe
+from training.evaluation.evaluate import Evaluation, evaluate
+from training.export.npz import load, save
+from training.fit.config import FitConfig
+from training.fit.history import Epoch, History, print_line
+from training.fit.loop import Run, fit, train
+from training.nn.mlp import MLP, MLPConfig
+from training.recipes.config import DataConfig, Recipe
+from training.recipes.experiment import Experiment
 
 __all__ = [
     "MLP",

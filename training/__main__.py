@@ -12,12 +12,12 @@ import typer
 from rich.table import Table
 
 from training import recipes
-from training.changes import read_changes
-from training.commands import app as other_commands
-from training.experiment import Experiment
-from training.kernel import use_better_kernel
-from training.reports import REPORTS, download_bar
-from training.terminal import DataOption, RecipeOption, SeedOption, SetOption, console, errors
+from training.cli.blas import use_better_kernel
+from training.cli.commands import app as other_commands
+from training.cli.options import DataOption, RecipeOption, SeedOption, SetOption, console, errors
+from training.cli.reporters import REPORTS, download_bar
+from training.recipes.experiment import Experiment
+from training.recipes.overrides import read_changes
 
 _LAST_SECONDS = 30.0
 
@@ -60,7 +60,7 @@ def fit_command(
     with errors(as_json=progress == "jsonl"):
         chosen = recipes.get(recipe).replace(**read_changes(changes or [], settings, data=data, seed=seed))
         if plots:
-            import training.plots  # noqa: F401 -- what it needs may be missing, and is told before the training
+            import training.report.plots  # noqa: F401 -- what it needs may be missing, and is told before the training
         checkpoint, due = out / "checkpoint.npz", 0.0
         with REPORTS[progress]() as report:
             experiment = Experiment(chosen, progress=download_bar(progress))
@@ -119,7 +119,7 @@ def _keep(experiment: Experiment, checkpoint: Path, least_seconds: float) -> flo
 
 
 def _plot(experiment: Experiment, out: Path) -> None:
-    from training.plots import draw
+    from training.report.plots import draw
 
     shown, history = experiment.splits.held_out, experiment.run.history
     draw(out, dataset=shown, history=history, evaluation=experiment.evaluation(), network=experiment.network)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.arrays import Labels, Targets
 from training.errors import ConfigError, DataError
 from training.inputs import as_array, class_numbers
 from training.limits import shown
+from training.types import Labels, Targets
 
 if TYPE_CHECKING:
-    from training.network import MLP
+    from training.nn.mlp import MLP
 
 _TEXT = "U"
 _MOST_SHOWN = 10

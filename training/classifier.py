@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from training.callbacks import History
 from training.errors import DataError
-from training.evaluation import class_probabilities
-from training.fit_config import FitConfig
+from training.evaluation.evaluate import class_probabilities
+from training.fit.config import FitConfig
+from training.fit.history import History
 from training.inputs import as_array
-from training.network import MLP, MLPConfig
+from training.nn.mlp import MLP, MLPConfig
 from training.settings import unknown_setting
 
 _NETWORK = tuple(f.name for f in fields(MLPConfig) if f.name != "layers")

@@ -13,28 +13,28 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 if TYPE_CHECKING:
-    from training.callbacks import History
-    from training.fit_config import FitConfig
-    from training.network import MLP
+    from training.fit.config import FitConfig
+    from training.fit.history import History
+    from training.nn.mlp import MLP
 
 
 def fit(self: MLP, x: Any, y: Any, config: FitConfig | None = None, **options: Any) -> History:
     """Train on examples and return the history; `training.fit` explains the arguments."""
-    from training.fit import fit
+    from training.fit.loop import fit
 
     return fit(self, x, y, config, **options)
 
 
 def predict_classes(self: MLP, x: Any) -> np.ndarray:
     """Return the most probable label of each row, an entry of `classes_`; shape (n,)."""
-    from training.evaluation import predicted_classes
+    from training.evaluation.evaluate import predicted_classes
 
     return np.asarray(self.classes_[predicted_classes(self, x)])
 
 
 def score(self: MLP, x: Any, y: Any) -> float:
     """Return the accuracy where y has labels, R² where it has numbers; see `training.evaluation.score`."""
-    from training.evaluation import score
+    from training.evaluation.evaluate import score
 
     return score(self, x, y)
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.arrays import Floats
 from training.errors import DataError
-from training.preprocess import SIDE
+from training.types import Floats
+from training.vision.glyph import SIDE
 
 if TYPE_CHECKING:
-    from training.network import MLPConfig
+    from training.nn.mlp import MLPConfig
 
 _DIVIDE = "divide pixels by 255, or turn uint8 images into rows with network.config.input.features(images)"
 

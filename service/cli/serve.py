@@ -45,7 +45,7 @@ def serve(
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     _log(settings)
     with imports():
-        from training.kernel import use_better_kernel  # imports NumPy, which `--help` does without
+        from training.cli.blas import use_better_kernel  # imports NumPy, which `--help` does without
 
     use_better_kernel()
     ensure_home(settings)
@@ -108,7 +108,7 @@ def api(place: int, listener: int, board: int, report_fd: Annotated[int, typer.O
     settings = Settings()
     _log(settings)
     with imports():
-        from training.kernel import use_better_kernel
+        from training.cli.blas import use_better_kernel
 
         use_better_kernel()
     _serve(settings, socket.socket(fileno=listener), report_fd, Board(board, settings.processes), place)

@@ -46,7 +46,7 @@ def train(
     from service.registry.store import open_store
     from service.samples.store import open_samples
     from training import ConfigError, recipes
-    from training.changes import read_changes
+    from training.recipes.overrides import read_changes
 
     if promote not in ("always", "if_better", "never"):
         raise typer.BadParameter("choose always, if_better or never", param_hint="--promote")

@@ -19,8 +19,8 @@ from service.base64_text import decode_base64
 from service.errors import InvalidInput, InvalidTensor, PayloadTooLarge, UnsupportedMediaType
 from service.images import ImageLimits, Picture, open_picture
 from service.inference.tensors import Tensor
-from training.arrays import Floats, Pixels
-from training.preprocess import SIDE, InputForm
+from training.types import Floats, Pixels
+from training.vision.glyph import SIDE, InputForm
 
 _T = TypeVar("_T")
 

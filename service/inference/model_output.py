@@ -7,7 +7,7 @@ import numpy as np
 from service.errors import InvalidTensor
 from service.inference.open_inference import RequestedOutput
 from service.inference.tensors import Tensor
-from training.arrays import Floats
+from training.types import Floats
 
 PROBABILITIES, LABEL = "probabilities", "label"
 OUTPUTS = (PROBABILITIES, LABEL)

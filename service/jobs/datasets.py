@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from service.errors import InvalidInput
-from training.recipe import Recipe
+from training.recipes.config import Recipe
 
 BUNDLED = ("starter", "mnist", "fashion")
 """The data sets of the library."""

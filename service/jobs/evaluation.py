@@ -22,11 +22,11 @@ from service.registry.manifest import Manifest
 from service.registry.registry import Registry
 from service.serving.model import ServingModel, load_and_warm
 from training import Dataset, TrainingError, recipes
-from training.arrays import Floats, Labels
-from training.data import mnist, open_source
+from training.data import open_source, published_sets
 from training.data.dataset import DIGITS
-from training.experiment import split
-from training.metrics import accuracy, calibration_error, confusion_matrix
+from training.evaluation.metrics import accuracy, calibration_error, confusion_matrix
+from training.recipes.experiment import split
+from training.types import Floats, Labels
 
 MAX_EXAMPLES = 10_000
 _BATCH_SIZE = 256
@@ -175,13 +175,15 @@ class EvaluationCache:
         return evaluate_model(model, examples, self._caveat(manifest, examples))
 
     def _open(self, manifest: Manifest, source: str) -> Dataset:
-        if source in mnist.PUBLISHED:
+        if source in published_sets.PUBLISHED:
             examples = open_source(source).test
         elif source == "starter":
             examples = split(recipes.get("starter")).held_out
         else:
             recipe = recipe_from_manifest(manifest)
-            if (published := mnist.PUBLISHED.get(recipe.data.data)) and not mnist.find_folder(published):
+            if (published := published_sets.PUBLISHED.get(recipe.data.data)) and not published_sets.find_folder(
+                published
+            ):
                 raise NotFound(f"the files of {published.name} are not here")
             examples = split(recipe.replace(data=resolve(recipe.data.data, self._datasets_dir))).held_out
         if not examples:
@@ -198,7 +200,7 @@ class EvaluationCache:
 
 def _source(manifest: Manifest) -> str:
     """Name the examples that a version is evaluated on; a published set only if its files are on this host."""
-    for name, published in mnist.PUBLISHED.items():
-        if manifest.labels == published.classes and mnist.find_folder(published):
+    for name, published in published_sets.PUBLISHED.items():
+        if manifest.labels == published.classes and published_sets.find_folder(published):
             return name
     return "starter" if manifest.labels == DIGITS else f"of {manifest.name} {manifest.version}"

@@ -28,7 +28,7 @@ from service.registry.registry import Registry
 from service.serving.model import ServingModel, load_and_warm
 from training import Dataset, TrainingError, recipes
 from training.data.dataset import DIGITS
-from training.experiment import split
+from training.recipes.experiment import split
 
 MAX_ACCURACY_DROP = 0.002
 """On held-out examples, allowed for a version that predicts more of the samples correctly."""

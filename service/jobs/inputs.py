@@ -25,8 +25,8 @@ from service.samples.export import to_npz
 from service.samples.store import SampleStore
 from training import DataError, Dataset, recipes
 from training.data import Source
+from training.data.extra_data import divide
 from training.data.npz import parse_npz
-from training.extra import divide
 
 _SAMPLES = "samples.npz"
 _HELD_OUT, _TRAINED_ON = "held-out samples", "samples that it has learned from"

@@ -11,10 +11,10 @@ from service.jobs.datasets import BUNDLED, resolve_recipe
 from service.registry.manifest import Manifest
 from service.registry.registry import Registry
 from training import Dataset, TrainingError
-from training.arrays import Pixels
-from training.data import mnist
-from training.experiment import split
-from training.recipe import Recipe
+from training.data import published_sets
+from training.recipes.config import Recipe
+from training.recipes.experiment import split
+from training.types import Pixels
 
 _MAX_ANCESTORS = 20
 
@@ -65,7 +65,7 @@ def _training_set(manifest: Manifest, datasets_dir: Path | None) -> Dataset | No
     name = recipe.data.data
     if name.startswith(("http://", "https://")):
         return None  # do not download it for this
-    if name in mnist.PUBLISHED and mnist.find_folder(mnist.PUBLISHED[name]) is None:
+    if name in published_sets.PUBLISHED and published_sets.find_folder(published_sets.PUBLISHED[name]) is None:
         return None  # likewise
     training_set = split(resolve_recipe(recipe, datasets_dir)).train
     recorded = manifest.details.get("data", {})

@@ -19,7 +19,7 @@ from service.samples.store import SampleStore
 from service.settings import Settings
 from training import ConfigError, DataError, Recipe, WeightsError, load, recipes
 from training.data.survey import survey
-from training.feasibility import check
+from training.recipes.feasibility import check
 
 _DATA_SETTINGS = ("data", "classes", "pool", "test_share", "split_seed", "validation_share")
 """Settings that fine-tuning takes from the version that it starts from, so that both hold out the same examples."""

@@ -19,8 +19,8 @@ from service.observability.families import FAMILIES, SECONDS, TRIAL_COUNTS
 from service.observability.tallies import Cells, Labels, Tallies
 from service.serving.drift import Window, drift_psi, merge_windows
 from service.serving.model import ServingModel
-from training.arrays import Pixels
-from training.baseline import ink_mass
+from training.evaluation.data_profile import ink_mass
+from training.types import Pixels
 
 _FOLDED_IMAGES = 128
 _MOST_WINDOWS = 8

@@ -8,7 +8,7 @@ from service.errors import CorruptModel, NotFound, PreconditionFailed
 from service.registry.manifest import BUNDLED_PREFIX
 from service.registry.registry import Registry
 from service.registry.versions import FILE
-from training.released import released_models
+from training.recipes.model_zoo import released_models
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from service.errors import NotFound
 from service.registry.aliases import NAME
 from service.schemas import MAX_VERSION
 from training import TrainingError
-from training.export_onnx import to_onnx
+from training.export.onnx import to_onnx
 
 router = APIRouter(prefix="/models/{name}/versions/{version}", tags=["models"])
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from training.preprocess import SIDE
+from training.vision.glyph import SIDE
 
 _ONE = [[255 if 4 <= row < 24 and column in (13, 14) else 0 for column in range(SIDE)] for row in range(SIDE)]
 _ONE_AS_PNG = (

@@ -26,9 +26,9 @@ from service.errors import (
 )
 from service.images import Picture, open_picture
 from service.parts import Parts
-from training.arrays import Pixels
 from training.errors import DataError
-from training.preprocess import SIDE, to_glyph
+from training.types import Pixels
+from training.vision.glyph import SIDE, to_glyph
 
 Reader = Callable[[], Pixels | Picture]
 """Reads one image of a request as far as is quick; raises a ServiceError that concerns this image alone."""

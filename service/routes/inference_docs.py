@@ -5,7 +5,7 @@ from typing import Any
 from service.inference.model_input import INPUT
 from service.inference.model_output import OUTPUTS
 from service.inference.tensors import DATATYPES, MAX_DIMENSIONS
-from training.preprocess import SIDE
+from training.vision.glyph import SIDE
 
 _ONE = [[255 if 4 <= row < 24 and column in (13, 14) else 0 for column in range(SIDE)] for row in range(SIDE)]
 _PNG = (

@@ -22,7 +22,7 @@ from service.parts import Parts
 from service.routes.decoding import decoded
 from service.schemas import MAX_VERSION
 from service.serving.model import ServingModel
-from training.arrays import Floats, Pixels
+from training.types import Floats, Pixels
 
 _QUICK_BYTES = 64 * 1024
 _QUICK_ROWS = 64

@@ -21,8 +21,8 @@ from service.routes.forms import Reader, readers_of
 from service.schemas import MAX_VERSION, BatchPrediction, SinglePrediction
 from service.serving.model import ServingModel
 from service.transport.answers import predictions
-from training.arrays import Pixels
-from training.preprocess import SIDE
+from training.types import Pixels
+from training.vision.glyph import SIDE
 
 router = APIRouter(tags=["predict"])
 

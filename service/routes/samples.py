@@ -23,7 +23,7 @@ from service.samples.sample import Provenance, Sample
 from service.samples.schemas import DeletedSamples, ListedSample, SampleInfo, SampleLabel, SampleList, SampleSource
 from service.samples.store import Entry, count_by_label, sample_filter
 from service.serving.model import ServingModel
-from training.arrays import Pixels
+from training.types import Pixels
 
 
 class _NoExport(StringConvertor):

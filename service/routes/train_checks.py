@@ -13,8 +13,8 @@ from service.parts import Parts
 from service.registry.aliases import NAME
 from service.settings import Settings
 from training import ConfigError, MLPConfig, Recipe, recipes
-from training.released import find_release
-from training.search import draw, grid
+from training.recipes.model_zoo import find_release
+from training.recipes.search import draw, grid
 
 _PATHS = ("data", "extra_data", "start_from", "teachers")
 

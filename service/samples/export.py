@@ -16,7 +16,7 @@ import numpy as np
 
 from service.errors import InvalidInput
 from service.samples.sample import Sample
-from training.preprocess import SIDE
+from training.vision.glyph import SIDE
 
 METADATA_FILE = "samples.json"
 

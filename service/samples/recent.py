@@ -21,8 +21,8 @@ import numpy as np
 
 from service.errors import InvalidInput, NotFound
 from service.samples.ring import Record, RingBuffer, buffer_size
-from training.arrays import Pixels
-from training.preprocess import SIDE
+from training.types import Pixels
+from training.vision.glyph import SIDE
 
 log = logging.getLogger(__name__)
 

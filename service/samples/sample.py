@@ -12,10 +12,10 @@ from PIL import Image
 
 from service.errors import BlankImage
 from service.json_objects import read_object
-from training.arrays import Pixels
 from training.errors import ConfigError
-from training.preprocess import SIDE, fingerprint
 from training.stored import restored
+from training.types import Pixels
+from training.vision.glyph import SIDE, fingerprint
 
 _MIN_CONTRAST = 16
 

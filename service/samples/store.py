@@ -23,7 +23,7 @@ from service.errors import Conflict, InvalidInput, NotFound, SamplesFull
 from service.registry.store import Store
 from service.samples.sample import LabelEntry, Provenance, Sample, content_id, from_bytes, iso_time, to_bytes
 from service.settings import Settings
-from training.arrays import Pixels
+from training.types import Pixels
 
 log = logging.getLogger(__name__)
 

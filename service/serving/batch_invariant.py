@@ -13,9 +13,9 @@ from functools import partial
 import numpy as np
 
 from training import MLP
-from training.activations import ACTIVATIONS
-from training.arrays import Floats
-from training.layers import Dense, Layer, Residual
+from training.nn.activations import ACTIVATIONS
+from training.nn.layers import Dense, Layer, Residual
+from training.types import Floats
 
 Forward = Callable[[Floats], Floats]
 """(n, inputs) → (n, outputs)."""

@@ -22,7 +22,7 @@ import numpy as np
 
 from service.registry.aliases import Mode
 from service.serving.model import ServingModel
-from training.arrays import Pixels
+from training.types import Pixels
 
 log = logging.getLogger(__name__)
 

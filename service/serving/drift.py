@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from training.arrays import Floats
-from training.baseline import ink_histogram
+from training.evaluation.data_profile import ink_histogram
+from training.types import Floats
 
 HALF_WINDOW = 5_000
 """Images after which a window drops its older half: it covers the last 5,000 to 10,000 images."""

@@ -9,8 +9,8 @@ from service.registry.manifest import Manifest, VerifiedModel
 from service.serving.batch_invariant import LARGE_PARAMETERS, Forward, batch_invariant_forward
 from service.serving.drift import Baseline
 from training import MLP
-from training.arrays import Floats, Pixels
-from training.preprocess import SIDE
+from training.types import Floats, Pixels
+from training.vision.glyph import SIDE
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from service.registry.aliases import AliasEntry, Candidate
 from service.registry.registry import Registry
 from service.serving.candidate import CandidateRollout, lower_priority
 from service.serving.model import ServingModel, load_and_warm
-from training.arrays import Pixels
+from training.types import Pixels
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from training.arrays import Floats
+from training.types import Floats
 
 
 def predictions(probabilities: Floats, labels: tuple[str, ...], top_k: int | None = None) -> list[dict[str, Any]]:

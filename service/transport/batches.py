@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 
 from service.serving.model import ServingModel
-from training.arrays import Floats, Pixels
-from training.preprocess import SIDE
+from training.types import Floats, Pixels
+from training.vision.glyph import SIDE
 
 MOST_IMAGES = 64
 """In one batch."""

@@ -11,9 +11,9 @@ from service.transport.gray import Gray, array_of, pixels_of
 from service.transport.plain_glyph import centred, fits_the_box
 from service.transport.plain_jpeg import read_plain_jpeg
 from service.transport.plain_png import read_plain_png
-from training.arrays import Pixels
 from training.errors import DataError
-from training.preprocess import SIDE, to_glyph
+from training.types import Pixels
+from training.vision.glyph import SIDE, to_glyph
 
 FORM = b"multipart/form-data; boundary="
 """What the content type of a form begins with, as every client writes it."""

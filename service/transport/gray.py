@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import _imaging as codecs
 
-from training.arrays import Pixels
+from training.types import Pixels
 
 Gray = Any
 """Pillow's inner image, of mode L: its `size` is (width, height)."""

@@ -1,6 +1,6 @@
 """The glyph that is worth a shortcut: 28×28 gray values in MNIST's form, which `to_glyph` passes as they are.
 
-What is asked here is what `training.preprocess` asks, in less time and of many pictures at once, and no other form is
+What is asked here is what `training.vision.glyph` asks, in less time and of many pictures at once, and no other form is
 known: a test holds the two together.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from service.transport.gray import Gray
-from training.preprocess import BOX, SIDE
+from training.vision.glyph import BOX, SIDE
 
 _SIZE = (SIDE, SIDE)
 _ROWS, _COLUMNS = np.divmod(np.arange(SIDE * SIDE, dtype=np.float32), SIDE)

@@ -8,8 +8,8 @@ from PIL import _imaging as codecs
 
 from service.transport.gray import Gray, decoded
 from training.errors import DataError
-from training.pictures import jpeg_reduction
-from training.segments import check_segments
+from training.vision.image_io import jpeg_reduction
+from training.vision.image_segments import check_segments
 
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive

@@ -16,7 +16,7 @@ from tests.clients.environments import python_of
 from tests.service.conftest import Server, png, running_server
 from training import load
 from training.data import open_source
-from training.released import released_models
+from training.recipes.model_zoo import released_models
 
 HERE = Path(__file__).parent
 ROWS = 12

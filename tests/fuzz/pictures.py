@@ -16,7 +16,7 @@ from service.transport.plain_png import read_plain_png
 from tests.hostile.pictures import chunk, digit, encoded
 from training.data import open_source
 from training.errors import DataError
-from training.preprocess import SIDE, to_glyph
+from training.vision.glyph import SIDE, to_glyph
 
 LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=300_000, max_side=4096)
 _MOST = 102_400

@@ -9,8 +9,8 @@ import numpy as np
 from training.data import idx, npz
 from training.data.dataset import Source
 from training.errors import DataError, WeightsError
-from training.export import load, to_bytes
-from training.network import MLP, MLPConfig
+from training.export.npz import load, to_bytes
+from training.nn.mlp import MLP, MLPConfig
 
 _NPZ = {"images": np.arange(3 * 784, dtype=np.uint8).reshape(3, 28, 28), "labels": np.array([0, 1, 2])}
 

@@ -29,8 +29,8 @@ from service.settings import Settings
 from tests.service.browsing import browser, page
 from tests.service.s3 import fresh_location, s3, s3_server
 from training import Dataset
-from training.arrays import Pixels
 from training.data import open_source
+from training.types import Pixels
 
 __all__ = ["browser", "page", "s3", "s3_server"]  # fixtures that live in rooms of their own
 
@@ -190,7 +190,7 @@ def half_trained(labels: int = 10, seed: int = 0) -> tuple[bytes, dict[str, Any]
     from hashlib import sha256
 
     from training import MLP, MLPConfig
-    from training.export import to_bytes
+    from training.export.npz import to_bytes
 
     weights = to_bytes(MLP(MLPConfig((784, 8, labels)), np.random.default_rng(seed)))
     return weights, {"labels": [str(n) for n in range(labels)], "weights_sha256": sha256(weights).hexdigest()}

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from training import MLP, MLPConfig
-from training.export import to_bytes
-from training.preprocess import InputForm, fingerprint
+from training.export.npz import to_bytes
+from training.vision.glyph import InputForm, fingerprint
 
 FORM = InputForm(side=8)
 CONFIG = MLPConfig((64, 4, 10), input=FORM)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tests.service.conftest import Server, png, wait_until
-from training.arrays import Pixels
+from training.types import Pixels
 
 _AT_ONCE = 50
 _JOB_SECONDS = 1200.0  # of all of MNIST, on a machine that has other work

@@ -3,7 +3,7 @@ import pytest
 
 from tests.service.conftest import Server, png
 from training import evaluate, load
-from training.data.mnist import MNIST, open_published
+from training.data.published_sets import MNIST, open_published
 
 
 @pytest.mark.mnist

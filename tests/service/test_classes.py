@@ -15,7 +15,7 @@ from service.registry.registry import Registry
 from service.registry.store import open_store
 from tests.service.conftest import png
 from training import MLP, Dataset, MLPConfig
-from training.export import to_bytes
+from training.export.npz import to_bytes
 
 
 def crafted(outputs: int, labels: list[str]) -> tuple[bytes, dict[str, Any]]:

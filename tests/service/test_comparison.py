@@ -14,8 +14,8 @@ from service.jobs.leakage import exclude_seen
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from training import MLP, Dataset, Experiment, recipes
-from training.data import mnist
-from training.export import to_bytes
+from training.data import published_sets
+from training.export.npz import to_bytes
 
 REQUEST = JobRequest("starter", {"epochs": 2, "layers": [784, 32, 10]}, "odd", "if_better")
 
@@ -120,7 +120,7 @@ def test_where_it_cannot_be_told_all_are_compared_and_the_reason_says_so(
     registry: Registry, trained: tuple[MLP, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, details = trained
-    monkeypatch.setattr(mnist, "find_folder", lambda _: None)  # a host without MNIST
+    monkeypatch.setattr(published_sets, "find_folder", lambda _: None)  # a host without MNIST
     for unknown in (
         {name: value for name, value in details.items() if name != "settings"},
         details | {"settings": details["settings"] | {"data": "mnist"}},

@@ -13,7 +13,7 @@ from service.registry.store import Store
 from service.serving.predictor import Predictor
 from tests.service.crafted_weights import LABELS, crafted, small_network
 from training import MLP, WeightsError, load
-from training.export import to_bytes
+from training.export.npz import to_bytes
 
 CRAFTED = dict(crafted())
 

@@ -33,10 +33,10 @@ from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from tests.service.test_predict import assert_problem
 from training import MLP, Experiment, recipes
-from training.arrays import Pixels
-from training.data import mnist, write_images
-from training.experiment import split
-from training.export import to_bytes
+from training.data import published_sets, write_images
+from training.export.npz import to_bytes
+from training.recipes.experiment import split
+from training.types import Pixels
 
 ADDRESS = "/models/mnist/versions/1/evaluation"
 
@@ -191,7 +191,7 @@ def test_the_files_of_a_published_set_are_used_where_they_are_and_never_download
     registry: Registry, tmp_path: Path
 ) -> None:
     weights, details = half_trained()
-    labels = list(mnist.FASHION.classes)
+    labels = list(published_sets.FASHION.classes)
     version = registry.publish("wear", weights, details | {"labels": labels, "settings": {"data": "fashion"}}).version
     done = EvaluationCache(registry, None)
     with pytest.raises(NotFound, match="the files of fashion are not here"):
@@ -199,7 +199,7 @@ def test_the_files_of_a_published_set_are_used_where_they_are_and_never_download
     folder = tmp_path / "data" / "fashion"
     folder.mkdir(parents=True)
     pictures = np.random.default_rng(0).integers(0, 256, (30, 28, 28), np.uint8)
-    for name in mnist.FILES:
+    for name in published_sets.FILES:
         content = struct.pack(">II", 2049, 30) + bytes(range(10)) * 3
         if "images" in name:
             content = struct.pack(">IIII", 2051, 30, 28, 28) + pictures.tobytes()

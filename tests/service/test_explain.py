@@ -12,8 +12,8 @@ from service.explain import explain, heat
 from service.parts import Parts
 from tests.service.conftest import half_trained, png
 from training import Dataset
-from training.arrays import Pixels
-from training.saliency import gradient_times_input
+from training.evaluation.saliency import gradient_times_input
+from training.types import Pixels
 
 
 def picture(encoded: str) -> Pixels:

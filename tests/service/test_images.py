@@ -12,7 +12,7 @@ from service.errors import BlankImage, InvalidImage, InvalidInput, PayloadTooLar
 from service.images import ImageLimits, open_picture, read_glyph
 from tests.hostile.pictures import of_many_scans
 from training import Dataset
-from training.arrays import Pixels
+from training.types import Pixels
 
 LIMITS = ImageLimits(max_bytes=2**20, max_pixels=4_000_000, max_side=4096)
 

@@ -16,8 +16,8 @@ from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from tests.service.test_inference_v2 import assert_refused
 from training import Dataset
-from training.arrays import Floats
-from training.released import released_models
+from training.recipes.model_zoo import released_models
+from training.types import Floats
 
 MODEL = "/v1/models/mnist"
 

@@ -18,7 +18,7 @@ from service.serving.batch_invariant import batch_invariant_forward
 from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from training import Dataset
-from training.arrays import Floats
+from training.types import Floats
 
 PATH = "/v2/models/mnist/infer"
 PROBLEM = {"type", "title", "status", "detail", "code", "error", "request_id"}

@@ -11,7 +11,7 @@ from service.transport.admission import Admission
 from tests.service.conftest import half_trained
 from tests.service.test_inference_v2 import PATH, asks, assert_refused, tensor
 from training import Dataset
-from training.released import released_models
+from training.recipes.model_zoo import released_models
 
 RELEASED = sorted(model.name for model in released_models().iterdir())
 

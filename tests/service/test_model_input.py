@@ -7,7 +7,7 @@ from service.inference.model_input import BatchLimits, read_batch
 from service.inference.tensors import Tensor
 from training import recipes
 from training.data import open_source
-from training.preprocess import InputForm
+from training.vision.glyph import InputForm
 
 LIMITS = BatchLimits(ImageLimits(2**16, 784, 28), most_encoded=8, most_rows=8)
 GLYPHS = open_source("starter").train.images[:3]

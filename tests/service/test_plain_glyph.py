@@ -4,8 +4,8 @@ from PIL import Image
 from service.transport.gray import pixels_of
 from service.transport.plain_glyph import centred, fits_the_box
 from training import Dataset
-from training.arrays import Pixels
-from training.preprocess import is_glyph, to_glyph
+from training.types import Pixels
+from training.vision.glyph import is_glyph, to_glyph
 
 
 def passes(picture: Pixels) -> bool:

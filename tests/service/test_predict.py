@@ -13,7 +13,7 @@ from service.parts import Parts
 from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from training import Dataset
-from training.export import load
+from training.export.npz import load
 
 PROBLEM = {"type", "title", "status", "detail", "code", "error", "request_id"}
 

@@ -8,7 +8,7 @@ from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import Store
 from tests.service.conftest import half_trained
-from training.released import released_models
+from training.recipes.model_zoo import released_models
 
 
 @pytest.fixture

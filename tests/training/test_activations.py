@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from training.activations import ACTIVATIONS
-from training.arrays import Floats
+from training.nn.activations import ACTIVATIONS
+from training.types import Floats
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.arrays import Floats
-from training.augment import AUGMENTATIONS, deform, elastic, make_augment, rotate, scale, shear, shift
+from training.augment.geometry import resample
+from training.augment.random_deform import AUGMENTATIONS, deform, elastic, make_augment, rotate, scale, shear, shift
 from training.data import open_source
 from training.errors import ConfigError
-from training.export import load
-from training.preprocess import InputForm
-from training.warp import resample
+from training.export.npz import load
+from training.types import Floats
+from training.vision.glyph import InputForm
 
 STARTER = open_source("starter").train
 DIGITS, LABELS = STARTER.images[:300], STARTER.labels[:300]

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.baseline import baseline, ink_histogram, ink_mass
 from training.data import open_source
+from training.evaluation.data_profile import baseline, ink_histogram, ink_mass
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ def test_a_baseline_has_equal_parts_that_hold_all_examples() -> None:
 @pytest.mark.mnist
 def test_the_released_model_has_the_baseline_of_its_own_examples(mnist_source: Path) -> None:  # noqa: ARG001 -- skips
     from training import recipes
-    from training.experiment import split
+    from training.recipes.experiment import split
 
     manifest = json.loads((ROOT / "models" / "mnist" / "1" / "manifest.json").read_bytes())
     examples = split(recipes.get(manifest["recipe"]).replace(**manifest["settings"])).train

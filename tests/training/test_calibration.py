@@ -2,9 +2,16 @@ import numpy as np
 import pytest
 
 from training import MLP, ConfigError, MLPConfig
-from training.calibration import fitted_temperature, fold, mean_surprise, refusals, refusing_below, threshold_for
-from training.losses import cross_entropy
-from training.metrics import calibration_error
+from training.evaluation.calibration import (
+    fitted_temperature,
+    fold,
+    mean_surprise,
+    refusals,
+    refusing_below,
+    threshold_for,
+)
+from training.evaluation.metrics import calibration_error
+from training.nn.losses import cross_entropy
 
 
 def drawn(temperature: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 import pytest
 
-from training.callbacks import Epoch, Score, best_epoch, stop_reason
-from training.fit_config import FitConfig
+from training.fit.config import FitConfig
+from training.fit.history import Epoch, Score, best_epoch, stop_reason
 
 
 def history(*accuracies: float, validated: bool = True, seconds: float = 1.0, update: float = 1.0) -> list[Epoch]:

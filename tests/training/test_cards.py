@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from training import evaluate, load
-from training.cards.damages import DAMAGES
-from training.cards.figures import open_released
-from training.cards.seeds import compared
 from training.data import open_source
 from training.errors import ConfigError
-from training.export import write_npz
-from training.preprocess import InputForm
+from training.export.npz import write_npz
+from training.report.corruptions import DAMAGES
+from training.report.measure import open_released
+from training.report.seed_comparison import compared
+from training.vision.glyph import InputForm
 
 DIGITS = open_source("starter").train
 

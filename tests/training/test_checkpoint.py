@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.arrays import Floats, Labels
-from training.checkpoint import load_checkpoint, save_checkpoint
 from training.errors import ConfigError, WeightsError
-from training.export import load
-from training.fit import Run, train
-from training.fit_config import FitConfig
-from training.narrow import input_order
-from training.network import MLP, MLPConfig
+from training.export.checkpoint import load_checkpoint, save_checkpoint
+from training.export.npz import load
+from training.fit.active_inputs import input_order
+from training.fit.config import FitConfig
+from training.fit.loop import Run, train
+from training.nn.mlp import MLP, MLPConfig
+from training.types import Floats, Labels
 
 STORED = Path(__file__).parent / "stored"
 NETWORK = MLPConfig((6, 10, 3), batch_norm=True, dropout=0.2)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from training import MLP, Epoch, FitConfig, MLPConfig, Run, data, fit, recipes, train
-from training.arrays import Floats, Labels
-from training.layers import Layer, Residual
-from training.optimizers import OPTIMIZERS
+from training.fit.optim import OPTIMIZERS
+from training.nn.layers import Layer, Residual
+from training.types import Floats, Labels
 
 BODIES: dict[str, dict[str, Any]] = {
     "plain": {},

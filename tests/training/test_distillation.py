@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from training import ConfigError, Experiment, Run, evaluate, fit, load, recipes, save, train
-from training.activations import softmax
-from training.arrays import Floats, Labels
 from training.data import open_source
-from training.distillation import distilled, teaching
-from training.fit_config import FitConfig
-from training.gradcheck import relative_error
-from training.losses import LOSSES, Loss
-from training.network import MLP, MLPConfig
-from training.released import find_release, released_models
+from training.fit.config import FitConfig
+from training.fit.distill import distilled, teaching
+from training.fit.gradcheck import relative_error
+from training.nn.activations import softmax
+from training.nn.losses import LOSSES, Loss
+from training.nn.mlp import MLP, MLPConfig
+from training.recipes.model_zoo import find_release, released_models
+from training.types import Floats, Labels
 
 PLAIN = LOSSES["cross_entropy"]
 QUICK = recipes.get("starter").replace(epochs=3, layers=(784, 32, 10), augment="shift")

@@ -21,7 +21,7 @@ from training import (
     recipes,
     save,
 )
-from training.export import to_bytes
+from training.export.npz import to_bytes
 
 CONFIG = FitConfig(epochs=15, batch_size=32, learning_rate=0.01)
 NAMES = np.array(["red", "green", "blue"])
@@ -166,7 +166,7 @@ def test_a_regression_is_scored_by_r2(rng: np.random.Generator) -> None:
 
 
 def test_r2_of_constant_targets_is_1_or_0() -> None:
-    from training.metrics import r2
+    from training.evaluation.metrics import r2
 
     assert r2(np.ones((4, 1)), np.ones((4, 1))) == 1.0
     assert r2(np.zeros((4, 1)), np.ones((4, 1))) == 0.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training import ConfigError, DataError, Experiment, evaluate, load, recipes
-from training.experiment import split
+from training.recipes.experiment import split
 
 QUICK = recipes.get("starter").replace(epochs=3, layers=(784, 32, 10))
 

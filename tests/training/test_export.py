@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from training.errors import WeightsError
-from training.export import load, save, to_bytes, write_atomically
-from training.network import MLP, MLPConfig
-from training.preprocess import InputForm
+from training.export.npz import load, save, to_bytes, write_atomically
+from training.nn.mlp import MLP, MLPConfig
+from training.vision.glyph import InputForm
 
 CONFIG = MLPConfig((9, 6, 6, 3), batch_norm=True, residual=True, input=InputForm(side=20, low=-1.0))
 

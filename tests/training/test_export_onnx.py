@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.activations import ACTIVATIONS
 from training.errors import TrainingError
-from training.export_onnx import OPERATORS, to_onnx
-from training.layers import BatchNorm, Residual
-from training.network import MLP, MLPConfig
-from training.preprocess import InputForm, fingerprint
+from training.export.onnx import OPERATORS, to_onnx
+from training.nn.activations import ACTIVATIONS
+from training.nn.layers import BatchNorm, Residual
+from training.nn.mlp import MLP, MLPConfig
+from training.vision.glyph import InputForm, fingerprint
 
 
 def run(content: bytes, x: np.ndarray) -> np.ndarray:

@@ -7,9 +7,9 @@ import pytest
 
 from training import Dataset, Experiment, WeightsError, evaluate, load, recipes, save
 from training.data import Source, open_source, write_images
+from training.data.extra_data import MOST_REPEATS, divide, repeated
 from training.errors import ConfigError, DataError
-from training.experiment import split
-from training.extra import MOST_REPEATS, divide, repeated
+from training.recipes.experiment import split
 
 STARTER = open_source("starter").train
 QUICK = recipes.get("starter").replace(epochs=2, layers=(784, 32, 10))

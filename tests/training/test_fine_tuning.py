@@ -7,10 +7,10 @@ import pytest
 
 from training import data, evaluate, load
 from training.data import Dataset
-from training.data.mnist import MNIST, read_folder
-from training.export import to_bytes
-from training.fit import Run, fit, train
-from training.fit_config import FitConfig
+from training.data.published_sets import MNIST, read_folder
+from training.export.npz import to_bytes
+from training.fit.config import FitConfig
+from training.fit.loop import Run, fit, train
 
 MODELS = Path(__file__).parents[2] / "models"
 RELEASES = ("mnist/2", "fast/2", "accurate/5")

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.arrays import Floats, Labels
 from training.errors import ConfigError, DataError, DivergedError
-from training.fit import Run, fit, train
-from training.fit_config import FitConfig
-from training.losses import LOSSES
-from training.network import MLP, MLPConfig
+from training.fit.config import FitConfig
+from training.fit.loop import Run, fit, train
+from training.nn.losses import LOSSES
+from training.nn.mlp import MLP, MLPConfig
+from training.types import Floats, Labels
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from training import MLP, FitConfig, MLPConfig, Run, fit, train
-from training.layers import BatchNorm
-from training.losses import cross_entropy
+from training.nn.layers import BatchNorm
+from training.nn.losses import cross_entropy
 
 TINY = 1e-12
 """A rate at which a float32 network does not move."""

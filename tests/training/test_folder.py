@@ -11,7 +11,7 @@ from training import Experiment, recipes
 from training.data import Dataset, open_source, write_images
 from training.data.survey import survey
 from training.errors import DataError
-from training.pictures import to_gray
+from training.vision.image_io import to_gray
 
 STARTER = open_source("starter").train
 DIGITS = STARTER.take(np.arange(60))

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data import Dataset, folder_cache, open_source, write_images
-from training.data.folder import read_images
+from training.data import Dataset, image_folder_cache, open_source, write_images
+from training.data.image_folder import read_images
 from training.errors import DataError
 
 
@@ -101,13 +101,13 @@ def test_a_cache_that_cannot_be_written_hinders_nothing(folder: Path, tmp_path: 
 
 
 def test_what_is_kept_is_bounded(folder: Path, entries: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_cache, "_MOST_ENTRIES", 2)
+    monkeypatch.setattr(image_folder_cache, "_MOST_ENTRIES", 2)
     picture = next(folder.rglob("*.png"))
     for second in range(4):
         os.utime(picture, (second, second))
         open_source(str(folder))
     assert len([*entries.iterdir()]) == 2
-    monkeypatch.setattr(folder_cache, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(image_folder_cache, "_MOST_BYTES", 1000)
     os.utime(picture, (9, 9))
     open_source(str(folder))
     assert not [*entries.iterdir()]

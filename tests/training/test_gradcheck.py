@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from training import MLP, DataError, MLPConfig, Recipe, recipes
-from training.arrays import Floats
-from training.gradcheck import check_recipe, relative_errors
-from training.losses import LOSSES, Loss
+from training.fit.gradcheck import check_recipe, relative_errors
+from training.nn.losses import LOSSES, Loss
+from training.types import Floats
 
 LARGE = MLPConfig((40, 16, 16, 10), residual=True, activation="tanh")
 NORMED = MLPConfig((30, 12, 12, 5), batch_norm=True, activation="tanh")

@@ -3,11 +3,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.arrays import Floats
+from training.augment.handwriting import handwriting
 from training.data import open_source
 from training.errors import ConfigError
-from training.handwriting import handwriting
-from training.preprocess import InputForm
+from training.types import Floats
+from training.vision.glyph import InputForm
 
 DIGITS = open_source("starter").train.images[:600:2]
 X = InputForm().features(DIGITS)

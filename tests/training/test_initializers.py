@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from training.initializers import BIASES, INITIALIZERS
-from training.network import MLP, MLPConfig
+from training.nn.init import BIASES, INITIALIZERS
+from training.nn.mlp import MLP, MLPConfig
 
 DEVIATIONS = {
     "zeros": 0.0,

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from training.arrays import Floats, Pixels
-from training.components import components
 from training.data import open_source
 from training.errors import DataError
-from training.ink import find_ink
-from training.preprocess import to_glyph
-from training.resample import resized
+from training.types import Floats, Pixels
+from training.vision.connected_components import components
+from training.vision.foreground import find_ink
+from training.vision.glyph import to_glyph
+from training.vision.resize import resized
 
 DIGITS = open_source("starter").train.images[::500]
 

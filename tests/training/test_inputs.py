@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from training import MLP, ConfigError, DataError, Dataset, FitConfig, MLPConfig, WeightsError, data, evaluate, fit, save
-from training.export import load, to_bytes
-from training.preprocess import InputForm
+from training.export.npz import load, to_bytes
+from training.vision.glyph import InputForm
 
 Entrance = Callable[[MLP, Any], object]
 LABELS = np.arange(20) % 10

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from training.kernel import better_kernel
+from training.cli.blas import better_kernel
 
 AVX2 = {"avx", "avx2", "fma"}
 AVX512 = AVX2 | {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"}
 
 COMMAND = """
 import os, sys
-from training.kernel import restart_with
+from training.cli.blas import restart_with
 if "OPENBLAS_CORETYPE" not in os.environ:
     restart_with("HASWELL")
 import numpy, threadpoolctl

@@ -24,14 +24,14 @@ from training import (
     recipes,
     train,
 )
-from training.augment import AUGMENTATIONS, make_augment
-from training.changes import read_changes
+from training.augment.random_deform import AUGMENTATIONS, make_augment
 from training.data.dataset import Dataset, Source
-from training.feasibility import check
-from training.optimizers import OPTIMIZERS
-from training.preprocess import InputForm
-from training.schedules import SCHEDULES
+from training.fit.optim import OPTIMIZERS
+from training.fit.schedules import SCHEDULES
+from training.recipes.feasibility import check
+from training.recipes.overrides import read_changes
 from training.stored import restored
+from training.vision.glyph import InputForm
 
 ODD: tuple[Any, ...] = (
     *(None, True, False, "a", "", math.nan, math.inf, -1, -1e-3, 0, 0.5, 1, 2, 1.5, 10**30, 10**5000, 1e300),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.losses import LOSSES
+from training.nn.losses import LOSSES
 
 
 @pytest.mark.parametrize("name", LOSSES)

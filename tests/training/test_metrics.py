@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training import metrics
+from training.evaluation import metrics
 
 
 def test_accuracy_counts_the_largest_entry() -> None:

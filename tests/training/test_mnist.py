@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.training.file_server import FileServer, serving
-from training.data import Dataset, open_source, sources
-from training.data.mnist import (
+from training.data import Dataset, load, open_source
+from training.data.published_sets import (
     FASHION,
     FILES,
     MNIST,
@@ -221,7 +221,7 @@ def test_an_address_of_a_file_is_surveyed_as_it_is_opened(tmp_path: Path) -> Non
 
 
 def test_the_bundled_starter_set_is_balanced_and_mixed() -> None:
-    starter = sources.starter()
+    starter = load.starter()
     assert np.bincount(starter.labels).tolist() == [500] * 10
     assert len(np.unique(starter.labels[:50])) == 10
     assert len(np.unique(starter.images.reshape(5000, -1), axis=0)) == 5000
@@ -237,4 +237,4 @@ def test_mnist_is_what_was_published_and_holds_the_starter_set(mnist_source: Pat
     assert source.test is not None
     assert (len(source.train), len(source.test)) == (60_000, 10_000)
     pictures = {picture.tobytes() for picture in source.train.images}
-    assert all(picture.tobytes() in pictures for picture in sources.starter().images)
+    assert all(picture.tobytes() in pictures for picture in load.starter().images)

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from training import Experiment, recipes
-from training.arrays import Floats, Labels
-from training.checkpoint import load_checkpoint, save_checkpoint
-from training.examples import prepare
-from training.fit import Run, fit, train
-from training.fit_config import FitConfig
-from training.losses import LOSSES
-from training.narrow import input_order, reach, reordered, sorted_inputs
-from training.network import MLP, MLPConfig
+from training.export.checkpoint import load_checkpoint, save_checkpoint
+from training.fit.active_inputs import input_order, reach, reordered, sorted_inputs
+from training.fit.batches import prepare
+from training.fit.config import FitConfig
+from training.fit.loop import Run, fit, train
+from training.nn.losses import LOSSES
+from training.nn.mlp import MLP, MLPConfig
+from training.types import Floats, Labels
 
 
 @pytest.fixture

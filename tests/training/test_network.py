@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.activations import ACTIVATIONS
 from training.errors import ConfigError, DataError
-from training.gradcheck import relative_error
-from training.losses import LOSSES
-from training.network import MLP, MLPConfig, parameter_count
+from training.fit.gradcheck import relative_error
+from training.nn.activations import ACTIVATIONS
+from training.nn.losses import LOSSES
+from training.nn.mlp import MLP, MLPConfig, parameter_count
 
 BODIES: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from training.arrays import Floats
-from training.optimizers import OPTIMIZERS, descend
+from training.fit.optim import OPTIMIZERS, descend
+from training.types import Floats
 
 RATE = 0.1
 

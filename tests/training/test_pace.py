@@ -2,9 +2,9 @@
 
 import pytest
 
-from training.callbacks import Score
-from training.fit_config import FitConfig
-from training.pace import Pace
+from training.cli.progress import Pace
+from training.fit.config import FitConfig
+from training.fit.history import Score
 
 SCORE = Score(0.5, 0.9)
 

@@ -13,7 +13,7 @@ from training.errors import ConfigError, DataError
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install glyphserve[plots]")
 
-from training import plots
+from training.report import plots
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_epochs_and_the_lines_of_a_report_draw_the_same_curves(experiment: Exper
 
 
 def test_regression_has_a_loss_and_no_accuracy() -> None:
-    from training.callbacks import Score
+    from training.fit.history import Score
 
     epoch = Epoch(1, 1, 10, Score(0.5, None), None, 0.1, 0.1, 1.0, 100.0)
     assert len(plots.loss_curve([epoch]).axes[0].get_lines()) == 1
@@ -127,6 +127,6 @@ def test_long_names_of_classes_are_turned(experiment: Experiment, evaluation: Ev
 
 
 def test_training_does_not_import_matplotlib_and_plots_leave_pyplot_alone() -> None:
-    code = "import sys, training; assert 'matplotlib' not in sys.modules; import training.plots; "
+    code = "import sys, training; assert 'matplotlib' not in sys.modules; import training.report.plots; "
     code += "assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

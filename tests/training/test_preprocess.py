@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from training.data import open_source
-from training.data.mnist import MNIST, open_published
+from training.data.published_sets import MNIST, open_published
 from training.errors import DataError
-from training.preprocess import InputForm, fingerprint, fits, to_glyph
+from training.vision.glyph import InputForm, fingerprint, fits, to_glyph
 
 DIGITS = open_source("starter").train.images[:200]
 

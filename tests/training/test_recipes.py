@@ -4,9 +4,9 @@ import pytest
 
 from training import recipes
 from training.errors import ConfigError
-from training.network import MLPConfig
-from training.recipe import Recipe
+from training.nn.mlp import MLPConfig
 from training.recipes import RECIPES
+from training.recipes.config import Recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)

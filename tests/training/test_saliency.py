@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from tests.training.test_network import BODIES
-from training.activations import ACTIVATIONS
-from training.arrays import Floats, Labels
 from training.data import open_source
-from training.network import MLP, MLPConfig
-from training.preprocess import InputForm
-from training.saliency import gradient_times_input, input_gradient
+from training.evaluation.saliency import gradient_times_input, input_gradient
+from training.nn.activations import ACTIVATIONS
+from training.nn.mlp import MLP, MLPConfig
+from training.types import Floats, Labels
+from training.vision.glyph import InputForm
 
 DIGITS = open_source("starter").train.images[:6]
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from training.schedules import SCHEDULES
+from training.fit.schedules import SCHEDULES
 
 GOLDEN: dict[str, tuple[dict[str, float], list[float]]] = {
     "constant": ({}, [1, 1, 1, 1, 1]),

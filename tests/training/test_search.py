@@ -7,7 +7,7 @@ import pytest
 
 from training import recipes
 from training.errors import ConfigError, DataError
-from training.search import Trial, draw, grid, ranking, read, search
+from training.recipes.search import Trial, draw, grid, ranking, read, search
 
 RECIPE = recipes.get("starter").replace(epochs=1, layers=(784, 8, 10), classes=None)
 SPACE: dict[str, Any] = {

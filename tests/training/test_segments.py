@@ -5,7 +5,7 @@ from PIL import Image
 
 from tests.hostile.pictures import END, chunk, header, of_many_scans
 from training.errors import DataError
-from training.segments import check_segments
+from training.vision.image_segments import check_segments
 
 COMMENT = b"\xff\xfe\0\2"
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.sheet import find_sheet
+from training.vision.page_detection import find_sheet
 
 
 def test_a_sheet_with_marks_is_found_and_its_margin_is_left_out() -> None:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from training import MLP, ConfigError, DataError, FitConfig, MLPConfig, Recipe, Run, WeightsError, load, recipes, train
-from training.checkpoint import load_checkpoint, save_checkpoint
 from training.data.dataset import Dataset
-from training.export import to_bytes
-from training.preprocess import InputForm, fingerprint
-from training.recipe import DataConfig
-from training.search import Trial, _key, read
+from training.export.checkpoint import load_checkpoint, save_checkpoint
+from training.export.npz import to_bytes
+from training.recipes.config import DataConfig
+from training.recipes.search import Trial, _key, read
 from training.stored import of_known_fields, restored
+from training.vision.glyph import InputForm, fingerprint
 
 NETWORK, FIT = MLPConfig((4, 5, 3)), FitConfig(epochs=2)
 Change = Callable[[dict[str, Any]], None]

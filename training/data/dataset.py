@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training.arrays import Floats, Labels, Pixels
 from training.errors import DataError
 from training.inputs import as_array, class_numbers
-from training.preprocess import SIDE
+from training.types import Floats, Labels, Pixels
+from training.vision.glyph import SIDE
 
 DIGITS = tuple("0123456789")
 

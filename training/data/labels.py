@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from training.arrays import Labels
 from training.data.dataset import DIGITS
 from training.errors import DataError
+from training.types import Labels
 
 _MOST_CLASSES = 100_000
 

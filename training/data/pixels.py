@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from training.arrays import Pixels
 from training.errors import DataError
-from training.preprocess import SIDE
+from training.types import Pixels
+from training.vision.glyph import SIDE
 
 _ROWS = 4096
 """Pictures converted at a time, so that a large array of floats needs no second one."""

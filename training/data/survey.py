@@ -7,10 +7,10 @@ import numpy as np
 
 from training.data import emnist
 from training.data.dataset import DIGITS, Dataset, Source
-from training.data.folder import list_images, open_image
-from training.data.mnist import PUBLISHED, find_folder, has_files, read_folder
+from training.data.image_folder import list_images, open_image
+from training.data.load import path_of, starter, unknown
 from training.data.npz import survey_npz
-from training.data.sources import path_of, starter, unknown
+from training.data.published_sets import PUBLISHED, find_folder, has_files, read_folder
 from training.errors import DataError
 
 _MOST_OPENED = 1000

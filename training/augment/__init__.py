@@ -1,0 +1,1 @@
+"""Random deformations of training images."""

@@ -1,0 +1,72 @@
+"""One line for each epoch: our own form, and the forms in which the published systems print theirs."""
+
+from collections.abc import Callable
+
+from training.fit.history import Epoch
+from training.recipes.experiment import Experiment
+
+EpochLine = Callable[[Epoch, Experiment], str]
+
+
+def plain(epoch: Epoch, experiment: Experiment) -> str:  # noqa: ARG001 -- one type for the room
+    """Give losses, accuracies and speed."""
+    parts = [f"epoch {epoch.number:>{len(str(epoch.epochs))}}/{epoch.epochs}", f"loss {epoch.train.loss:.4f}"]
+    if epoch.train.accuracy is not None:
+        parts.append(f"accuracy {epoch.train.accuracy:.2%}")
+    if epoch.validation:
+        parts.append(f"validation loss {epoch.validation.loss:.4f}")
+        if epoch.validation.accuracy is not None:
+            parts.append(f"validation accuracy {epoch.validation.accuracy:.2%}")
+    return "  ".join([*parts, f"{epoch.images_per_second:,.0f} images/s"])
+
+
+def correct_of_total(epoch: Epoch, experiment: Experiment) -> str:
+    """Print as Nielsen does, counting epochs from 0: `Epoch 0: 9129 / 10000`."""
+    total = len(experiment.splits.watched or experiment.splits.train)
+    return f"Epoch {epoch.number - 1}: {round((epoch.judged.accuracy or 0) * total)} / {total}"
+
+
+def mse_and_accuracies(epoch: Epoch, experiment: Experiment) -> str:
+    """Print as Raschka does; his error is the mean over all entries, ours the sum over the outputs."""
+    mean = epoch.train.loss / experiment.recipe.network.layers[-1]
+    return (
+        f"Epoch: {epoch.number:03d}/{epoch.epochs:03d} | Train MSE: {mean:.2f} "
+        f"| Train Acc: {epoch.train.accuracy or 0:.2%} | Valid Acc: {epoch.judged.accuracy or 0:.2%}"
+    )
+
+
+def train_and_test(epoch: Epoch, experiment: Experiment) -> str:  # noqa: ARG001 -- one type for the room
+    """Print as Saitoh does: `train acc, test acc | 0.9, 0.9`."""
+    return f"train acc, test acc | {epoch.train.accuracy}, {epoch.judged.accuracy}"
+
+
+def time_and_accuracy(epoch: Epoch, experiment: Experiment) -> str:
+    """Print the time since the start and the accuracy on the validation examples."""
+    spent = sum(past.seconds for past in experiment.run.history)
+    return f"Epoch: {epoch.number}, Time Spent: {spent:.2f}s, Accuracy: {(epoch.judged.accuracy or 0):.2%}"
+
+
+def keras(epoch: Epoch, experiment: Experiment) -> str:
+    """Print as Keras does: the epoch, a full bar of steps, time, loss and accuracy."""
+    batches = -(-len(experiment.splits.train) // experiment.recipe.fit.batch_size)
+    pace = epoch.seconds / batches
+    return (
+        f"Epoch {epoch.number}/{epoch.epochs}\n{batches}/{batches} ━━━━━━━━━━━━━━━━━━━━ {epoch.seconds:.0f}s "
+        f"{1000 * pace:.0f}ms/step - accuracy: {epoch.train.accuracy or 0:.4f} - loss: {epoch.train.loss:.4f}"
+    )
+
+
+EPOCH_LINES: dict[str, EpochLine] = {
+    "plain": plain,
+    "correct_of_total": correct_of_total,
+    "mse_and_accuracies": mse_and_accuracies,
+    "train_and_test": train_and_test,
+    "time_and_accuracy": time_and_accuracy,
+    "keras": keras,
+}
+
+
+def make_line(experiment: Experiment) -> Callable[[Epoch], str]:
+    """Give the form of a recipe's epoch lines."""
+    line = EPOCH_LINES[experiment.recipe.lines]
+    return lambda epoch: line(epoch, experiment)

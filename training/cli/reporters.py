@@ -1,0 +1,183 @@
+"""What a run tells whoever watches: a progress bar, one line an epoch, one JSON object an event, or nothing.
+
+A report is a context manager with `start`, `step`, `epoch` and `finish`; the table at the end names them.
+"""
+
+import json
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from training.cli.log_formats import make_line
+from training.cli.progress import Pace
+from training.data.dataset import Progress as DownloadProgress
+from training.fit.history import Epoch, Score
+from training.recipes.experiment import Experiment
+
+
+class Silent:
+    """Say nothing."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End, also after an error."""
+
+    def start(self, experiment: Experiment) -> None:
+        """The data is there and the network is built."""
+
+    def step(self, step: int, steps: int, score: Score) -> None:
+        """Another step is made within an epoch."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Another epoch is done."""
+
+    def finish(self, manifest: dict[str, Any], folder: str) -> None:
+        """All is done and saved in `folder`."""
+
+
+class JsonLines(Silent):
+    """Print one JSON object a line for programs to read."""
+
+    def _print(self, event: str, **figures: Any) -> None:
+        sys.stdout.write(json.dumps({"event": event} | figures) + "\n")
+        sys.stdout.flush()
+
+    def start(self, experiment: Experiment) -> None:
+        """See Silent."""
+        splits, past = experiment.splits, experiment.run.history
+        self._pace = Pace(experiment.recipe.fit, len(past))
+        self._print(
+            "start",
+            recipe=experiment.recipe.name,
+            epochs=experiment.recipe.fit.epochs,
+            train_examples=len(splits.train),
+            validation_examples=len(splits.validation or ()),
+            parameters=len(experiment.network.parameters),
+            **({"history": [_figures(epoch) for epoch in past]} if past else {}),
+        )
+
+    def step(self, step: int, steps: int, score: Score) -> None:
+        """See Silent."""
+        if figures := self._pace.step(step, steps, score):
+            self._print("progress", **figures)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """See Silent."""
+        self._pace.epoch()
+        self._print("epoch", **_figures(epoch))
+
+    def finish(self, manifest: dict[str, Any], folder: str) -> None:
+        """See Silent."""
+        metrics = manifest["metrics"]
+        paths = {"weights": f"{folder}/weights.npz", "manifest": f"{folder}/manifest.json"}
+        self._print("finished", seconds=metrics["seconds"], metrics=metrics, **paths)
+
+
+class Lines(Silent):
+    """Print one line an epoch, and a last one."""
+
+    def __init__(self) -> None:
+        """Print to standard output."""
+        self.console = Console(highlight=False)
+
+    def start(self, experiment: Experiment) -> None:
+        """See Silent."""
+        splits, layers = experiment.splits, "-".join(map(str, experiment.recipe.network.layers))
+        held = f", {len(splits.validation):,} to validate" if splits.validation else ""
+        held += f", {len(splits.test):,} to test" if splits.test else ""
+        self.line = make_line(experiment)
+        self.console.print(f"{experiment.recipe.name}: {layers}, {len(splits.train):,} examples to learn from{held}")
+
+    def epoch(self, epoch: Epoch) -> None:
+        """See Silent."""
+        self.console.print(self.line(epoch), soft_wrap=True, markup=False)
+
+    def finish(self, manifest: dict[str, Any], folder: str) -> None:
+        """See Silent."""
+        metrics = manifest["metrics"]
+        part = next(part for part in ("test", "validation", "train") if f"{part}_examples" in metrics)
+        self.console.print(
+            f"[bold]{metrics[f'{part}_accuracy']:.2%}[/] of {metrics[f'{part}_examples']:,} {part} examples "
+            f"in {metrics['seconds']:.1f} s → {folder}",
+            soft_wrap=True,
+        )
+
+
+class Bar(Lines):
+    """Show a live bar with loss, speed and time left, and a line an epoch above it."""
+
+    def __init__(self) -> None:
+        """Draw on the terminal, or print plain lines where there is none."""
+        super().__init__()
+        columns = (
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[speed]:,.0f} images/s"),
+            TimeRemainingColumn(),
+        )
+        self.progress = Progress(*columns, console=self.console, transient=True)
+
+    def __enter__(self) -> Self:
+        """See Silent."""
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """See Silent."""
+        self.progress.stop()
+
+    def start(self, experiment: Experiment) -> None:
+        """See Silent."""
+        super().start(experiment)
+        fit, run = experiment.recipe.fit, experiment.run
+        self.steps_before, self.batch_size = run.step, fit.batch_size
+        epoch = min(len(run.history) + 1, fit.epochs)
+        self.task = self.progress.add_task("", total=None, epoch=epoch, epochs=fit.epochs, loss=float("nan"), speed=0)
+
+    def step(self, step: int, steps: int, score: Score) -> None:
+        """See Silent."""
+        task = self.progress.tasks[self.task]
+        self.progress.update(
+            self.task,
+            total=steps * task.fields["epochs"],
+            completed=self.steps_before + step,
+            loss=score.loss,
+            speed=(task.speed or 0) * self.batch_size,
+        )
+
+    def epoch(self, epoch: Epoch) -> None:
+        """See Silent."""
+        super().epoch(epoch)
+        self.steps_before = epoch.step
+        self.progress.update(self.task, epoch=min(epoch.number + 1, epoch.epochs))
+
+
+def _figures(epoch: Epoch) -> dict[str, Any]:
+    figures = epoch.to_dict()
+    return {"epoch": figures.pop("number")} | figures
+
+
+def download_bar(progress: str) -> DownloadProgress | None:
+    """Give what shows a download on the terminal; nothing for programs and for silence."""
+    if progress not in ("bar", "lines") or not sys.stderr.isatty():
+        return None
+
+    def show(name: str, have: int, total: int) -> None:
+        share = f"{have / total:.0%}" if total else f"{have:,} bytes"
+        sys.stderr.write(f"\r{name}: {share}" + ("\n" if have == total else ""))
+
+    return show
+
+
+REPORTS: dict[str, type[Silent]] = {"bar": Bar, "lines": Lines, "jsonl": JsonLines, "none": Silent}

@@ -1,0 +1,98 @@
+"""Folders of images as they were read, kept on disk: the next that opens one need not decode its pictures again.
+
+    $XDG_CACHE_HOME/glyphserve/folders/<hash>.npz    by default below ~/.cache
+
+An entry is found by the folder's path and the names, sizes and modification times of its files, so that any change is
+seen. Entries that are damaged, or cannot be written, cost no more than reading the folder.
+"""
+
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.dataset import Dataset, Source
+from training.data.image_folder import list_images, read_images
+from training.data.published_sets import cache_directory
+from training.errors import DataError
+from training.export.npz import write_atomically
+from training.vision.glyph import fingerprint
+
+_LEAST_IMAGES = 100
+"""A smaller folder is read in about a second."""
+_MOST_ENTRIES = 16
+_MOST_BYTES = 2 * 1024**3
+
+
+def read_images_once(folder: Path, *, skip_unreadable: bool = False) -> Source:
+    """Read a folder of images, or give what was read of it before. Raises what `read_images` raises."""
+    key = _key(folder, skip_unreadable=skip_unreadable)
+    if key is None:
+        return read_images(folder, skip_unreadable=skip_unreadable)
+    entry = cache_directory() / "folders" / f"{key}.npz"
+    if found := _load(entry, folder.name):
+        return found
+    source = read_images(folder, skip_unreadable=skip_unreadable)
+    if key == _key(folder, skip_unreadable=skip_unreadable):  # nothing has changed while it was read
+        _keep(entry, source)
+    return source
+
+
+def _key(folder: Path, *, skip_unreadable: bool) -> str | None:
+    """Name what a folder holds; None when it is too small to be kept."""
+    digest, count = hashlib.sha256(repr((folder.resolve(), fingerprint(), skip_unreadable)).encode()), 0
+    for part, (classes, files) in list_images(folder).items():
+        digest.update(repr((part, classes)).encode())
+        for path in (path for paths in files for path in paths):
+            status = path.stat()
+            digest.update(repr((path, status.st_size, status.st_mtime_ns)).encode())
+            count += 1
+    return digest.hexdigest()[:32] if count >= _LEAST_IMAGES else None
+
+
+def _load(entry: Path, name: str) -> Source | None:
+    try:
+        with np.load(entry) as arrays:
+            parts = [_dataset(arrays, part, name) for part in ("train", "test") if f"{part}_images" in arrays]
+        os.utime(entry)  # those that were used last are kept
+        return Source(*parts)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, DataError):  # none, or damaged
+        return None
+
+
+def _dataset(arrays: "np.lib.npyio.NpzFile", part: str, name: str) -> Dataset:
+    classes, skipped = arrays[f"{part}_classes"].tolist(), arrays[f"{part}_skipped"].tolist()
+    return Dataset(name, arrays[f"{part}_images"], arrays[f"{part}_labels"], tuple(classes), tuple(skipped))
+
+
+def _keep(entry: Path, source: Source) -> None:
+    arrays: dict[str, NDArray[Any]] = {}
+    content = io.BytesIO()
+    for part, dataset in (("train", source.train), ("test", source.test)):
+        if dataset:
+            arrays |= {f"{part}_images": dataset.images, f"{part}_labels": dataset.labels}
+            arrays |= {f"{part}_classes": np.array(dataset.classes, np.str_)}
+            arrays |= {f"{part}_skipped": np.array(dataset.skipped, np.str_)}
+    np.savez(content, allow_pickle=False, **arrays)
+    with suppress(OSError):
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(entry, content.getvalue())
+        for old in _surplus(entry.parent):
+            old.unlink()
+
+
+def _surplus(folder: Path) -> Iterator[Path]:
+    """Give the entries beyond the bounds, those that were used longest ago."""
+    entries = sorted(folder.glob("*.npz"), key=lambda path: path.stat().st_mtime, reverse=True)
+    size = 0
+    for place, path in enumerate(entries):
+        size += path.stat().st_size
+        if place >= _MOST_ENTRIES or size > _MOST_BYTES:
+            yield path

@@ -1,0 +1,1 @@
+"""Metrics, evaluation, calibration and attribution of trained networks."""

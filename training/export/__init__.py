@@ -1,0 +1,1 @@
+"""Networks and training runs as files: `.npz`, ONNX and checkpoints."""

@@ -1,0 +1,122 @@
+"""Networks as ONNX graphs, for runtimes that know nothing of this package. Needs `pip install glyphserve[onnx]`.
+
+The graph takes `features`, float32 (n, inputs), as `InputForm.features` makes them, and answers `outputs`, what stands
+after the output activation, for any n. How pictures become features is in the model's metadata.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from training.errors import TrainingError
+from training.nn.layers import Activate, BatchNorm, Dense, Dropout, Layer, Residual
+from training.nn.mlp import MLP
+from training.types import Floats
+from training.vision.glyph import fingerprint
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 17
+IR_VERSION = 8  # what runtimes of 2022 and later read
+INPUT, OUTPUT = "features", "outputs"
+
+OPERATORS: dict[str, tuple[str, dict[str, Any]] | None] = {
+    "linear": None,
+    "sigmoid": ("Sigmoid", {}),
+    "tanh": ("Tanh", {}),
+    "relu": ("Relu", {}),
+    "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
+    "swish": ("Sigmoid", {}),  # and then times its input
+    "softmax": ("Softmax", {"axis": 1}),
+}
+"""The ONNX operator of each activation; None where nothing is to be done."""
+
+
+def to_onnx(network: MLP, labels: Sequence[str] = ()) -> bytes:
+    """Give the content of an `.onnx` file; `labels`, what the outputs stand for, go into its metadata.
+
+    Raises TrainingError where the onnx package is not installed.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise TrainingError("exporting to ONNX needs the onnx package: pip install glyphserve[onnx]") from None
+    graph = _Graph(network.config.activation)
+    name = graph.activate(graph.chain(network.layers, INPUT), network.config.output)
+    graph.node("Identity", [name], output=OUTPUT)
+    sizes, helper = network.config.layers, onnx.helper
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "glyphserve",
+            [helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, ["n", sizes[0]])],
+            [helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, ["n", sizes[-1]])],
+            graph.constants,
+        ),
+        producer_name="glyphserve",
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    form = network.config.input
+    metadata = {"input": form.described(), "preprocessing": fingerprint(form), "labels": list(labels)}
+    helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
+    onnx.checker.check_model(model, full_check=True)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+class _Graph:
+    """A graph while it grows: nodes, constants, and a new name for whatever comes out of a node."""
+
+    def __init__(self, activation: str) -> None:
+        """Begin with nothing; `activation` is what the hidden layers have."""
+        self.activation = activation
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self._writers: dict[type, Callable[[Any, str], str]] = {
+            Dense: self._dense,
+            BatchNorm: self._batch_norm,
+            Activate: lambda _, x: self.activate(x, self.activation),
+            Dropout: lambda _, x: x,
+            Residual: lambda layer, x: self.node("Add", [x, self.chain(layer.layers, x)]),
+        }
+
+    def chain(self, layers: Sequence[Layer], x: str) -> str:
+        """Write layers one after the other; answer the name of what comes out."""
+        for layer in layers:
+            x = self._writers[type(layer)](layer, x)
+        return x
+
+    def node(self, operator: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
+        """Write a node and name its output."""
+        from onnx import helper
+
+        output = output or f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def activate(self, x: str, activation: str) -> str:
+        """Write an activation."""
+        operator = OPERATORS[activation]
+        if operator is None:
+            return x
+        y = self.node(operator[0], [x], **operator[1])
+        return self.node("Mul", [x, y]) if activation == "swish" else y
+
+    def _constant(self, array: Floats) -> str:
+        from onnx import numpy_helper
+
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
+        return name
+
+    def _dense(self, layer: Dense, x: str) -> str:
+        bias = [] if layer.bias is None else [self._constant(layer.bias)]
+        return self.node("Gemm", [x, self._constant(layer.weight), *bias])
+
+    def _batch_norm(self, layer: BatchNorm, x: str) -> str:
+        constants = [self._constant(array) for array in (layer.scale, layer.shift, layer.mean, layer.variance)]
+        return self.node("BatchNormalization", [x, *constants], epsilon=layer.EPSILON)

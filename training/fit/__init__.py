@@ -1,0 +1,1 @@
+"""Training: optimizers, schedules, batches, the training loop and its history."""

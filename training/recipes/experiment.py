@@ -1,0 +1,228 @@
+"""A recipe carried out: data in, a network and its manifest out."""
+
+import json
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.class_labels import check_same_labels
+from training.data import Dataset, open_source, stratified_split
+from training.data.dataset import Progress, Source
+from training.data.extra_data import Extra, divide, repeated
+from training.errors import ConfigError, DataError
+from training.evaluation.data_profile import baseline
+from training.evaluation.evaluate import Evaluation, evaluate
+from training.export.checkpoint import load_checkpoint, save_checkpoint
+from training.export.npz import load, to_bytes, write_atomically
+from training.fit.distill import teaching
+from training.fit.history import Epoch, best_epoch
+from training.fit.loop import Run, restore, train
+from training.fit.steps import OnStep
+from training.nn.mlp import MLP
+from training.recipes.config import Recipe
+from training.recipes.teachers import open_teacher
+from training.vision.glyph import fingerprint
+
+MANIFEST_FORMAT = 1
+_MOST_NAMED = 20
+"""Files that were left out which a manifest names; it counts all."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The examples of a recipe, by what they are for."""
+
+    train: Dataset
+    validation: Dataset | None
+    test: Dataset | None
+    watched: Dataset | None
+    """What is measured after each epoch."""
+    extra: Extra | None = None
+    """The extra source, of which `train` has what is learned, repeated."""
+
+    @property
+    def held_out(self) -> Dataset:
+        """What the result is judged on: the test examples, else the validation examples, else what was learned."""
+        return self.test or self.validation or self.train
+
+
+def split(recipe: Recipe, progress: Progress | None = None) -> Splits:
+    """Open a recipe's sources and divide them; the same recipe always divides alike.
+
+    Raises DataError when a source is missing or damaged, ConfigError when its classes do not fit the network.
+    """
+    splits, wanted = _split_own(recipe, progress), recipe.data
+    if wanted.extra_data is None:
+        return splits
+    source = open_source(wanted.extra_data, progress, skip_unreadable=wanted.skip_unreadable)
+    own = splits.train
+    extra = divide(source, own.classes, drop_others=wanted.classes is not None)
+    deform = recipe.make_augment() is None  # else every picture is deformed anyway
+    added = repeated(extra.learned, len(own), wanted.extra_share, wanted.split_seed, deform=deform)
+    return replace(splits, train=own.joined(added), extra=extra)
+
+
+def _split_own(recipe: Recipe, progress: Progress | None) -> Splits:
+    return divided(open_source(recipe.data.data, progress, skip_unreadable=recipe.data.skip_unreadable), recipe)
+
+
+def divided(source: Source, recipe: Recipe) -> Splits:
+    """Divide the examples of a source as a recipe says.
+
+    Raises DataError for fewer than two classes or too few examples to hold any out, ConfigError when the classes do
+    not fit the network.
+    """
+    learned, test = source.train, source.test
+    if recipe.data.classes:
+        learned, test = learned.only(recipe.data.classes), test and test.only(recipe.data.classes)
+    present = np.unique(learned.labels)
+    if len(present) < 2:
+        found = ", ".join(learned.classes[label] for label in present) or "none"
+        raise DataError(f"{learned.name} has examples of {len(present)} class ({found}); at least two are needed")
+    recipe = recipe.fitted(len(learned.classes))
+    outputs = recipe.network.layers[-1]
+    if len(learned.classes) != max(outputs, 2):
+        raise ConfigError(
+            f"{learned.name} has {len(learned.classes)} classes, but the last of layers is {outputs}; "
+            f"set it to {len(learned.classes)}, or leave layers out",
+            field="layers",
+        )
+    rng = np.random.default_rng(recipe.data.split_seed)
+    if recipe.data.pool and test:
+        learned, test = learned.joined(test), None
+    if recipe.data.test_share and test is None:
+        kept, drawn = stratified_split(learned.labels, recipe.data.test_share, rng)
+        learned, test = learned.take(kept), learned.take(drawn)
+    if not recipe.fit.validation_share:
+        return Splits(learned, None, test, test if recipe.data.watch == "test" else None)
+    kept, drawn = stratified_split(learned.labels, recipe.fit.validation_share, rng)
+    validation = learned.take(drawn)
+    return Splits(learned.take(kept), validation, test, test if recipe.data.watch == "test" else validation)
+
+
+class Experiment:
+    """One run of a recipe: opened with its data, trained epoch by epoch, kept at the end."""
+
+    def __init__(self, recipe: Recipe, progress: Progress | None = None) -> None:
+        """Open the data, and draw or load the first weights. Raises what `split`, `load` and `open_teacher` raise."""
+        if recipe.data.start_from:
+            self.network = load(recipe.data.start_from)
+            recipe = recipe.continuing(self.network.config)
+        elif recipe.continues:
+            raise ConfigError(f"{recipe.name} goes on from weights: set start_from", field="start_from")
+        self.splits = split(recipe, progress)
+        classes = self.splits.train.classes
+        if recipe.data.start_from:
+            check_same_labels(self.network, classes)
+        else:
+            recipe = recipe.fitted(len(classes))
+            self.network = MLP(recipe.network, recipe.fit.seed)
+        self.recipe = recipe
+        self.teachers = [open_teacher(said, self.network.config, classes) for said in recipe.data.teachers]
+        self.run = Run.start(self.network, recipe.fit)
+        self._started = time.perf_counter()
+
+    def epochs(self, on_step: OnStep | None = None) -> Iterator[Epoch]:
+        """Train, yielding each epoch. Raises what `train` raises."""
+        features = self.network.config.input.features
+        learned, held_out, data = self.splits.train, self.splits.watched, self.recipe.data
+        networks = [teacher.network for teacher in self.teachers]
+        yield from train(
+            self.run,
+            (features(learned.images), learned.labels),
+            self.recipe.fit,
+            validation=(features(held_out.images), held_out.labels) if held_out else None,
+            augment=self.recipe.make_augment(),
+            teach=teaching(networks, data.teacher_share, data.teacher_temperature) if networks else None,
+            on_step=on_step,
+        )
+
+    def evaluation(self, on: str | None = None) -> Evaluation:
+        """Judge the network on one part, by default on what it was not shown, as far as anything was held out."""
+        part: Dataset | None = getattr(self.splits, on) if on else self.splits.held_out
+        if part is None:
+            raise ConfigError(f"{self.recipe.name} holds out no {on} examples", field="validation_share")
+        return evaluate(self.network, part)
+
+    def keep_best(self) -> None:
+        """Give the network the weights of its best epoch, if they were kept; for a run that was cut short."""
+        if self.run.best:
+            restore(self.network, self.run.best)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint, if there is one. Raises what `load_checkpoint` raises."""
+        if path.exists():
+            self.run = load_checkpoint(path, self.network, self.recipe.fit)
+
+    def checkpoint(self, path: Path) -> None:
+        """Keep the run as it stands."""
+        save_checkpoint(path, self.run, self.recipe.fit)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write `weights.npz` and `manifest.json` into a folder and answer the manifest."""
+        content = to_bytes(self.network)
+        manifest = self._manifest() | {"weights_sha256": sha256(content).hexdigest()}
+        write_atomically(folder / "weights.npz", content)
+        write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+        return manifest
+
+    def _manifest(self) -> dict[str, Any]:
+        splits, history = self.splits, self.run.history
+        best = best_epoch(history) if self.recipe.fit.keep_best else None
+        last = best or (history[-1] if history else None)
+        metrics: dict[str, Any] = {"epochs": len(history), "seconds": round(time.perf_counter() - self._started, 3)}
+        if last:
+            metrics |= {name: value for name, value in last.to_dict().items() if name.endswith(("_loss", "_accuracy"))}
+        evaluation = self.evaluation()
+        part = "test" if splits.test else "validation" if splits.validation else "train"
+        metrics |= {f"{part}_accuracy": evaluation.accuracy, f"{part}_examples": evaluation.examples}
+        metrics |= {"calibration_error": evaluation.calibration_error}
+        if splits.extra and splits.extra.held_out:
+            judged = evaluate(self.network, splits.extra.held_out)
+            metrics |= {"extra_accuracy": judged.accuracy, "extra_examples": judged.examples}
+        return {
+            "format": MANIFEST_FORMAT,
+            "labels": list(splits.train.classes),
+            "recipe": self.recipe.name,
+            "settings": self.recipe.settings(),
+            "seed": self.recipe.fit.seed,
+            "data": {
+                "name": splits.train.name,
+                "fingerprint": splits.train.fingerprint(),
+                "train_examples": len(splits.train),
+                "validation_examples": len(splits.validation or ()),
+                "test_examples": len(splits.test or ()),
+                "extra": _told(splits.extra),
+                "skipped_files": len(splits.train.skipped) + len(splits.test.skipped if splits.test else ()),
+                "skipped": [*splits.train.skipped, *(splits.test.skipped if splits.test else ())][:_MOST_NAMED],
+                "teachers": [teacher.told() for teacher in self.teachers],
+            },
+            "baseline": baseline(splits.train),
+            "metrics": metrics,
+            "preprocessing": fingerprint(self.network.config.input),
+            "temperature": 1.0,
+            "libraries": {"glyphserve": _own_version(), "numpy": np.__version__, "python": platform.python_version()},
+            "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        }
+
+
+def _told(extra: Extra | None) -> dict[str, Any] | None:
+    if extra is None:
+        return None
+    counts = {"examples": len(extra.learned), "held_out_examples": len(extra.held_out or ())}
+    return {"name": extra.name, "fingerprint": extra.fingerprint} | counts
+
+
+def _own_version() -> str:
+    try:
+        return version("glyphserve")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "source"

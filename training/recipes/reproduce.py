@@ -1,0 +1,61 @@
+"""The published systems, run again: for each recipe and seed its figure, held against the published one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from training.fit.history import best_epoch
+from training.recipes.config import Recipe
+from training.recipes.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one recipe gave with one seed."""
+
+    recipe: Recipe
+    seed: int
+    accuracy: float
+    right: int
+    examples: int
+    train_seconds: float
+    """Of training alone, without data and validation."""
+
+    @property
+    def reached(self) -> bool:
+        """Whether the published figure is met or beaten."""
+        return self.recipe.published is None or self.accuracy >= self.recipe.published.figure
+
+
+def reproduce(recipes: Sequence[Recipe], seeds: int | None = None) -> Iterator[Result]:
+    """Run each recipe with as many seeds as its publication asks for, or with `seeds`."""
+    for recipe in recipes:
+        published = recipe.published
+        for seed in range(seeds or (published.seeds if published else 1)):
+            experiment = Experiment(recipe.replace(seed=seed))
+            history = list(experiment.epochs())
+            seconds = sum(epoch.seconds for epoch in history)
+            if published and published.best_epoch:
+                best = best_epoch(history)
+                accuracy = (best.judged.accuracy if best else None) or 0.0
+                count = len(experiment.splits.held_out)
+            else:
+                evaluation = experiment.evaluation(published.on if published else "test")
+                accuracy, count = evaluation.accuracy, evaluation.examples
+            yield Result(recipe, seed, accuracy, round(accuracy * count), count, seconds)
+
+
+def table(results: Sequence[Result]) -> str:
+    """Write results as a Markdown table: published, ours (median and range over seeds), seconds."""
+    rows = ["| recipe | published | ours | seeds | reached | seconds of training |", "|---|---|---|---|---|---|"]
+    for name in dict.fromkeys(result.recipe.name for result in results):
+        mine = [result for result in results if result.recipe.name == name]
+        accuracies = sorted(result.accuracy for result in mine)
+        seconds = sorted(result.train_seconds for result in mine)[len(mine) // 2]
+        spread = f" ({accuracies[0]:.2%} to {accuracies[-1]:.2%})" if len(mine) > 1 else ""
+        said = mine[0].recipe.published.said if mine[0].recipe.published else ""
+        reached = sum(result.reached for result in mine)
+        rows.append(
+            f"| `{name}` | {said} | {accuracies[len(mine) // 2]:.2%}{spread} | {len(mine)} | {reached} of {len(mine)} "
+            f"| {seconds:.2f} |"
+        )
+    return "\n".join(rows)

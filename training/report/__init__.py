@@ -1,0 +1,1 @@
+"""Plots, measurements and model cards of trained networks."""

@@ -1,0 +1,73 @@
+"""Digits that are not MNIST's: other people's, from another scanner, and typed ones. For judging, never for learning.
+
+Each set goes through the preprocessing as any picture does. What is not installed is left out.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from training.errors import DataError
+from training.types import Labels, Pixels
+from training.vision.glyph import SIDE, to_glyph
+
+_TYPED_SIZE = 64
+_NO_DIGITS = ("STIXNonUni", "STIXSiz", "cmex", "cmsy", "cmmi", "LastResort", "Display")
+
+
+class ForeignSet(NamedTuple):
+    """Glyphs (n, 28, 28) as the preprocessing made them, blank where it found nothing, and what they are."""
+
+    name: str
+    glyphs: Pixels
+    labels: Labels
+
+
+def foreign_sets() -> Iterator[ForeignSet]:
+    """Give the sets that can be had here."""
+    try:
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError:
+        pass
+    else:
+        found = load_digits()
+        small = np.rint(found.images * (255 / 16)).astype(np.uint8)
+        labels = found.target.astype(np.int64)
+        yield ForeignSet("scikit-learn's 1,797 digits of 8×8", _read([np.pad(image, 1) for image in small]), labels)
+        large = [np.pad(image, 1).repeat(10, axis=0).repeat(10, axis=1) for image in small]
+        yield ForeignSet("the same, each pixel a block of 10×10", _read(large), labels)
+    try:
+        fonts = _fonts()
+    except ModuleNotFoundError:
+        return
+    pictures = [_typed(font, str(digit)) for font in fonts for digit in range(10)]
+    labels = np.tile(np.arange(10), len(fonts))
+    yield ForeignSet(f"typed in {len(fonts)} fonts of matplotlib's", _read(pictures), labels)
+
+
+def _read(pictures: list[Pixels]) -> Pixels:
+    glyphs = np.zeros((len(pictures), SIDE, SIDE), np.uint8)
+    for glyph, picture in zip(glyphs, pictures, strict=True):
+        try:
+            glyph[:] = to_glyph(picture)
+        except DataError:  # nothing to see: the blank glyph will be misread, as it should count
+            continue
+    return glyphs
+
+
+def _fonts() -> list[Path]:
+    import matplotlib as mpl
+
+    folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
+    return sorted(path for path in folder.glob("*.ttf") if not any(part in path.stem for part in _NO_DIGITS))
+
+
+def _typed(font: Path, text: str) -> Pixels:
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = Image.new("L", (2 * _TYPED_SIZE, 2 * _TYPED_SIZE), 255)
+    face = ImageFont.truetype(str(font), _TYPED_SIZE)
+    ImageDraw.Draw(picture).text((_TYPED_SIZE // 2, _TYPED_SIZE // 4), text, fill=0, font=face)
+    return np.asarray(picture)

@@ -1,0 +1,92 @@
+"""From a run's folder to a released model: calibrated, stored small, described, and only then measured."""
+
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.errors import ConfigError
+from training.evaluation.calibration import fitted_temperature, fold, threshold_for
+from training.evaluation.evaluate import evaluate
+from training.export.checkpoint import load_checkpoint
+from training.export.npz import load, to_bytes, write_atomically
+from training.fit.history import Epoch
+from training.nn.mlp import MLP
+from training.recipes.config import Recipe
+from training.report.markdown import card
+from training.report.measure import Released, measure, open_released
+from training.report.seed_comparison import compared
+from training.vision.glyph import fingerprint
+
+RISK = 0.001
+"""Of the answers that are not refused, so many may be wrong, if nothing else is asked for."""
+
+
+def release(
+    run: Path, folder: Path, *, half: bool = False, others: Sequence[Path] = (), risk: float = RISK
+) -> Released:
+    """Calibrate a run's network on its validation examples and store it with its manifest, as float16 if asked.
+
+    `others` are runs of the same recipe with other seeds, whose figures the manifest is to tell; `risk` is the share
+    of the answers that may be wrong where those below the threshold that the manifest names are refused. Raises
+    ConfigError for a run without validation examples, or whose network has no softmax, and what `compared` raises.
+    """
+    model = open_released(run)
+    held_out = model.splits.validation
+    if held_out is None:
+        raise ConfigError("calibrating needs validation examples", field="validation_share")
+    seeds = {"seeds": compared(model.manifest, others)} if others else {}
+    network, features = model.network, model.network.config.input.features(held_out.images)
+    temperature = fitted_temperature(network.forward(features)[0], held_out.labels)
+    fold(network, temperature)
+    content = to_bytes(network, np.float16 if half else np.float32)
+    stored = load(content)
+    manifest = (
+        model.manifest
+        | seeds
+        | {
+            "calibration": {
+                "temperature": round(temperature, 4),
+                "folded": True,
+                "examples": len(held_out),
+                "stored_as": "float16" if half else "float32",
+            },
+            "abstain": {"below": threshold_for(stored.predict(features), held_out.labels, risk), "risk": risk},
+            "temperature": 1.0,
+            "preprocessing": fingerprint(network.config.input),
+            "weights_sha256": sha256(content).hexdigest(),
+        }
+    )
+    judged = evaluate(stored, model.test)
+    manifest["metrics"] = model.manifest["metrics"] | {
+        "training_seconds": round(sum(epoch.seconds for epoch in history_of(run, model.network)), 1),
+        "test_accuracy": judged.accuracy,
+        "calibration_error": judged.calibration_error,
+    }
+    write_atomically(folder / "weights.npz", content)
+    write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+    return Released(folder, manifest, stored, model.splits)
+
+
+def history_of(run: Path, network: MLP) -> list[Epoch]:
+    """Read a run's epochs from its checkpoint; none where it kept no checkpoint."""
+    checkpoint = run / "checkpoint.npz"
+    if not checkpoint.exists():
+        return []
+    manifest = json.loads((run / "manifest.json").read_bytes())
+    config = Recipe(manifest["recipe"], "").replace(**manifest["settings"]).fit
+    return load_checkpoint(checkpoint, MLP(network.config), config).history
+
+
+def write_card(model: Released, history: list[Epoch] | None = None) -> dict[str, Any]:
+    """Measure a model, draw its pictures and write its card beside it; answer the figures."""
+    from training.report.card_plots import draw_card
+
+    figures = measure(model)
+    pictures = draw_card(model, figures, history)
+    name, version = model.folder.resolve().parts[-2:]
+    write_atomically(model.folder / "card.md", card(name, version, model.manifest, figures, pictures).encode())
+    return figures

@@ -1,0 +1,223 @@
+"""From a gray picture of any kind to ink alone: what was written, from 0 for paper to 255, cut to its box.
+
+A picture with one shade all around its edge was drawn by a program: its ink is taken as it is, so that nothing is
+lost. Any other was photographed, scanned or compressed: the paper's shade is looked for, and how much it varies.
+"""
+
+import math
+
+import numpy as np
+
+from training.errors import DataError
+from training.types import Floats, Pixels
+from training.vision.background import Paper, find_paper, find_paper_by_edge
+from training.vision.connected_components import Mask, components, glyph_parts
+from training.vision.page_detection import find_sheet
+from training.vision.resize import resized
+
+_LEAST_CONTRAST = 16
+_LEAST_STRENGTH = 32
+_WEAK = 80
+_FAINT = 0.06  # of the contrast
+_WORKING_SIDE = 192
+"""Photographs are searched at this size."""
+
+
+def find_ink(gray: Pixels) -> Floats:
+    """Find the ink of a picture (height, width). Raises DataError when there is none."""
+    light = gray if gray[0, 0] < 128 else 255 - gray
+    by_row, by_column = np.maximum.reduce(light, axis=1), np.maximum.reduce(light, axis=0)
+    if not (by_row[0] or by_row[-1] or by_column[0] or by_column[-1]):  # as most are drawn: black or white all around
+        most = int(np.maximum.reduce(by_row))
+        if most < _LEAST_CONTRAST:
+            raise blank()
+        if np.count_nonzero(light) <= 0.6 * light.size:
+            return _glyph_of(light, by_row, by_column, most)
+    edge = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
+    counts = np.bincount(edge, minlength=256)
+    shade = int(counts.argmax())
+    even = counts[shade] >= 0.6 * len(edge)
+    if even and np.count_nonzero(gray == shade) >= 0.4 * gray.size:
+        return _drawn(gray, shade)
+    sheet = find_sheet(gray)
+    if sheet is None:
+        return _drawn(gray, shade) if even else _photographed(gray)
+    try:
+        return _photographed(gray[sheet])
+    except DataError:  # it was no sheet, but a broad stroke
+        return _drawn(gray, shade) if even else _photographed(gray)
+
+
+def blank() -> DataError:
+    """Make the error for pictures with nothing on them."""
+    return DataError("the picture is blank: nothing on it differs from its background")
+
+
+def _drawn(gray: Pixels, shade: int) -> Floats:
+    """Take the ink from paper of exactly one shade."""
+    lighter, darker = int(gray.max()) - shade, shade - int(gray.min())
+    if max(lighter, darker) < _LEAST_CONTRAST:
+        raise blank()
+    ink = gray - np.uint8(shade) if lighter >= darker else np.uint8(shade) - gray
+    if lighter and darker:
+        ink[(gray < shade) if lighter >= darker else (gray > shade)] = 0
+    return _glyph_of(ink, ink.max(axis=1), ink.max(axis=0), int(ink.max()))
+
+
+def _glyph_of(ink: Pixels, by_row: Pixels, by_column: Pixels, most: int) -> Floats:
+    """Cut ink on paper of 0 to the glyph; `by_row`, `by_column` and `most` tell the most ink of each, and of all."""
+    ink = _boxed(ink, by_row, by_column, most)
+    glyph = ink.astype(np.float32)
+    if _is_scattered(glyph) and not _is_enlarged(ink):
+        found = components(glyph, ink > 0)
+        kept = glyph_parts(found)
+        if kept.any() and not kept.all():  # where each is as small as dust, as dots may be, all of them are the glyph
+            ink = np.where(np.append(kept, False)[found.labels], ink, 0)
+            most = int(ink.max())
+            glyph = _boxed(ink, ink.max(axis=1), ink.max(axis=0), most).astype(np.float32)
+    if most < 250:
+        glyph *= np.float32(255 / most)
+    return glyph
+
+
+def _boxed(ink: Pixels, by_row: Pixels, by_column: Pixels, most: int) -> Pixels:
+    """Cut to the box around the ink.
+
+    The faintest ink counts where that makes a multiple of MNIST's box: it may be a digit in MNIST's form, enlarged.
+    Elsewhere it is what compression leaves around strokes.
+    """
+    down, across = by_row.tobytes(), by_column.tobytes()  # to strip bytes is faster than to look for them in arrays
+    rows, columns = _stripped(down, _SHADES[:1]), _stripped(across, _SHADES[:1])
+    if max(rows.stop - rows.start, columns.stop - columns.start) % 20 not in (0, 19):
+        faint = _SHADES[: int(_FAINT * most) + 1]
+        rows, columns = _stripped(down, faint), _stripped(across, faint)
+    return ink[rows, columns]
+
+
+_SHADES = bytes(range(256))
+
+
+def _stripped(most: bytes, faint: bytes) -> slice:
+    """Give the places from the first to the last where there is more than faint ink."""
+    return slice(len(most) - len(most.lstrip(faint)), len(most.rstrip(faint)))
+
+
+def _cut(ink: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    rows, columns = _reach(np.any(visible, axis=1)), _reach(np.any(visible, axis=0))
+    return ink[rows, columns]
+
+
+def _reach(found: np.ndarray) -> slice:
+    """Give the places from the first to the last that is found."""
+    return slice(int(found.argmax()), len(found) - int(found[::-1].argmax()))
+
+
+def _is_enlarged(ink: Pixels) -> bool:
+    """Whether it is ink of 20 pixels, enlarged pixel by pixel: then all of it is the glyph, also its specks."""
+    times = max(ink.shape) // 20
+    if times < 2 or any(side % times for side in ink.shape):
+        return False
+    return np.array_equal(ink[::times, ::times].repeat(times, axis=0).repeat(times, axis=1), ink)
+
+
+def _is_scattered(ink: Floats) -> bool:
+    """Whether there may be more than the glyph: gaps between rows or columns of ink, or a line on all four sides."""
+    height, width = ink.shape
+    if min(height, width) < 30:
+        return False
+    sides = (ink[0], ink[-1], ink[:, 0], ink[:, -1])
+    if all(np.count_nonzero(side) / len(side) > 0.7 for side in sides):
+        return True
+    across, down = ink @ np.ones(width, np.float32), np.ones(height, np.float32) @ ink
+    return bool(np.count_nonzero(across) < height or np.count_nonzero(down) < width)
+
+
+def _photographed(gray: Pixels) -> Floats:
+    shrink = max(1, max(gray.shape) / _WORKING_SIDE)
+    height, width = (max(1, round(side / shrink)) for side in gray.shape)
+    small = resized(gray.astype(np.float32), height, width)
+    paper, sign = _paper_and_side(small)
+    ink = _strength(small, paper.shades(small.shape), sign)
+    noise = _noise(ink)
+    strong = ink[ink > max(_LEAST_STRENGTH, 4.5 * noise)]
+    if len(strong) < min(_LEAST_PIXELS, 1 + ink.size // 100):
+        raise blank()
+    strength = float(np.percentile(strong, 90))
+    mask = ink > max(0.4 * strength, 4.5 * noise)
+    found = components(ink, mask)
+    parts = glyph_parts(found)
+    if strength < _WEAK and not (parts & ~found.at_edge).any():
+        raise blank()  # a corner that gets less light
+    kept = np.append(parts, False)[found.labels]
+    region = _wider(kept, 2)
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    if not len(rows):
+        raise blank()
+    # Back to the picture itself, for what the network is shown.
+    down, across = _span(rows, height, gray.shape[0]), _span(columns, width, gray.shape[1])
+    ink = _strength(gray[down, across], paper.shades(gray.shape, down, across), sign)
+    low, high = max(0.2 * strength, 2.5 * noise), 0.9 * strength
+    ink = np.clip((ink - low) * (255 / (high - low)), 0, 255)
+    near_rows = np.arange(gray.shape[0])[down] * height // gray.shape[0]
+    near_columns = np.arange(gray.shape[1])[across] * width // gray.shape[1]
+    ink *= region[near_rows][:, near_columns]
+    return _cut_visible(ink)
+
+
+def _strength(gray: np.ndarray, shades: Floats, sign: int) -> Floats:
+    """Tell how strong the ink is, from 0 to 255: how much of the paper's light it keeps back, or adds to it."""
+    if sign > 0:
+        return gray - shades
+    return 255 - gray * (255 / np.maximum(shades, 1))
+
+
+def _paper_and_side(gray: Floats) -> tuple[Paper, int]:
+    """Find the paper, and the side of it on which the ink lies, −1 for darker or 1 for lighter.
+
+    Where what differs from the paper does so to both sides, the ink was too broad: then the shade at the edge counts.
+    """
+    best = (math.inf, Paper(gray), -1)
+    for find in (find_paper, find_paper_by_edge):
+        paper = find(gray)
+        away = gray - paper.shades(gray.shape)
+        sides = []
+        for sign in (-1, 1):
+            strong = away[away * sign > max(_LEAST_CONTRAST, 4.5 * _noise(away * sign))]
+            sides.append((float((strong.astype(np.float64) ** 2).sum()) if len(strong) >= _LEAST_PIXELS else 0, sign))
+        (less, _), (more, sign) = sorted(sides)
+        doubt = less / max(more, 1) if paper.is_steady else 1.0
+        if doubt < best[0]:
+            best = doubt, paper, sign
+        if best[0] < _DOUBT:
+            break
+    return best[1], best[2]
+
+
+def _noise(ink: Floats) -> float:
+    """Tell the standard deviation of the paper by its pixels on the side where no ink is."""
+    paper = ink[ink < 0]
+    return -1.4826 * float(np.median(paper)) if len(paper) else 0.0
+
+
+_LEAST_PIXELS = 3
+_DOUBT = 0.4
+
+
+def _wider(mask: Mask, pixels: int) -> Mask:
+    for _ in range(pixels):
+        spaced = np.pad(mask, 1)
+        mask = spaced[1:-1, :-2] | spaced[1:-1, 2:] | mask
+        spaced = np.pad(mask, 1)
+        mask = spaced[:-2, 1:-1] | spaced[2:, 1:-1] | mask
+    return mask
+
+
+def _span(found: np.ndarray, before: int, after: int) -> slice:
+    return slice(int(found[0]) * after // before, -(-(int(found[-1]) + 1) * after // before))
+
+
+def _cut_visible(ink: Floats) -> Floats:
+    visible = ink > 40
+    if not visible.any():
+        raise blank()
+    return _cut(ink, visible)

@@ -1,0 +1,42 @@
+"""A sheet of paper on something else: a note on a dark desk, a drawing inside a broad frame."""
+
+import numpy as np
+
+from training.types import Pixels
+from training.vision.background import two_shades
+from training.vision.connected_components import components
+from training.vision.resize import resized
+
+_SIDE = 64
+
+
+def find_sheet(gray: Pixels) -> tuple[slice, slice] | None:
+    """Find the inside of a sheet, or None where the picture is no more than one.
+
+    A sheet is a solid rectangle, unlike what lies all around it, and has marks of the other kind on it.
+    """
+    height, width = (min(side, _SIDE) for side in gray.shape)
+    small = resized(gray.astype(np.float32), height, width)
+    light = small > two_shades(small)
+    edge = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
+    if 0.3 < edge.mean() < 0.7:
+        return None
+    sheet = ~light if edge.mean() > 0.5 else light
+    found = components(np.ones_like(small), sheet)
+    if not len(found.weights):
+        return None
+    largest = int(found.weights.argmax())
+    top, bottom, left, right = (int(side[largest]) for side in (found.tops, found.bottoms, found.lefts, found.rights))
+    inset = 1 + round(0.03 * max(bottom - top, right - left))
+    inside = (slice(top + inset, bottom + 1 - inset), slice(left + inset, right + 1 - inset))
+    tall, broad = bottom - top + 1, right - left + 1
+    if min(tall / height, broad / width) < 0.4 or found.weights[largest] < 0.7 * tall * broad:
+        return None
+    marks = ~sheet[inside]
+    if not marks.size or not 0.005 < marks.mean() < 0.4:  # without any, it is so narrow that nothing lies inside it
+        return None
+    down, across = gray.shape[0] / height, gray.shape[1] / width
+    return (
+        slice(round(inside[0].start * down), round(inside[0].stop * down)),
+        slice(round(inside[1].start * across), round(inside[1].stop * across)),
+    )
