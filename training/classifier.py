@@ -65,14 +65,15 @@ class MLPClassifier:
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803 -- scikit-learn's signature
-        """Return the probabilities of the classes, shape (n, classes)."""
+        """Return the probabilities of the classes, shape (n, classes). Raises DataError before `fit`."""
         if not hasattr(self, "network_"):
             raise DataError("this MLPClassifier is not fitted yet; call fit(X, y) first")
         return class_probabilities(self.network_, X)
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803 -- scikit-learn's signature
         """Return the most probable label of each row, shape (n,)."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        numbers = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[numbers])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803 -- scikit-learn's signature
         """Return the accuracy."""
