@@ -1,4 +1,4 @@
-"""`glyphserve backup` and `glyphserve restore`: everything that is kept, as one file."""
+"""`glyphserve backup` and `glyphserve restore`: all stored data in one file."""
 
 import sys
 from pathlib import Path
@@ -6,20 +6,20 @@ from typing import Annotated
 
 import typer
 
+from service.cli.context import HomeOption, load_settings
+
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The backup, a .tar.gz.")]
-HomeOption = Annotated[Path | None, typer.Option(help="Folder for models and jobs.")]
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: glyphserve backup monday.tar.gz")(backup)
     app.command(epilog="Example: glyphserve restore monday.tar.gz --home /var/lib/glyphserve")(restore)
 
 
 def backup(file: FileArgument, home: HomeOption = None) -> None:
-    """Write models, aliases, samples, keys and jobs to a file, also while the service runs."""
+    """Write models, aliases, samples, keys and jobs to a file. The service may be running."""
     from service.backup import back_up
-    from service.cli.context import load_settings
 
     settings = load_settings(home)
     contents = back_up(settings, file)
@@ -33,20 +33,19 @@ def backup(file: FileArgument, home: HomeOption = None) -> None:
     typer.echo(f"{contents.objects} objects{' and the jobs' if contents.jobs else ''}: {file}")
     if not settings.database_location.startswith("sqlite:"):
         sys.stderr.write(
-            "note: the jobs are in a database of their own and not in this file; back them up with its own means "
-            "(pg_dump --format=custom), before the store\n"
+            "note: the jobs are in an external database and not in this file; back that up before the store, "
+            "for example with pg_dump --format=custom\n"
         )
 
 
 def restore(
     file: FileArgument,
     home: HomeOption = None,
-    without_jobs: Annotated[bool, typer.Option("--without-jobs", help="Leave the jobs out.")] = False,
+    without_jobs: Annotated[bool, typer.Option("--without-jobs", help="Do not restore the jobs.")] = False,
 ) -> None:
-    """Bring a backup back into an empty home, before the service is started there."""
-    from service.backup import restore as bring_back
-    from service.cli.context import load_settings
+    """Restore a backup into an empty home folder, before the service is started there."""
+    from service.backup import restore as restore_backup
 
-    contents = bring_back(load_settings(home), file, jobs=not without_jobs)
+    contents = restore_backup(load_settings(home), file, jobs=not without_jobs)
     jobs = " and the jobs" if contents.jobs and not without_jobs else ""
     typer.echo(f"restored {contents.objects} objects{jobs} of {contents.created}")

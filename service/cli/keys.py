@@ -1,64 +1,62 @@
-"""`glyphserve keys`: who may use the service."""
+"""`glyphserve keys`: create, list and revoke API keys."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.context import HomeOption, console, load_settings
+
 if TYPE_CHECKING:
     from service.keys import Keys
 
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 
-HomeOption = Annotated[Path | None, typer.Option(help="Folder for models and jobs.")]
-
 
 @app.command(epilog="Example: glyphserve keys create --scope predict --name shop")
 def create(
-    scope: Annotated[list[str], typer.Option(help="predict, train or admin; may be given several times.")],
-    name: Annotated[str, typer.Option(help="Whose it is.")] = "",
+    scope: Annotated[list[str], typer.Option(help="predict, train or admin; may be repeated.")],
+    name: Annotated[str, typer.Option(help="A name for the owner of the key.")] = "",
     home: HomeOption = None,
 ) -> None:
-    """Make a key and print it, this once: what is kept is a hash. From the first key on the service asks for keys."""
+    """Create a key and print it once; only a hash is stored. Once a key exists, the service requires keys."""
     _, text = _keys(home).create(tuple(scope), name)
     typer.echo(text)
 
 
 @app.command(name="list")
 def list_keys(
-    most: Annotated[int, typer.Option(min=1, help="How many of the newest to show.")] = 100, home: HomeOption = None
+    limit: Annotated[int, typer.Option("--most", min=1, help="Number of keys to print, the newest ones.")] = 100,
+    home: HomeOption = None,
 ) -> None:
-    """List the newest keys by their ids, with their scopes."""
+    """Print the newest keys: their IDs, scopes and names."""
     from rich.table import Table
 
-    from service.cli.context import console
-
     table = Table("id", "scopes", "name", "created", box=None)
-    for key in _keys(home).list()[-most:]:
+    for key in _keys(home).list()[-limit:]:
         table.add_row(key.id, " ".join(key.scopes), key.name, key.created)
     console().print(table)
 
 
 @app.command(epilog="Example: glyphserve keys revoke k7m2x9qa")
 def revoke(key_id: Annotated[str, typer.Argument(metavar="ID")], home: HomeOption = None) -> None:
-    """Revoke a key; running servers know within a second."""
+    """Revoke a key; running servers reject it within a second."""
     _keys(home).revoke(key_id)
 
 
 @app.command(epilog="Example: glyphserve keys reset --yes")
 def reset(
-    yes: Annotated[bool, typer.Option("--yes", help="Really do it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm the deletion.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Delete all keys: servers that are started from now on ask for none, those that run let nobody in."""
+    """Delete all keys: servers started after that require none; running servers reject all requests."""
     if not yes:
-        typer.echo("error: whoever reaches the service may then do everything; if that is meant, say --yes", err=True)
+        typer.echo("error: anyone who can reach the service can then do everything; confirm with --yes", err=True)
         raise typer.Exit(2)
     _keys(home).reset()
 
 
 def _keys(home: Path | None) -> "Keys":
-    from service.cli.context import load_settings
     from service.keys import Keys
     from service.registry.store import open_store
 

@@ -1,4 +1,4 @@
-"""How far a training is, on the terminal: a bar where there is one, an epoch a line where there is none."""
+"""Training progress on the terminal: a progress bar, or one line per epoch if the output is not a terminal."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -7,63 +7,62 @@ from typing import Any
 
 import typer
 
-Tell = Callable[[dict[str, Any]], None]
+OnEvent = Callable[[dict[str, Any]], None]
 
 
 @contextmanager
-def training_progress() -> Iterator[Tell]:
-    """Give the function that takes the events of a training, as `--progress jsonl` writes them."""
+def training_progress() -> Iterator[OnEvent]:
+    """Yield a callback for the events of a training, as `--progress jsonl` writes them."""
     if not sys.stdout.isatty():
-        yield _tell_by_line
+        yield _print_event
         return
     from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), TextColumn("{task.fields[figures]}"))
-    with Progress(*columns) as screen:
-        bar = screen.add_task("", total=None, epoch="", figures="")
+    columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), TextColumn("{task.fields[metrics]}"))
+    with Progress(*columns) as display:
+        bar = display.add_task("", total=None, epoch="", metrics="")
 
-        def tell(event: dict[str, Any]) -> None:
+        def on_event(event: dict[str, Any]) -> None:
             epoch, epochs = event.get("epoch", 0), event.get("epochs")
             match event["event"]:
                 case "start":
-                    screen.update(bar, total=epochs, epoch=f"0/{epochs or '?'}")
+                    display.update(bar, total=epochs, epoch=f"0/{epochs or '?'}")
                 case "progress":
-                    done = epoch - 1 + event["step"] / event["steps"]
-                    screen.update(bar, completed=done, epoch=f"{epoch}/{epochs}", figures=_speed(event))
+                    completed = epoch - 1 + event["step"] / event["steps"]
+                    display.update(bar, completed=completed, epoch=f"{epoch}/{epochs}", metrics=_step(event))
                 case "epoch":
-                    screen.update(
-                        bar, total=epochs, completed=epoch, epoch=f"{epoch}/{epochs}", figures=_figures(event)
-                    )
+                    text = f"{epoch}/{epochs}"
+                    display.update(bar, total=epochs, completed=epoch, epoch=text, metrics=_epoch(event))
                 case "log":
-                    screen.console.print(event["line"], markup=False)
+                    display.console.print(event["line"], markup=False)
 
-        yield tell
+        yield on_event
 
 
-def _tell_by_line(event: dict[str, Any]) -> None:
+def _print_event(event: dict[str, Any]) -> None:
     match event["event"]:
         case "start" if "parameters" in event:
             typer.echo(f"{event['recipe']}: {event['train_examples']:,} examples, {event['parameters']:,} parameters")
         case "epoch":
-            typer.echo(f"epoch {event['epoch']}/{event['epochs']}  {_figures(event)}")
+            typer.echo(f"epoch {event['epoch']}/{event['epochs']}  {_epoch(event)}")
         case "log":
             typer.echo(event["line"])
         case "finished":
-            typer.echo("  ".join(f"{name} {_figure(value)}" for name, value in event["metrics"].items()))
+            typer.echo("  ".join(f"{name} {_format(value)}" for name, value in event["metrics"].items()))
 
 
-def _speed(event: dict[str, Any]) -> str:
+def _step(event: dict[str, Any]) -> str:
     minutes, seconds = divmod(round(event["seconds_left"]), 60)
-    share = f"  accuracy {event['train_accuracy']:.2%}" if event["train_accuracy"] is not None else ""
+    accuracy = f"  accuracy {event['train_accuracy']:.2%}" if event["train_accuracy"] is not None else ""
     speed = f"{event['images_per_second']:,.0f} images/s  {minutes}:{seconds:02} left"
-    return f"loss {event['train_loss']:.4f}{share}  {speed}"
+    return f"loss {event['train_loss']:.4f}{accuracy}  {speed}"
 
 
-def _figures(epoch: dict[str, Any]) -> str:
-    validation = epoch["validation_accuracy"]
-    shown = f"  validation accuracy {validation:.2%}" if validation is not None else ""
-    return f"loss {epoch['train_loss']:.4f}{shown}"
+def _epoch(event: dict[str, Any]) -> str:
+    accuracy = event["validation_accuracy"]
+    validation = f"  validation accuracy {accuracy:.2%}" if accuracy is not None else ""
+    return f"loss {event['train_loss']:.4f}{validation}"
 
 
-def _figure(value: object) -> str:
+def _format(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,28 +1,28 @@
-"""`glyphserve samples`: look at what users have put right, add to it, export it, delete it."""
+"""`glyphserve samples`: list, add, export and delete samples."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.context import HomeOption, load_settings
+
 if TYPE_CHECKING:
     from service.samples.store import Entry, SampleStore
     from service.settings import Settings
 
-app = typer.Typer(help="Look at the samples that users have put right; add, export, delete.", no_args_is_help=True)
+app = typer.Typer(help="List, add, export and delete samples: images with corrected labels.", no_args_is_help=True)
 
-HomeOption = Annotated[Path | None, typer.Option(help="Folder of models and jobs.")]
-ModelOption = Annotated[str | None, typer.Option(help="Of another model than the default.")]
+ModelOption = Annotated[str | None, typer.Option(help="The model; by default the one of the settings.")]
 
 
 @app.command("list", epilog="Example: glyphserve samples list")
 def list_samples(
     model: ModelOption = None,
-    most: Annotated[int, typer.Option(min=0, help="How many of the newest to show.")] = 20,
+    limit: Annotated[int, typer.Option("--most", min=0, help="Number of samples to print, newest first.")] = 20,
     home: HomeOption = None,
 ) -> None:
-    """Count samples by label, and list the newest."""
+    """Print the number of samples by label, and the newest samples."""
     from rich.table import Table
 
     from service.cli.context import console
@@ -33,22 +33,21 @@ def list_samples(
     counts = ", ".join(f"{label}: {count}" for label, count in count_by_label(entries).items())
     typer.echo(f"{len(entries)} samples" + (f" ({counts})" if counts else ""))
     table = Table("id", "label", "since", box=None)
-    for entry in entries[:most]:
+    for entry in entries[:limit]:
         table.add_row(entry.sample_id, entry.label, entry.since)
     console().print(table)
 
 
 @app.command(epilog="Example: glyphserve samples add 7 seven.png other-seven.jpg")
 def add(
-    label: Annotated[str, typer.Argument(help="What the images show.")],
+    label: Annotated[str, typer.Argument(help="The correct label of the images.")],
     images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, BMP, GIF or WEBP files.")],
     model: ModelOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Add images with their right label. Exit code 1 when any of them could not be read."""
-    from service.cli.context import open_registry
+    """Add images with their correct label. Exits with code 1 if an image is unreadable."""
+    from service.cli.context import open_registry, read_image
     from service.errors import InvalidInput, ServiceError
-    from service.images import ImageLimits, read_glyph
     from service.samples.sample import Provenance
 
     settings, samples = _open(home)
@@ -57,15 +56,16 @@ def add(
     labels = registry.manifest(name, registry.alias(name, settings.alias).version).labels
     if label not in labels:
         raise InvalidInput(f"{name} has no such label; it knows {', '.join(labels[:50])}")
-    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels, settings.max_image_side)
     added = failed = 0
     for path in images:
+        if (glyph := read_image(path, settings)) is None:
+            failed += 1
+            continue
         try:
-            _, is_new = samples.add(name, read_glyph(path.read_bytes(), limits), label, Provenance("command"))
+            _, is_new = samples.add(name, glyph, label, Provenance("command"))
             added += is_new
-        except (ServiceError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            sys.stderr.write(f"{path}: {reason}\n")
+        except ServiceError as error:
+            typer.echo(f"{path}: {error}", err=True)
             failed += 1
     typer.echo(f"{added} new, {len(images) - added - failed} known already, {failed} failed")
     if failed:
@@ -78,7 +78,7 @@ def export(
     model: ModelOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Write all samples as an image folder: a folder a label."""
+    """Write all samples as an image folder, with one subfolder per label."""
     from service.samples.export import write_folder
 
     settings, samples = _open(home)
@@ -87,39 +87,38 @@ def export(
 
 @app.command(epilog="Example: glyphserve samples delete --label 7 --older-than-days 30")
 def delete(
-    ids: Annotated[list[str] | None, typer.Argument(help="Ids of samples.")] = None,
-    label: Annotated[str | None, typer.Option(help="All with this label.")] = None,
-    older_than_days: Annotated[float | None, typer.Option(min=0, help="All labelled so long ago.")] = None,
-    key_name: Annotated[str | None, typer.Option(help="All labels that a key of this name, or id, sent.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of the model.")] = False,
+    ids: Annotated[list[str] | None, typer.Argument(help="IDs of samples.")] = None,
+    label: Annotated[str | None, typer.Option(help="Delete samples with this label.")] = None,
+    older_than_days: Annotated[float | None, typer.Option(min=0, help="Delete samples labelled before that.")] = None,
+    key_name: Annotated[str | None, typer.Option(help="Delete labels submitted by a key with this name or ID.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Delete all samples of the model.")] = False,
     model: ModelOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Delete samples by id, label, age or who sent them. Nothing brings them back."""
+    """Delete samples by ID, label, age or sender. This cannot be undone."""
     from service.keys import Keys, ids_named
     from service.registry.store import open_store
     from service.samples.store import sample_filter
 
     if not ids and label is None and older_than_days is None and not key_name and not everything:
-        known = "name ids, --label, --older-than-days, --key-name, or --all"
-        raise typer.BadParameter(known, param_hint="samples delete")
+        message = "name ids, --label, --older-than-days, --key-name, or --all"
+        raise typer.BadParameter(message, param_hint="samples delete")
     settings, samples = _open(home)
     name = model or settings.model
-    choose = sample_filter(label, older_than_days, samples.list(name) if older_than_days is not None else [])
+    matches_filter = sample_filter(label, older_than_days, samples.list(name) if older_than_days is not None else [])
 
-    def chosen(entry: "Entry") -> bool:
-        return choose(entry) and (not ids or entry.sample_id in ids)
+    def matches(entry: "Entry") -> bool:
+        return matches_filter(entry) and (not ids or entry.sample_id in ids)
 
     if key_name:
         key_ids = ids_named(key_name, Keys(open_store(settings.store_location)).list())
-        deleted = samples.delete_sent(name, key_name, key_ids, chosen)
+        deleted = samples.delete_sent(name, key_name, key_ids, matches)
     else:
-        deleted = samples.delete(name, chosen)
+        deleted = samples.delete(name, matches)
     typer.echo(f"{deleted} samples deleted")
 
 
 def _open(home: Path | None) -> "tuple[Settings, SampleStore]":
-    from service.cli.context import load_settings
     from service.registry.store import open_store
     from service.samples.store import open_samples
 

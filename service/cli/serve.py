@@ -21,7 +21,7 @@ _WORKER_STOP_SECONDS = 5.0
 _FINISH_SECONDS = 8
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: glyphserve serve --port 8080")(serve)
     app.command(epilog="Example: glyphserve worker --home /var/lib/glyphserve")(worker)

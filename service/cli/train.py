@@ -3,77 +3,85 @@
 import signal
 import sys
 import uuid
-from functools import partial
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.context import HomeOption, load_settings, open_registry
 
-def add_to(app: typer.Typer) -> None:
+if TYPE_CHECKING:
+    from service.jobs.gate import GateDecision
+    from service.jobs.job import JobRequest
+    from service.jobs.runner import TrainingContext
+    from service.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(epilog="Example: glyphserve train --recipe starter --set epochs=5 --promote never")(train)
 
 
 def train(
-    recipe: Annotated[str, typer.Option(help="Which recipe to follow: starter, mnist, …")] = "starter",
+    recipe: Annotated[str, typer.Option(help="The recipe: starter, mnist, …")] = "starter",
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; may be repeated.")
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="starter, mnist, or a folder or file of one's own.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="starter, mnist, or the path of a folder or file.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     promote: Annotated[str, typer.Option(help="always, if_better or never.")] = "if_better",
     model: Annotated[str | None, typer.Option(help="The model that gets the new version.")] = None,
     include_samples: Annotated[
-        bool, typer.Option("--include-samples", help="Learn from what users have put right, too.")
+        bool, typer.Option("--include-samples", help="Train on corrections from users too.")
     ] = False,
     start_from: Annotated[
-        str | None, typer.Option(help="A version or an alias of the model to go on from, such as production.")
+        str | None, typer.Option(help="A version or an alias of the model to fine-tune, such as production.")
     ] = None,
-    home: Annotated[Path | None, typer.Option(help="Folder of models and jobs.")] = None,
+    home: HomeOption = None,
 ) -> None:
-    """Train a new version; it takes over when it is at least as good as the serving one."""
-    from service.cli.context import load_settings, open_registry
-    from service.cli.progress import training_progress
+    """Train a new version and promote it if it is at least as good as the serving one."""
     from service.errors import InvalidInput
-    from service.jobs.checkpoints import Checkpoints
-    from service.jobs.gate import GatePolicy, decide_promotion
-    from service.jobs.inputs import JobInputs
     from service.jobs.job import JobRequest
-    from service.jobs.runner import TrainingContext, train_and_publish
-    from service.jobs.trainer_process import TrainingFailedError, TrainingHooks
+    from service.jobs.runner import training_context
     from service.jobs.validation import validate_request
     from service.registry.store import open_store
-    from service.samples.store import open_samples
     from training import ConfigError, recipes
     from training.recipes.overrides import read_changes
 
     if promote not in ("always", "if_better", "never"):
         raise typer.BadParameter("choose always, if_better or never", param_hint="--promote")
     settings = load_settings(home)
-    registry, store = open_registry(settings), open_store(settings.store_location)
+    open_registry(settings)
+    context = training_context(settings, open_store(settings.store_location), settings.home / "scratch")
     try:
-        wanted = read_changes(changes or [], data=dataset, seed=seed)
-        chosen = recipes.get(recipe).replace(**wanted)
-    except ConfigError as error:
-        sys.stderr.write(f"error: {error}\n")
+        recipe_settings = read_changes(changes or [], data=dataset, seed=seed)
+        changed_recipe = recipes.get(recipe).replace(**recipe_settings)
+        if changed_recipe.continues and changed_recipe.data.start_from is None:
+            start_from = start_from or settings.alias
+        request = JobRequest(recipe, recipe_settings, model or settings.model, promote, include_samples, start_from)
+        request = validate_request(request, context.registry, context.inputs.samples, settings)
+    except (ConfigError, InvalidInput) as error:
+        field = f"{error.field}: " if isinstance(error, InvalidInput) and error.field else ""
+        sys.stderr.write(f"error: {field}{error}\n")
         raise typer.Exit(2) from None
-    if chosen.continues and chosen.data.start_from is None:
-        start_from = start_from or settings.alias
-    samples = open_samples(store, settings)
-    asked = JobRequest(recipe, wanted, model or settings.model, promote, include_samples, start_from)
-    try:
-        request = validate_request(asked, registry, samples, settings)
-    except InvalidInput as error:
-        sys.stderr.write(f"error: {error.field}: {error}\n" if error.field else f"error: {error}\n")
-        raise typer.Exit(2) from None
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the child and the scratch folder go, as with Ctrl-C
+    version, decision = _run(settings, context, request)
+    typer.echo(f"published {request.model} version {version}")
+    if decision.reason:
+        typer.echo(("promoted: " if decision.promoted else "not promoted: ") + decision.reason)
+    if not decision.promoted:
+        typer.echo(f"promote it manually: glyphserve models promote {request.model} {version}")
+
+
+def _run(settings: "Settings", context: "TrainingContext", request: "JobRequest") -> "tuple[int, GateDecision]":
+    """Train, publish, and promote the version if it passes the gate."""
+    from service.cli.progress import training_progress
+    from service.jobs.runner import promote_version, train_and_publish
+    from service.jobs.trainer_process import TrainingFailedError, TrainingHooks
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up the child and the scratch folder as on Ctrl-C
     job_id = f"local-{uuid.uuid4().hex[:12]}"
-    inputs = JobInputs(store, samples, registry, settings.datasets_dir)
-    place = TrainingContext(registry, Checkpoints(store), inputs, settings.home / "scratch", settings.train_threads)
     try:
-        with training_progress() as tell:
-            version = train_and_publish(place, request, job_id, TrainingHooks(tell))
+        with training_progress() as on_event:
+            version = train_and_publish(context, request, job_id, TrainingHooks(on_event))
     except TrainingFailedError as error:
         sys.stderr.write(f"error: {error}\n")
         raise typer.Exit(1) from None
@@ -81,13 +89,6 @@ def train(
         sys.stderr.write("interrupted; nothing was published\n")
         raise typer.Exit(130) from None
     else:
-        judged = partial(inputs.holdout_samples, request, job_id, version)
-        rules = GatePolicy(judged, settings.max_predict_ms, settings.datasets_dir)
-        verdict = decide_promotion(registry, settings.alias, request, version, rules)
+        return version, promote_version(settings, context, request, job_id, version)
     finally:
-        place.checkpoints.delete(job_id)
-    typer.echo(f"published {request.model} version {version}")
-    if verdict.reason:
-        typer.echo(("promoted: " if verdict.promoted else "not promoted: ") + verdict.reason)
-    if not verdict.promoted:
-        typer.echo(f"promote it by hand: glyphserve models promote {request.model} {version}")
+        context.checkpoints.delete(job_id)

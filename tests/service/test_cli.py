@@ -231,9 +231,9 @@ def test_jobs_of_a_worker_that_is_gone_are_recovered_by_hand(tmp_path: Path) -> 
             wait_for_epochs(jobs, job_id)
             worker.kill()
         recovered = run("jobs", "recover", "--worker", "worker-0", home=tmp_path)
-        assert recovered.stdout == f"{job_id} of worker-0 is queued again\n"
+        assert recovered.stdout == f"requeued {job_id} of worker-0\n"
         assert jobs.get(job_id).state == "queued"
-        assert run("jobs", "recover", home=tmp_path).stdout == "no job waits for a worker that is gone\n"
+        assert run("jobs", "recover", home=tmp_path).stdout == "no job belongs to a dead worker\n"
 
 
 @pytest.mark.slow
@@ -245,7 +245,7 @@ def test_listening_tells_a_worker_that_is_gone_from_one_that_lives(
         job_id = submit(jobs, ENDLESS)
         wait_for_epochs(jobs, job_id)
         recovered = run("jobs", "recover", home=tmp_path)
-        assert recovered.stdout == "listening for 2 s\nno job waits for a worker that is gone\n"
+        assert recovered.stdout == "waiting 2 s for heartbeats\nno job belongs to a dead worker\n"
         assert jobs.cancel(job_id).state == "cancelled"
 
 

@@ -90,7 +90,9 @@ def test_a_misspelt_variable_is_named_with_the_nearest_setting(tmp_path: Path) -
     done = run("models", "list", GLYPHSERVE_HOME=str(tmp_path), GLYPHSERVE_PROCESES="2", GLYPHSERVE_DATA_DIR="x")
     assert done.returncode == 0, done.stderr
     warned = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
-    assert warned == ["warning: GLYPHSERVE_PROCESES is no setting and is ignored; did you mean GLYPHSERVE_PROCESSES?"]
+    assert warned == [
+        "warning: GLYPHSERVE_PROCESES is not a setting and is ignored; did you mean GLYPHSERVE_PROCESSES?"
+    ]
 
 
 def test_ready_is_not_said_before_the_configured_model_answers(tmp_path: Path) -> None:
