@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from service.registry.registry import Registry
-    from training.arrays import Pixels
+    from training.types import Pixels
 
 HomeOption = Annotated[Path | None, typer.Option(help="Folder for models and jobs.")]
 
