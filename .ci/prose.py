@@ -121,6 +121,7 @@ def markdown_prose(text: str) -> Iterator[Passage]:
         return "x" + "\n" * match[0].count("\n")
 
     text = re.sub(r"^( *)(```+|~~~+).*?^\1\2 *$", blank, text, flags=re.M | re.S)
+    text = re.sub(r"<!-- generated: .*?<!-- end -->", blank, text, flags=re.S)  # linted where it comes from
     text = re.sub(r"<!--.*?-->", blank, text, flags=re.S)
     text = re.sub(r"(`+)(?!`).+?(?<!`)\1(?!`)", code, text, flags=re.S)
     text = re.sub(r"\]\([^)]*\)|^\[[^]]+\]: .*$|<?https?://\S+", "", text, flags=re.M)

@@ -1,6 +1,6 @@
 """What can go wrong, in the words of the domain. `app` turns these into HTTP answers; nothing here knows the web.
 
-The status numbers are those of the map in docs/errors.md; `code` is for programs, `detail` for people.
+The status numbers are those of the map in docs/reference/errors.md; `code` is for programs, `detail` for people.
 """
 
 from collections.abc import Callable

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from service import errors
-from service.docstrings import attribute_docstrings
 from service.problems import problem
-from service.settings import Settings
+from tests.documentation.generated import settings
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "training").rglob("*.py"), *(ROOT / "service").rglob("*.py")])
@@ -25,25 +24,15 @@ def test_every_error_has_a_status_a_code_and_the_one_shape() -> None:
 
 
 def test_every_error_is_in_the_table_of_the_documentation() -> None:
-    table = (ROOT / "docs" / "errors.md").read_text()
+    table = (ROOT / "docs" / "reference" / "errors.md").read_text()
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, errors.ServiceError):
             assert kind.code in table, kind
 
 
-def settings_table() -> str:
-    """The README's rows, made from the settings themselves."""
-    rows, explained = [], attribute_docstrings(Settings)
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default_factory or field.default is None else f"`{field.default}`"
-        if name == "home":
-            default = "`~/.local/share/glyphserve`"
-        rows.append(f"| `{name.upper()}` | {default} | {explained[name]} |")
-    return "\n".join(rows)
-
-
-def test_the_readme_explains_every_setting_as_the_code_does() -> None:
-    assert settings_table() in (ROOT / "README.md").read_text()
+def test_the_documentation_explains_every_setting_as_the_code_does() -> None:
+    table = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    assert settings() in table, "run python -m tests.documentation.generated"
 
 
 def test_no_room_has_grown_too_large() -> None:

@@ -1,4 +1,4 @@
-"""Every metric there is: its name, its labels and what it means, as docs/metrics.md tells them, too."""
+"""Every metric there is: its name, its labels and what it means, as docs/reference/metrics.md tells them, too."""
 
 from service.observability.tallies import Family
 

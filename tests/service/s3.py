@@ -43,7 +43,7 @@ class S3Server:
                 time.sleep(0.1)
 
     def environment(self, port: int | None = None) -> dict[str, str]:
-        """The variables by which a process finds this server, as docs/models.md explains them."""
+        """The variables by which a process finds this server, as docs/how-to/s3.md explains them."""
         return {
             "AWS_ACCESS_KEY_ID": "key",
             "AWS_SECRET_ACCESS_KEY": "secret",

@@ -25,7 +25,7 @@ def test_the_documentation_has_every_metric_as_the_code_explains_it() -> None:
     for family in FAMILIES:
         name = f"{family.name}_total" if family.kind == "counter" else family.name
         rows.append(f"| `{name}` | {family.kind} | {', '.join(family.labels)} | {family.explanation} |")
-    assert "\n".join(rows) in (ROOT / "docs" / "metrics.md").read_text()
+    assert "\n".join(rows) in (ROOT / "docs" / "reference" / "metrics.md").read_text()
 
 
 @pytest.mark.parametrize("path", ["deploy/prometheus/rules.yml", "deploy/grafana/glyphserve.json"])
@@ -36,7 +36,7 @@ def test_every_metric_that_is_asked_for_exists(path: str) -> None:
 
 
 def test_the_queries_of_the_documentation_ask_for_metrics_that_exist() -> None:
-    queries = (ROOT / "docs" / "metrics.md").read_text().partition("```promql")[2].partition("```")[0]
+    queries = (ROOT / "docs" / "how-to" / "monitor.md").read_text().partition("```promql")[2].partition("```")[0]
     assert named_in(queries)
     assert named_in(queries) <= SAMPLES
 

@@ -144,17 +144,17 @@ def test_a_callback_sees_every_epoch(blobs: tuple[Floats, Labels]) -> None:
     assert seen == [4, 8, 12]
 
 
-def test_the_readmes_example_trains_and_saves_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    example = readme.partition("```python\n")[2].partition("```")[0]
+def test_the_librarys_example_trains_and_saves_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "library.md").read_text()
+    example = page.partition("```python\n")[2].partition("```")[0]
     assert 5 <= len(example.strip().splitlines()) <= 20
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(example, names)  # noqa: S102 -- the README's own lines
-    printed = float(re.findall(r"It prints `([0-9.]+)% right", readme)[0]) / 100
+    exec(example, names)  # noqa: S102 -- the documentation's own lines
+    printed = float(re.findall(r"It prints `([0-9.]+)% correct", page)[0]) / 100
     assert names["result"].accuracy == pytest.approx(printed, abs=0.02)
-    assert not set(names["held_out"]) & set(names["learned"])  # it is judged on what it has not learned from
-    assert names["result"].examples == len(names["held_out"]) == 1000
+    assert not set(names["test_rows"]) & set(names["train_rows"])  # it is judged on what it has not learned from
+    assert names["result"].examples == len(names["test_rows"]) == 1000
     assert (tmp_path / "digits.npz").is_file()
 
 

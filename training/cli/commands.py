@@ -146,7 +146,7 @@ def describe_command(model: Annotated[Path, typer.Argument(help="A folder with a
     typer.echo(json.dumps(manifest["baseline"]))
 
 
-@app.command(name="reproduce", epilog="Example: python -m training reproduce nielsen coursera --out docs/reproduced.md")
+@app.command(name="reproduce", epilog="Example: python -m training reproduce nielsen coursera --out reproduced.md")
 def reproduce_command(
     names: Annotated[list[str] | None, typer.Argument(help="Recipes; by default all published ones.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds a recipe; by default as many as its goal asks for.")] = None,

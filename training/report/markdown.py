@@ -66,7 +66,7 @@ def card(name: str, version: str, manifest: dict[str, Any], figures: dict[str, A
 _LIMITS = """It knows ten digits and nothing else: a letter, two digits or a scribble are answered with some digit, if
 often an unsure one. MNIST's writers were US census workers and high-school students of about 1990; what other hands
 write, a 1 with a long flag or a 7 with a bar, is rarer in it. What the preprocessing cannot do is told in
-docs/pictures.md."""
+docs/explanation/images.md."""
 
 
 def _making(manifest: dict[str, Any]) -> str:
