@@ -50,7 +50,7 @@ def test_the_plain_network_fits_on_a_screen_or_two() -> None:
 
 
 def test_the_blocks_of_the_library_s_page_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (EXAMPLES.parent / "docs" / "library.md").read_text()
+    page = (EXAMPLES.parent / "docs" / "how-to" / "library.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
