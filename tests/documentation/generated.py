@@ -9,8 +9,8 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import typer.main
 
 import training
@@ -74,7 +74,7 @@ def commands() -> str:
     return "\n\n".join(sections)
 
 
-def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+def _commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:
     if command.hidden:
         return
     members = getattr(command, "commands", None)
@@ -85,7 +85,7 @@ def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Co
             yield from _commands(f"{path} {name}", members[name])
 
 
-def _command(path: str, command: click.Command) -> str:
+def _command(path: str, command: Any) -> str:
     lines = [f"### `{path}`", "", _cell(inspect.cleandoc(command.help or "").partition("\n\n")[0])]
     rows = []
     for parameter in command.params:
