@@ -3,7 +3,7 @@
     python -m benchmarks.scale [--seconds 4] [--rounds 2] [--jobs 4]
 
 Needs `wrk`, and nginx as a program or as the image nginx:stable-alpine. The load, the proxy and the replicas share the
-machine's cores, so the CPU time of a request says more than the rate does; docs/how-to/scale.md uses it for its estimate.
+machine's cores, so the CPU time of a request says more than the rate does; docs/how-to/scale.md uses it.
 """
 
 import argparse
