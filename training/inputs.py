@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ def as_array(name: str, given: Any) -> np.ndarray:
         array = np.asarray(given)
     except ValueError as error:  # rows of different lengths
         raise DataError(f"{name} must be a rectangular array of numbers: {error}") from None
+    if array.dtype.kind == "O" and array.size and all(isinstance(value, Real) for value in array.flat):
+        array = array.astype(np.float64)  # such as a data frame with columns of bool and of float
     if array.dtype.kind not in "biuf":
         raise DataError(f"{name} must be numbers, not {array.dtype}; turn text and missing values into numbers first")
     return array

@@ -79,6 +79,7 @@ def test_2_and_3_raw_pixels_are_refused_and_the_error_says_to_divide(images: np.
 def test_4_float64_and_lists_are_converted(x: np.ndarray) -> None:
     assert_same(trained(x, Y), trained(x.astype(np.float64), Y), trained(x.tolist(), Y.tolist()))
     assert small().predict(x.astype(np.float64)).dtype == np.float32
+    assert_same(trained(x, Y), trained(x.astype(object), Y.astype(object)))  # as data frames of several types give
 
 
 def test_4_a_float32_array_is_not_copied(x: np.ndarray) -> None:
