@@ -67,6 +67,13 @@ def prose(session: nox.Session) -> None:
     session.run("python", ".ci/prose.py", *session.posargs)
 
 
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site, into site/."""
+    session.install("--editable", ".[docs]")
+    session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+
+
 @nox.session(default=True)
 def tests(session: nox.Session) -> None:
     """Run the quick tests, or those given as arguments."""

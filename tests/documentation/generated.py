@@ -104,7 +104,7 @@ def _command(path: str, command: Any) -> str:
 
 def library() -> str:
     """Return a row for each public name of `training`."""
-    rows = ["| name | |", "|---|---|"]
+    rows = ["| name | what it is |", "|---|---|"]
     for name in training.__all__:
         first = (inspect.getdoc(getattr(training, name)) or "").partition("\n\n")[0]
         rows.append(f"| `{name}` | {_cell(first)} |")
