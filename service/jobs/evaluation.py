@@ -191,10 +191,10 @@ class EvaluationCache:
         return examples.take(np.arange(min(len(examples), MAX_EXAMPLES)))
 
     def _caveat(self, manifest: Manifest, examples: Dataset) -> str | None:
-        unseen = exclude_seen(examples, self._registry, manifest, self._datasets_dir)
-        if unseen is None:
+        remaining = exclude_seen(examples, self._registry, manifest, self._datasets_dir)
+        if remaining is None:
             return "it may have learned from some of them"
-        seen = len(examples) - len(unseen)
+        seen = len(examples) - len(remaining)
         return f"it has learned from {seen:,} of them" if seen else None
 
 

@@ -35,7 +35,7 @@ MAX_ACCURACY_DROP = 0.002
 MAX_CALIBRATION_ERROR_RISE = 0.05
 """Compared to the serving version."""
 
-_MIN_UNSEEN = 100
+_MIN_EXAMPLES = 100
 _TIMED_PREDICTIONS = 50
 _MAX_ATTEMPTS = 5
 _HISTORY_LIMIT = 20  # alias entries that are searched for an earlier promotion of the same version
@@ -190,15 +190,15 @@ def _without_leakage(
     held_out: Dataset, registry: Registry, manifests: list[Manifest], datasets_dir: Path | None
 ) -> tuple[Dataset, str | None]:
     """Return the examples that neither version has learned from, or all of them and a caveat."""
-    unseen = held_out
+    remaining = held_out
     for manifest in manifests:
-        remaining = exclude_seen(unseen, registry, manifest, datasets_dir)
-        if remaining is None:
+        kept = exclude_seen(remaining, registry, manifest, datasets_dir)
+        if kept is None:
             return held_out, f"version {manifest.version} may have learned from some of them"
-        unseen = remaining
-    if len(unseen) < min(_MIN_UNSEEN, len(held_out)):
-        return held_out, f"one of the versions has learned from all but {len(unseen):,} of them"
-    return unseen, None
+        remaining = kept
+    if len(remaining) < min(_MIN_EXAMPLES, len(held_out)):
+        return held_out, f"one of the versions has learned from all but {len(remaining):,} of them"
+    return remaining, None
 
 
 def mcnemar(gained: int, lost: int) -> float:

@@ -27,7 +27,7 @@ class JobRequest:
     start_from: str | None = None
     """The version, by number or alias, whose weights to start from; None for a new network."""
     trials: list[dict[str, Any]] = field(default_factory=list)
-    """For a search, the settings of each trial. Each trial is a job of its own; the best becomes the version."""
+    """For a search, the settings of each trial. Each trial is a separate job; the best becomes the version."""
     trial_of: str | None = None
     """For a trial, the ID of its search."""
 

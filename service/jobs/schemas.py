@@ -1,4 +1,4 @@
-"""The bodies of requests and answers about training jobs."""
+"""Request and response bodies of training jobs."""
 
 from typing import Any, Literal
 
@@ -8,57 +8,57 @@ from service.schemas import Answer, Body
 
 
 class SearchBody(Body):
-    """A search: every combination of choices, or so many trials drawn at random."""
+    """A hyperparameter search: over all combinations of choices, or over random samples."""
 
     space: dict[str, Any] = Field(
         examples=[{"learning_rate": {"low": 1e-4, "high": 0.01, "log": True}, "batch_size": [32, 128]}]
     )
-    """Settings and what they may be: a list of choices, or a range of low and high, perhaps log and int."""
+    """Values by setting: a list of choices, or a range with `low` and `high`, and optionally `log` and `int`."""
     trials: int | None = Field(default=None, ge=1)
-    """Draw so many at random; without it, every combination is tried."""
+    """Number of random trials; by default all combinations."""
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
-    """Of the draws."""
+    """Random seed of the trials."""
 
 
 class TrainBody(Body):
     """A training job. An empty body trains the starter recipe and promotes the result if it is better.
 
-    That recipe is for trying things out: its version is rejected where a released model serves. What can take over is
-    the recipe `corrections`, which goes on from the serving version, or `mnist`.
+    The starter recipe is for testing: its version is rejected next to a bundled model. Recipes whose versions can pass
+    are `corrections`, which fine-tunes the serving version, and `mnist`.
     """
 
     recipe: str = "starter"
-    """The recipe to follow; GET /train/recipes lists them."""
+    """The recipe; GET /train/recipes lists them."""
     settings: dict[str, Any] = Field(default_factory=dict, examples=[{"epochs": 3, "layers": [784, 64, 10]}])
     """Settings to change, as `python -m training fit --set` takes them."""
     dataset: str | None = Field(default=None, max_length=100, examples=["starter"])
-    """Learn from this data set instead of the recipe's own; GET /train/datasets lists them."""
+    """Train on this data set instead of the recipe's own; GET /train/datasets lists them."""
     model: str | None = Field(default=None, max_length=63)
-    """The model that gets the new version; by default the one that serves."""
+    """The model that gets the new version; by default the serving one."""
     promote: Literal["always", "if_better", "never"] = "if_better"
-    """Whether the new version takes over: if_better compares both on the recipe's held-out examples."""
+    """Whether to promote the new version: `if_better` compares it with the serving one on held-out examples."""
     include_samples: bool = False
-    """Learn from the samples too, that users have sent to POST /samples; a part is held out to judge by."""
+    """Train on samples from POST /samples too; a part of them is held out for the comparison."""
     start_from: str | None = Field(default=None, pattern="^[a-z0-9][a-z0-9_-]{0,62}$", examples=["production"])
-    """Go on from this version of the model, by number or alias; the recipe corrections does from the serving one."""
+    """Start from this version of the model, by number or alias; `corrections` starts from the serving one."""
     search: SearchBody | None = None
-    """Try several settings, each as a job of its own; the best by validation becomes the version."""
+    """Try several settings, each in a separate job; the best one by validation becomes the version."""
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
-    """Of everything random."""
+    """Random seed."""
     max_minutes: float | None = Field(default=None, gt=0)
-    """End training after this time with what it has; the service's own limit holds too."""
+    """Stop training after this time and keep the result; the limit of the service applies too."""
 
 
 class Datasets(Answer):
-    """The data sets that jobs may learn from."""
+    """A page of data sets for training."""
 
     datasets: list[str]
     next: str | None = None
-    """Send it as `after` for the next page; null on the last."""
+    """Value of `after` for the next page; null on the last page."""
 
 
-class EpochFigures(Answer):
-    """What one epoch did."""
+class EpochMetrics(Answer):
+    """Metrics of one epoch."""
 
     epoch: int
     train_loss: float
@@ -69,30 +69,30 @@ class EpochFigures(Answer):
     images_per_second: float
 
 
-class CurrentFigures(Answer):
-    """How the epoch at work goes; written about twice a second."""
+class StepMetrics(Answer):
+    """Metrics of the current epoch, updated about twice a second."""
 
     epoch: int
     step: int
     steps: int
-    """How many the epoch has."""
+    """Number of steps in the epoch."""
     train_loss: float
-    """The mean over the epoch so far."""
+    """Mean over the epoch so far."""
     train_accuracy: float | None
     images_per_second: float
     seconds_left: float
-    """Until the job's last epoch ends, unless something stops it before."""
+    """Estimated time until the last epoch ends."""
 
 
 class SearchTrialInfo(Answer):
-    """A trial of a search; the ended ones first, by rank."""
+    """A trial of a search."""
 
     id: str
     state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
     settings: dict[str, Any]
-    """What it tries."""
+    """The settings of the trial."""
     accuracy: float | None
-    """Of validation."""
+    """Validation accuracy."""
     loss: float | None
     epochs: int | None
     seconds: float | None
@@ -104,36 +104,36 @@ class JobInfo(Answer):
 
     id: str
     state: Literal["queued", "running", "succeeded", "failed", "cancelled", "rejected"]
-    """rejected: trained and kept as a version, but not promoted, since it was not better."""
+    """`rejected`: the version was published but did not pass the comparison."""
     request: dict[str, Any]
     created: str
     started: str | None
     finished: str | None
     attempts: int
-    """How often a worker began it; it goes on where it was when a worker ends or dies."""
+    """How often a worker has started it; it resumes from its checkpoint."""
     strikes: int
-    """How often its worker or its training process died; the third time it is failed."""
+    """How often its worker or its training process crashed; it fails the third time."""
     epoch: int
     epochs: int | None
-    current: CurrentFigures | None
-    """How the epoch at work goes."""
-    history: list[EpochFigures]
-    """Figures by epoch; of more than 500 epochs the older ones more coarsely. In lists, the last alone."""
+    current: StepMetrics | None
+    """Metrics of the current epoch."""
+    history: list[EpochMetrics]
+    """Metrics by epoch; above 500 epochs the older ones are thinned out. In lists, only the last."""
     trials: list[SearchTrialInfo] | None
-    """Of a search, its table; not told in lists."""
+    """The trials of a search by rank; null in lists."""
     log: list[str]
-    """The last 50 lines that the training wrote, and its worker about it. In lists, the last alone."""
+    """The last 50 log lines of the training process and its worker. In lists, only the last."""
     model: str | None
     version: int | None
-    """The version that it made."""
+    """The published version."""
     promoted: bool
     detail: str | None
-    """Why it failed, or what the comparison said."""
+    """Why it failed, or the result of the comparison."""
 
 
 class Jobs(Answer):
-    """Jobs, newest first."""
+    """A page of jobs, newest first."""
 
     jobs: list[JobInfo]
     next: str | None = None
-    """Send it as `after` for the next page; null on the last."""
+    """Value of `after` for the next page; null on the last page."""

@@ -2,8 +2,8 @@
 
     workers/<number>.wakeup    in the home folder: a named pipe, read by the worker that holds <number>.lock
 
-Whoever queues a job writes a byte into each pipe. A lost byte delays a job by seconds: workers also check for jobs
-regularly, since workers on other hosts have no pipe.
+The process that queues a job writes a byte into each pipe. A lost byte delays a job by seconds: workers also check for
+jobs regularly, since workers on other hosts have no pipe.
 """
 
 import os

@@ -1,58 +1,58 @@
-// A version on trial beside the one that serves: as a shadow it reads along, as a canary it answers a share.
+// Rollout of a candidate next to the serving version, as a shadow or as a canary.
 
-import {byId, confirmed, offer, percent} from "./elements.js";
-import {get, send, tell} from "./service.js";
+import {byId, confirm, percent, setOptions} from "./elements.js";
+import {get, send, showError} from "./service.js";
 
-const AGAIN = 2000;  // milliseconds between looks at a trial that goes on
-let model = "", alias = "", changed = () => {}, timer;
+const POLL_INTERVAL = 2000;  // milliseconds
+let model = "", alias = "", reload = () => {}, timer;
 
-export function offerTrial(name, state, versions, onChange) {
-  [model, alias, changed] = [name, state?.alias, onChange];
+export function showCandidate(name, state, versions, onChange) {
+  [model, alias, reload] = [name, state?.alias, onChange];
   const others = versions.filter(({version}) => version !== state?.version);
-  offer(byId("trial-version"), others.map(({version}) => [version, `version ${version}`]));
-  byId("trial-form").hidden = !state || !others.length;
-  byId("trial-state").textContent = !state ? "A trial needs a version that serves beside it." : others.length ? "No version is on trial." : "There is no other version to try.";
-  byId("trial-end").hidden = true;
-  return state?.candidate ? show() : undefined;
+  setOptions(byId("candidate-version"), others.map(({version}) => [version, `version ${version}`]));
+  byId("candidate-form").hidden = !state || !others.length;
+  byId("candidate-state").textContent = !state ? "A candidate requires a serving version." : others.length ? "There is no candidate." : "There is no other version to roll out.";
+  byId("candidate-stop").hidden = true;
+  return state?.candidate ? poll() : undefined;
 }
 
-async function show() {
+async function poll() {
   clearTimeout(timer);
   if (byId("models").hidden) return;
   try {
     const state = await get(`models/${model}/aliases/${alias}`);
-    if (!state.candidate) return changed();
-    byId("trial-state").textContent = told(state);
-    byId("trial-end").hidden = false;
-    timer = setTimeout(show, AGAIN);
+    if (!state.candidate) return reload();
+    byId("candidate-state").textContent = describe(state);
+    byId("candidate-stop").hidden = false;
+    timer = setTimeout(poll, POLL_INTERVAL);
   } catch (error) {
-    tell(error);
+    showError(error);
   }
 }
 
-function told({candidate, mode, share, trial, trouble}) {
-  const does = mode === "canary" ? `answers ${percent(share, 0)} of the requests` : `reads ${percent(share, 0)} of the requests along`;
-  if (trouble) return `Version ${candidate} is not on trial: ${trouble}.`;
-  const agreed = trial?.compared ? `on ${trial.compared.toLocaleString()} digits both agreed in ${percent(trial.agreement)}` : "nothing was compared yet";
-  return `Version ${candidate} ${does}; ${agreed}.`;
+function describe({candidate, mode, share, trial: stats, trouble: error}) {
+  if (error) return `Version ${candidate} cannot be rolled out: ${error}.`;
+  const action = mode === "canary" ? `answers ${percent(share, 0)} of the requests` : `gets a copy of ${percent(share, 0)} of the requests`;
+  const agreement = stats?.compared ? `both versions agree on ${percent(stats.agreement)} of ${stats.compared.toLocaleString()} images` : "no image has been compared yet";
+  return `Version ${candidate} ${action}; ${agreement}.`;
 }
 
 async function change(question, body) {
-  if (!await confirmed(question)) return;
+  if (!await confirm(question)) return;
   try {
     const {version, generation} = await get(`models/${model}/aliases/${alias}`);
     await send("PUT", `models/${model}/aliases/${alias}`, {version, ...body}, {"If-Match": `"${generation}"`});
-    tell(null);
-    await changed();
+    showError(null);
+    await reload();
   } catch (error) {
-    tell(error);
+    showError(error);
   }
 }
 
-byId("trial-form").addEventListener("submit", (event) => {
+byId("candidate-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const [candidate, mode, share] = [Number(byId("trial-version").value), byId("trial-mode").value, Number(byId("trial-share").value)];
-  const does = mode === "canary" ? "answer" : "read along";
-  change(`Let version ${candidate} ${does} ${mode === "canary" ? "" : "with "}${percent(share, 0)} of the requests?`, {candidate, mode, share, reason: "tried on the page"});
+  const [candidate, mode, share] = [Number(byId("candidate-version").value), byId("candidate-mode").value, Number(byId("candidate-share").value)];
+  const action = mode === "canary" ? "answer" : "get a copy of";
+  change(`Let version ${candidate} ${action} ${percent(share, 0)} of the requests?`, {candidate, mode, share, reason: "candidate from the page"});
 });
-byId("trial-end").addEventListener("click", () => change("End the trial?", {reason: "trial ended on the page"}));
+byId("candidate-stop").addEventListener("click", () => change("Stop the rollout?", {reason: "rollout stopped on the page"}));

@@ -1,78 +1,78 @@
-// The drawing area: strokes of mouse, finger or pen, or a picture instead of them.
+// The drawing area: strokes by mouse, finger or pen, or an image file instead.
 
-const canvas = document.getElementById("paper");
-const [LARGE_BYTES, LONG_SIDE] = [1e6, 1600];
+const canvas = document.getElementById("canvas");
+const [MAX_BYTES, MAX_SIDE] = [1e6, 1600];
 const context = canvas.getContext("2d");
 let strokes = [];
-let picture = null;
-let isShown = false;  // whether the browser could draw the picture
-let changed = () => {};
+let image = null;
+let isDrawn = false;  // whether the browser could decode the image
+let notify = () => {};
 
 export function onChange(callback) {
-  changed = callback;
+  notify = callback;
 }
 
 export function isEmpty() {
-  return !picture && strokes.length === 0;
+  return !image && strokes.length === 0;
 }
 
-// Resolves with what there is to read: the picture as it was given, or the drawing as PNG.
+// Resolves to the image to predict: the file as it was chosen, or the drawing as PNG.
 export function content() {
-  return picture ? Promise.resolve(picture) : drawn();
+  return image ? Promise.resolve(image) : toPng();
 }
 
-function drawn() {
+function toPng() {
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
 
-// Takes what the canvas shows instead of the picture's file, which the service could not read; tells whether it did.
-export async function takeDrawn() {
-  const file = picture;
-  if (!file || !isShown) return false;
-  const png = await drawn();
-  if (picture !== file) return false;
-  [picture, isShown] = [png, false];
+// Replaces a file that the service cannot read by the content of the canvas. Resolves to whether it did.
+export async function useCanvas() {
+  const file = image;
+  if (!file || !isDrawn) return false;
+  const png = await toPng();
+  if (image !== file) return false;
+  [image, isDrawn] = [png, false];
   return true;
 }
 
 export async function show(file) {
   location.hash = "read";
   strokes = [];
-  [picture, isShown] = [file, false];
-  blank();
+  [image, isDrawn] = [file, false];
+  fillWhite();
   try {
     const bitmap = await createImageBitmap(file);
-    if (picture !== file) return;  // another one was chosen, or somebody draws
+    if (image !== file) return;  // the user has chosen another file, or is drawing
     const scale = Math.min(canvas.width / bitmap.width, canvas.height / bitmap.height);
     const [width, height] = [bitmap.width * scale, bitmap.height * scale];
     context.drawImage(bitmap, (canvas.width - width) / 2, (canvas.height - height) / 2, width, height);
-    isShown = true;
-    if (file.size > LARGE_BYTES || Math.max(bitmap.width, bitmap.height) > LONG_SIDE) {
-      const small = await reduced(bitmap);
-      if (picture !== file) return;
-      picture = small;
+    isDrawn = true;
+    if (file.size > MAX_BYTES || Math.max(bitmap.width, bitmap.height) > MAX_SIDE) {
+      const small = await shrink(bitmap);
+      if (image !== file) return;
+      image = small;
     }
   } catch {
-    // Not a picture for this browser; the service says what it makes of it.
+    // This browser cannot decode the file; the service may, or reports an error.
   }
-  changed();
+  notify();
 }
 
-// Cameras give more than the service takes, and more than a digit needs.
-async function reduced(bitmap) {
-  const scale = Math.min(1, LONG_SIDE / Math.max(bitmap.width, bitmap.height));
+// Photos are larger than the service accepts, and than a digit needs.
+async function shrink(bitmap) {
+  const scale = Math.min(1, MAX_SIDE / Math.max(bitmap.width, bitmap.height));
   const small = new OffscreenCanvas(Math.round(bitmap.width * scale), Math.round(bitmap.height * scale));
   small.getContext("2d").drawImage(bitmap, 0, 0, small.width, small.height);
   return small.convertToBlob({type: "image/jpeg", quality: 0.9});
 }
 
-function blank() {
+function fillWhite() {
   context.fillStyle = "#fff";
   context.fillRect(0, 0, canvas.width, canvas.height);
 }
 
 function redraw() {
-  blank();
+  fillWhite();
   context.strokeStyle = context.fillStyle = "#000";
   context.lineCap = context.lineJoin = "round";
   for (const {points, width} of strokes) {
@@ -86,35 +86,35 @@ function redraw() {
 
 function clear() {
   strokes = [];
-  picture = null;
+  image = null;
   redraw();
-  changed();
+  notify();
 }
 
-function place(event) {
+function position(event) {
   const box = canvas.getBoundingClientRect();
   return [(event.clientX - box.left) * canvas.width / box.width, (event.clientY - box.top) * canvas.height / box.height];
 }
 
 canvas.addEventListener("pointerdown", (event) => {
   canvas.setPointerCapture(event.pointerId);
-  picture = null;
-  strokes.push({points: [place(event)], width: Number(document.getElementById("width").value)});
+  image = null;
+  strokes.push({points: [position(event)], width: Number(document.getElementById("width").value)});
   redraw();
 });
 canvas.addEventListener("pointermove", (event) => {
   if (!canvas.hasPointerCapture(event.pointerId)) return;
-  for (const each of event.getCoalescedEvents?.() ?? [event]) strokes.at(-1).points.push(place(each));
+  for (const each of event.getCoalescedEvents?.() ?? [event]) strokes.at(-1).points.push(position(each));
   redraw();
-  changed();
+  notify();
 });
-canvas.addEventListener("pointerup", () => changed());
+canvas.addEventListener("pointerup", () => notify());
 document.getElementById("clear").addEventListener("click", clear);
 document.getElementById("undo").addEventListener("click", () => {
-  if (picture) return clear();
+  if (image) return clear();
   strokes.pop();
   redraw();
-  changed();
+  notify();
 });
 for (const id of ["picture", "camera"]) {
   document.getElementById(id).addEventListener("change", (event) => {

@@ -1,18 +1,18 @@
-// What is on the paper, read while it is drawn; and the right digit, pressed when the answer is wrong.
+// Predicts the drawing while it is drawn, and sends corrections.
 
 import {percent} from "./elements.js";
-import {content, isEmpty, onChange, takeDrawn} from "./canvas.js";
-import {ask, get, tell} from "./service.js";
+import {content, isEmpty, onChange, useCanvas} from "./canvas.js";
+import {request, get, showError} from "./service.js";
 
-const UNREADABLE = new Set(["unsupported_media_type", "invalid_image", "payload_too_large"]);  // kinds that a browser may draw
-const WAIT = 120;  // milliseconds between two questions to the service while somebody draws
-const [label, confidence, made, bars, corrected, seen, saw, below, decided] =
-  ["label", "confidence", "made", "bars", "corrected", "seen", "saw", "below", "decided"].map((id) => document.getElementById(id));
-let timer = null, asking = null, again = false, answered = null;
+const UNREADABLE = new Set(["unsupported_media_type", "invalid_image", "payload_too_large"]);  // the browser may still decode it
+const REQUEST_INTERVAL = 120;  // milliseconds between predictions while the user draws
+const [label, confidence, source, bars, feedback, explanation, input, underlay, saliency] =
+  ["label", "confidence", "source", "bars", "feedback", "explanation", "input", "underlay", "saliency"].map((id) => document.getElementById(id));
+let timer = null, pending = null, isOutdated = false, prediction = null;
 
-const rows = new Map([..."0123456789"].map((digit) => [digit, row(digit)]));
+const rows = new Map([..."0123456789"].map((digit) => [digit, createRow(digit)]));
 
-function row(digit) {
+function createRow(digit) {
   const item = document.createElement("li"), button = document.createElement("button");
   const [name, track, fill, share] = ["span", "span", "span", "span"].map((tag) => document.createElement(tag));
   button.type = "button";
@@ -29,101 +29,101 @@ function row(digit) {
   return {button, fill, share};
 }
 
-function show(answer) {
-  answered = answer;
-  label.textContent = answer?.label ?? "?";
+function show(result) {
+  prediction = result;
+  label.textContent = result?.label ?? "?";
   for (const [digit, {button, fill, share}] of rows) {
-    const probability = answer?.probabilities[digit] ?? 0;
+    const probability = result?.probabilities[digit] ?? 0;
     fill.style.transform = `scaleX(${probability})`;
-    share.textContent = answer ? percent(probability) : "–";
-    button.classList.toggle("best", digit === answer?.label);
-    button.disabled = !answer;
+    share.textContent = result ? percent(probability) : "–";
+    button.classList.toggle("best", digit === result?.label);
+    button.disabled = !result;
   }
-  seen.classList.toggle("empty", !answer);
-  if (answer) {
-    confidence.textContent = `${percent(answer.confidence)} sure`;
-    saw.src = below.src = `data:image/png;base64,${answer.explanation.image}`;
-    decided.src = `data:image/png;base64,${answer.explanation.saliency_image}`;
+  explanation.classList.toggle("empty", !result);
+  if (result) {
+    confidence.textContent = `${percent(result.confidence)} confidence`;
+    input.src = underlay.src = `data:image/png;base64,${result.explanation.image}`;
+    saliency.src = `data:image/png;base64,${result.explanation.saliency_image}`;
   }
 }
 
-// One question at a time: what changes meanwhile is asked about next. An empty paper needs no answer.
-async function read() {
+// One request at a time; changes during a request start another one. An empty canvas needs none.
+async function predict() {
   timer = null;
-  if (isEmpty()) return empty();
-  if (asking) return void (again = true);
-  const mine = asking = new AbortController();
+  if (isEmpty()) return reset();
+  if (pending) return void (isOutdated = true);
+  const controller = pending = new AbortController();
   try {
     const body = await content(), started = performance.now();
     const headers = {"Content-Type": body.type || "application/octet-stream"};
-    const response = await ask("predict?explain=true", {method: "POST", body, headers, signal: mine.signal});
-    const answer = await response.json();
-    if (mine !== asking) return;
-    show(answer);
-    made.textContent = `${answer.model} version ${answer.version}, ${(performance.now() - started).toFixed(0)} ms`;
-    tell(null);
+    const response = await request("predict?explain=true", {method: "POST", body, headers, signal: controller.signal});
+    const result = await response.json();
+    if (controller !== pending) return;
+    show(result);
+    source.textContent = `${result.model} version ${result.version}, ${(performance.now() - started).toFixed(0)} ms`;
+    showError(null);
   } catch (error) {
-    if (mine !== asking) return;
-    const takesDrawn = UNREADABLE.has(error.code) && await takeDrawn();
-    if (mine !== asking) return;
-    if (takesDrawn) {
-      again = true;
+    if (controller !== pending) return;
+    const usesCanvas = UNREADABLE.has(error.code) && await useCanvas();
+    if (controller !== pending) return;
+    if (usesCanvas) {
+      isOutdated = true;
     } else {
       show(null);
-      made.textContent = "\u00a0";
-      confidence.textContent = error.code === "blank_image" ? "There is nothing on it yet." : "No answer.";
-      tell(error.code === "blank_image" ? null : error);
+      source.textContent = "\u00a0";
+      confidence.textContent = error.code === "blank_image" ? "The canvas is empty." : "No prediction.";
+      showError(error.code === "blank_image" ? null : error);
     }
   }
-  asking = null;
-  if (again) readSoon();
+  pending = null;
+  if (isOutdated) schedule();
 }
 
-function empty() {
-  asking?.abort();
-  asking = null;
-  again = false;
+function reset() {
+  pending?.abort();
+  pending = null;
+  isOutdated = false;
   show(null);
   confidence.textContent = "Nothing drawn yet.";
-  made.textContent = "\u00a0";
-  tell(null);
+  source.textContent = "\u00a0";
+  showError(null);
 }
 
-function readSoon() {
-  again = false;
-  timer ??= setTimeout(read, isEmpty() ? 0 : WAIT);
+function schedule() {
+  isOutdated = false;
+  timer ??= setTimeout(predict, isEmpty() ? 0 : REQUEST_INTERVAL);
 }
 
 async function correct(digit) {
-  if (!answered) return;
+  if (!prediction) return;
   try {
     const body = await content();
     const headers = {"Content-Type": body.type || "application/octet-stream"};
-    await ask(`samples?label=${digit}`, {method: "POST", body, headers});
-    corrected.textContent = `Thank you: it is a ${digit}. The next training can learn from it.`;
-    tell(null);
+    await request(`samples?label=${digit}`, {method: "POST", body, headers});
+    feedback.textContent = `Saved: it is a ${digit}. The next training can learn from it.`;
+    showError(null);
     await countSamples();
   } catch (error) {
-    tell(error);
+    showError(error);
   }
 }
 
-// Count the corrections that are younger than the last training that learned from some.
+// Counts the corrections that are newer than the last training on corrections.
 export async function countSamples() {
   try {
     const {count, model, samples} = await get("samples?limit=1000");
     const {versions} = await get(`models/${model}`);
     const last = versions.map(({manifest}) => manifest).find(({data}) => data?.extra);
-    const begun = last ? Date.parse(last.created) - 1000 * last.metrics.seconds : 0;
-    const waiting = last ? samples.filter(({since}) => Date.parse(since) > begun).length : count;
-    document.getElementById("waiting").textContent = `${waiting.toLocaleString()} correction${waiting === 1 ? " waits" : "s wait"}`;
+    const started = last ? Date.parse(last.created) - 1000 * last.metrics.seconds : 0;
+    const added = last ? samples.filter(({since}) => Date.parse(since) > started).length : count;
+    document.getElementById("new-samples").textContent = `${added.toLocaleString()} new correction${added === 1 ? "" : "s"}`;
   } catch {
-    // Without a key for it the counter stays; reading goes on.
+    // Without a key for samples the counter does not change; predictions still work.
   }
 }
 
 onChange(() => {
-  corrected.textContent = "Wrong? Press the right digit.";
-  readSoon();
+  feedback.textContent = "Wrong? Press the correct digit.";
+  schedule();
 });
 show(null);

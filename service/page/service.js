@@ -1,8 +1,8 @@
-// Requests to the service, and what to say when one fails.
+// Requests to the service, and messages for errors.
 
 let key = "";
 
-export class Failure extends Error {
+export class RequestError extends Error {
   constructor(status, code, detail) {
     super(detail);
     this.status = status;
@@ -11,16 +11,16 @@ export class Failure extends Error {
 }
 
 const ADVICE = {
-  401: "This needs a key. Enter one above.",
-  403: "The key is not for this. Enter another one above.",
-  413: "The picture is too large. Send a smaller one.",
-  415: "That is no picture of a kind that can be read: use PNG, JPEG, BMP, GIF or WEBP.",
-  429: "So many trainings wait already that no more are taken. Try again when one has ended.",
+  401: "This requires a key. Enter one above.",
+  403: "The key does not allow this. Enter another one above.",
+  413: "The image is too large. Send a smaller one.",
+  415: "The image format is not supported. Use PNG, JPEG, BMP, GIF or WEBP.",
+  429: "Too many jobs are queued. Try again when one has ended.",
   503: "The service is busy or starting. Try again in a moment.",
 };
 
-// Resolves with the response; rejects with a Failure whose message is for people.
-export async function ask(path, options = {}) {
+// Resolves to the response; rejects with a RequestError that has a message for the user.
+export async function request(path, options = {}) {
   const headers = {...options.headers};
   if (key) headers.Authorization = `Bearer ${key}`;
   let response;
@@ -28,33 +28,33 @@ export async function ask(path, options = {}) {
     response = await fetch(path, {...options, headers});
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Failure(0, "away", "The service cannot be reached. Is it running?");
+    throw new RequestError(0, "away", "The service cannot be reached. Is it running?");
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
-  if (response.status === 401 || problem.code === "forbidden") askForKey();
+  if (response.status === 401 || problem.code === "forbidden") showKeyForm();
   const detail = problem.detail ? `${problem.detail[0].toUpperCase()}${problem.detail.slice(1)}.` : "Something went wrong.";
-  throw new Failure(response.status, problem.code, (problem.code !== "cross_origin" && ADVICE[response.status]) || detail);
+  throw new RequestError(response.status, problem.code, (problem.code !== "cross_origin" && ADVICE[response.status]) || detail);
 }
 
 export async function get(path) {
-  return (await ask(path)).json();
+  return (await request(path)).json();
 }
 
 export async function send(method, path, body, headers = {}) {
-  const response = await ask(path, {method, body: JSON.stringify(body), headers: {"Content-Type": "application/json", ...headers}});
+  const response = await request(path, {method, body: JSON.stringify(body), headers: {"Content-Type": "application/json", ...headers}});
   return response.json();
 }
 
-// Yields {event, data} of server-sent events; unlike EventSource it can show a key. Reconnects where it was.
+// Yields {event, data} of server-sent events. Unlike EventSource it can send a key. Resumes after the last event.
 export async function* events(path, signal) {
   let last = "", ended = false;
   while (!ended) {
     try {
-      const response = await ask(path, {signal, headers: last ? {"Last-Event-ID": last} : {}});
+      const response = await request(path, {signal, headers: last ? {"Last-Event-ID": last} : {}});
       let text = "";
-      for await (const piece of pieces(response.body.pipeThrough(new TextDecoderStream()))) {
-        text += piece;
+      for await (const chunk of chunks(response.body.pipeThrough(new TextDecoderStream()))) {
+        text += chunk;
         const blocks = text.split(/\r?\n\r?\n/);
         text = blocks.pop();
         for (const block of blocks) {
@@ -71,14 +71,14 @@ export async function* events(path, signal) {
   }
 }
 
-async function* pieces(stream) {
+async function* chunks(stream) {
   const reader = stream.getReader();
   for (let read = await reader.read(); !read.done; read = await reader.read()) yield read.value;
 }
 
 const notice = document.getElementById("notice");
 
-export function tell(error) {
+export function showError(error) {
   if (error?.name === "AbortError") return;
   notice.textContent = error ? error.message : "";
   notice.hidden = !error;
@@ -86,17 +86,17 @@ export function tell(error) {
 
 const keyForm = document.getElementById("key-form");
 
-function askForKey() {
+function showKeyForm() {
   keyForm.hidden = false;
 }
 
-export function onKey(changed) {
+export function onKey(callback) {
   keyForm.addEventListener("submit", (event) => {
     event.preventDefault();
     key = document.getElementById("key").value.trim();
     document.getElementById("key").value = "";
     keyForm.hidden = true;
-    tell(null);
-    changed();
+    showError(null);
+    callback();
   });
 }

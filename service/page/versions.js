@@ -1,93 +1,93 @@
-// The versions of the model: how good each is, how each reads the drawing, and which one serves.
+// The versions of a model: metrics, predictions of the drawing, promotion and rollback.
 
-import {button, byId, confirmed, element, line, moment, offer, percent, size} from "./elements.js";
-import {lookAt, offerVersions} from "./misreadings.js";
+import {button, byId, confirm, element, tableRow, formatTime, setOptions, percent, formatSize} from "./elements.js";
+import {evaluateVersion, showEvaluation} from "./evaluation.js";
 import {content, isEmpty} from "./canvas.js";
-import {ask, get, send, tell} from "./service.js";
+import {request, get, send, showError} from "./service.js";
 import {watch} from "./training.js";
-import {offerTrial} from "./candidate.js";
+import {showCandidate} from "./candidate.js";
 
-const COMPARED = 8;
-let served = "mnist", model = served, alias = "production", generation = 0, shown = [], older = null;
+const MAX_COMPARED = 8;
+let servingModel = "mnist", model = servingModel, alias = "production", generation = 0, listed = [], next = null;
 
 export async function showServing() {
   try {
     const ready = await get("health/ready");
-    [served, alias] = [ready.model, ready.alias];
+    [servingModel, alias] = [ready.model, ready.alias];
     byId("serving").textContent = `${ready.model} version ${ready.version} serves`;
   } catch (error) {
     byId("serving").textContent = "not ready";
-    if (error.status !== 503) tell(error);
+    if (error.status !== 503) showError(error);
   }
 }
 
 export async function open() {
   try {
     await showServing();
-    offer(byId("model"), (await modelNames()).map((name) => [name, name]), served);
+    setOptions(byId("model"), (await modelNames()).map((name) => [name, name]), servingModel);
     model = byId("model").value;
     const page = await get(`models/${model}`);
-    byId("alias").replaceChildren(...(page.aliases.length ? page.aliases.map(meaning) : [element("li", {}, "No alias means any version.")]));
+    byId("alias").replaceChildren(...(page.aliases.length ? page.aliases.map(aliasItem) : [element("li", {}, "There is no alias.")]));
     byId("versions").replaceChildren();
-    shown = [];
-    const offered = show(page);
-    tell(null);
-    await Promise.all([compare(shown), offered]);
+    listed = [];
+    const appended = append(page);
+    showError(null);
+    await Promise.all([predictDrawing(listed), appended]);
   } catch (error) {
-    byId("versions").replaceChildren(line(["The versions cannot be listed now."], 9));
-    tell(error);
+    byId("versions").replaceChildren(tableRow(["The versions cannot be loaded."], 9));
+    showError(error);
   }
 }
 
 async function modelNames() {
   const names = [];
   for (let after = ""; after !== null;) {
-    const {models, next} = await get(`models?versions=1&limit=100${after && `&after=${after}`}`);
-    names.push(...models.map((each) => each.model));
-    after = next;
+    const page = await get(`models?versions=1&limit=100${after && `&after=${after}`}`);
+    names.push(...page.models.map((each) => each.model));
+    after = page.next;
   }
   return names;
 }
 
-// Show a page of versions below those that are shown.
-function show({aliases, versions, next}) {
+// Appends a page of versions to the table.
+function append({aliases, versions, next: cursor}) {
   const state = aliases.find((each) => each.alias === alias);
   generation = state?.generation ?? 0;
-  byId("versions").append(...versions.map((version) => versionLine(version, state)));
-  shown = [...shown, ...versions];
-  older = next;
-  byId("older").hidden = next === null;
-  return Promise.all([offerTrial(model, state, shown, open), offerVersions(model, shown, state?.version)]);
+  byId("versions").append(...versions.map((version) => versionRow(version, state)));
+  listed = [...listed, ...versions];
+  next = cursor;
+  byId("older").hidden = cursor === null;
+  return Promise.all([showCandidate(model, state, listed, open), showEvaluation(model, listed, state?.version)]);
 }
 
-async function showOlder() {
-  byId("older").hidden = true;  // pressed once
+async function loadOlder() {
+  byId("older").hidden = true;  // until the request is complete
   try {
-    await show(await get(`models/${model}?after=${older}`));
+    await append(await get(`models/${model}?after=${next}`));
   } catch (error) {
     byId("older").hidden = false;
-    tell(error);
+    showError(error);
   }
 }
 
-function meaning({alias: name, version, since, reason}) {
-  return element("li", {}, element("strong", {}, name), ` means version ${version} since ${moment(since)}: ${reason}`);
+function aliasItem({alias: name, version, since, reason}) {
+  return element("li", {}, element("strong", {}, name), ` points to version ${version} since ${formatTime(since)}: ${reason}`);
 }
 
-function versionLine({version, manifest, verdict, weights_bytes: bytes}, state) {
+function versionRow({version, manifest, verdict: decision, weights_bytes: bytes}, state) {
   const {metrics = {}, recipe = "–", created, job_id: job} = manifest;
-  const row = line([
-    button(String(version), `What version ${version} misreads`, () => lookAt(version)),
-    moment(created), recipe, percent(metrics.test_accuracy ?? metrics.validation_accuracy, 2),
-    metrics.calibration_error?.toFixed(4) ?? "–", size(bytes), origin(job), element("span", {id: `reads-${version}`}, "–"), role(version, state),
+  const row = tableRow([
+    button(String(version), `Evaluate version ${version}`, () => evaluateVersion(version)),
+    formatTime(created), recipe, percent(metrics.test_accuracy ?? metrics.validation_accuracy, 2),
+    metrics.calibration_error?.toFixed(4) ?? "–", formatSize(bytes), jobLink(job), element("span", {id: `prediction-${version}`}, "–"), role(version, state),
   ]);
-  if (verdict?.reason) row.title = verdict.reason;
+  if (decision?.reason) row.title = decision.reason;
   return row;
 }
 
-function origin(job) {
+function jobLink(job) {
   if (!job) return "–";
-  if (job.startsWith("release-")) return "released";
+  if (job.startsWith("release-")) return "bundled";
   const link = element("a", {href: "#train"}, job.slice(0, 12));
   link.addEventListener("click", () => watch(job));
   return link;
@@ -96,37 +96,37 @@ function origin(job) {
 function role(version, state) {
   const mark = (text) => element("span", {className: "mark"}, text);
   if (state?.version === version) return mark("serves");
-  const promoting = button("Let it serve", `Let version ${version} serve`, () => promote(version));
-  if (state?.candidate !== version) return promoting;
-  return element("span", {className: "both"}, mark(`${state.mode} ${percent(state.share, 0)}`), promoting);
+  const promoteButton = button("Promote", `Promote version ${version}`, () => promote(version));
+  if (state?.candidate !== version) return promoteButton;
+  return element("span", {className: "both"}, mark(`${state.mode} ${percent(state.share, 0)}`), promoteButton);
 }
 
-// Let the newest versions read what is on the paper, side by side.
-async function compare(versions) {
+// Predicts the drawing with the newest versions.
+async function predictDrawing(versions) {
   if (isEmpty()) return;
   const body = await content(), headers = {"Content-Type": body.type || "application/octet-stream"};
-  for (const {version} of versions.slice(0, COMPARED)) {
-    const response = await ask(`predict?version=${version}&model=${model}`, {method: "POST", body, headers});
+  for (const {version} of versions.slice(0, MAX_COMPARED)) {
+    const response = await request(`predict?version=${version}&model=${model}`, {method: "POST", body, headers});
     const {label, confidence} = await response.json();
-    byId(`reads-${version}`).textContent = `${label} (${percent(confidence, 0)})`;
+    byId(`prediction-${version}`).textContent = `${label} (${percent(confidence, 0)})`;
   }
 }
 
 async function change(question, method, path, body) {
-  if (!await confirmed(question)) return;
+  if (!await confirm(question)) return;
   try {
     await send(method, path, body, {"If-Match": `"${generation}"`});
     await open();
   } catch (error) {
-    tell(error);
+    showError(error);
   }
 }
 
 function promote(version) {
-  return change(`Let version ${version} answer from now on?`, "PUT", `models/${model}/aliases/${alias}`, {version, reason: "chosen on the page"});
+  return change(`Promote version ${version}?`, "PUT", `models/${model}/aliases/${alias}`, {version, reason: "promoted on the page"});
 }
 
 byId("rollback").addEventListener("click", () =>
-  change("Go back to the version that served before?", "POST", `models/${model}/aliases/${alias}/rollback`, {reason: "rolled back on the page"}));
-byId("older").addEventListener("click", showOlder);
+  change("Roll back to the previous version?", "POST", `models/${model}/aliases/${alias}/rollback`, {reason: "rolled back on the page"}));
+byId("older").addEventListener("click", loadOlder);
 byId("model").addEventListener("change", open);

@@ -50,6 +50,6 @@ def _install(registry: Registry, folder: Path) -> int:
 
 
 def _same_weights(registry: Registry, name: str, weights_sha256: str) -> int | None:
-    """Return the newest version with these weights, whoever published it."""
+    """Return the newest version with these weights."""
     same = (m.version for m in reversed(registry.readable_manifests(name)) if m.weights_sha256 == weights_sha256)
     return next(same, None)

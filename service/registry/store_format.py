@@ -1,9 +1,9 @@
-"""The format version of a store. A release refuses a store of an unknown format instead of misreading it.
+"""The format version of a store. A release rejects a store of an unknown format.
 
     format.json    {"format": 1}
 
 A store without this object has format 1: it predates the numbering. Additions (a field of a manifest, a new prefix) do
-not change the format; changes that an earlier release would misread do.
+not change the format; changes that older releases cannot parse do.
 """
 
 import json

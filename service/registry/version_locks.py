@@ -4,7 +4,7 @@
     models/<name>/<version>/deleting/<unix time>-<id>
 
 Each operation writes its own lock before it checks for the other kind, so at least one of two conflicting operations
-aborts. A lock expires after an hour, so a process that dies does not block a version for long.
+aborts. A lock expires after an hour, so a process that crashes does not block a version for long.
 """
 
 import secrets

@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from service.dependencies import PartsDep
 from service.jobs.events import JobEvent
 from service.jobs.job import Progress
-from service.jobs.schemas import CurrentFigures, EpochFigures
+from service.jobs.schemas import EpochMetrics, StepMetrics
 
 router = APIRouter(prefix="/train", tags=["training"])
 
@@ -30,14 +30,14 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
 
-def figures(epoch: dict[str, Any]) -> EpochFigures:
+def figures(epoch: dict[str, Any]) -> EpochMetrics:
     """Give what callers hear of an epoch."""
-    return EpochFigures(**{name: epoch.get(name) for name in EpochFigures.model_fields})
+    return EpochMetrics(**{name: epoch.get(name) for name in EpochMetrics.model_fields})
 
 
-def current(progress: Progress) -> CurrentFigures | None:
+def current(progress: Progress) -> StepMetrics | None:
     """Give what callers hear of the epoch at work."""
-    return CurrentFigures(**progress.current) if progress.current else None
+    return StepMetrics(**progress.current) if progress.current else None
 
 
 @router.get(
@@ -72,6 +72,6 @@ def _event(piece: JobEvent) -> bytes:
         case "epoch":
             data = figures(piece.data).model_dump()
         case "progress":
-            data = CurrentFigures(**piece.data).model_dump()
+            data = StepMetrics(**piece.data).model_dump()
     place = b"id: %b\n" % piece.id.encode() if piece.id else b""
     return b"event: %b\ndata: %b\n%b\n" % (piece.kind.encode(), orjson.dumps(data), place)

@@ -66,7 +66,7 @@ def page(browser: "Browser", server: "Server") -> Iterator["Page"]:
 
 def draw(page: "Page", strokes: list[Points]) -> None:
     page.click("#clear")
-    box = page.locator("#paper").bounding_box()
+    box = page.locator("#canvas").bounding_box()
     assert box
     for stroke in strokes:
         places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]

@@ -22,9 +22,9 @@ from playwright.sync_api import Browser, Page, Response, expect  # noqa: E402 --
 def test_a_drawn_digit_is_read(digit: str, page: Page) -> None:
     draw(page, DIGITS[digit])
     expect(page.locator("#label")).to_have_text(digit)
-    expect(page.locator("#made")).to_contain_text("version")
-    expect(page.locator("#saw")).to_be_visible()
-    expect(page.locator("#decided")).to_be_visible()
+    expect(page.locator("#source")).to_contain_text("version")
+    expect(page.locator("#input")).to_be_visible()
+    expect(page.locator("#saliency")).to_be_visible()
     page.click("#clear")
     expect(page.locator("#label")).to_have_text("?")
     expect(page.locator("#confidence")).to_have_text("Nothing drawn yet.")
@@ -38,7 +38,7 @@ def test_a_picture_is_read_and_what_is_none_is_said_to_be_none(page: Page, tmp_p
     other = tmp_path / "letter.txt"
     other.write_text("hello")
     page.set_input_files("#picture", other)
-    expect(page.locator("#notice")).to_contain_text("no picture of a kind that can be read")
+    expect(page.locator("#notice")).to_contain_text("format is not supported")
     expect(page.locator("#label")).to_have_text("?")
 
 
@@ -61,7 +61,7 @@ def test_what_the_browser_can_draw_and_the_service_cannot_read_is_read_as_drawn(
     expect(page.locator("#label")).to_have_text(label)
     expect(page.locator("#notice")).to_be_hidden()
     page.locator("#bars button").nth(int(label)).click()  # what is learned from is what was read
-    expect(page.locator("#corrected")).to_contain_text(f"it is a {label}")
+    expect(page.locator("#feedback")).to_contain_text(f"it is a {label}")
     assert (
         server.http.delete("/samples?everything=true").json()["deleted"] == 1
     )  # other tests of this server count them
@@ -78,8 +78,8 @@ def test_a_correction_counts_for_the_next_training(page: Page) -> None:
     draw(page, DIGITS["7"])
     expect(page.locator("#label")).to_have_text("7")
     page.locator("#bars button").nth(1).click()
-    expect(page.locator("#corrected")).to_contain_text("it is a 1")
-    expect(page.locator("#waiting")).to_have_text("1 correction waits")
+    expect(page.locator("#feedback")).to_contain_text("it is a 1")
+    expect(page.locator("#new-samples")).to_have_text("1 new correction")
     page.click("#learn")
     expect(page.locator("#samples")).to_be_checked()
 
@@ -134,16 +134,16 @@ def test_a_version_is_promoted_and_rolled_back_after_a_question(page: Page, serv
     second = Registry(open_store(Settings(home=server.home).store_location)).publish("mnist", *half_trained()).version
     draw(page, DIGITS["0"])
     page.click("nav a[href='#models']")
-    expect(page.locator(f"#reads-{second}")).not_to_be_empty()
+    expect(page.locator(f"#prediction-{second}")).not_to_be_empty()
     before = httpx.get(f"{server.url}/health/ready").json()["version"]
-    page.click(f"button[aria-label='Let version {second} serve']")
-    page.click("#sure button[value=no]")
+    page.click(f"button[aria-label='Promote version {second}']")
+    page.click("#confirm button[value=no]")
     assert httpx.get(f"{server.url}/health/ready").json()["version"] == before
-    page.click(f"button[aria-label='Let version {second} serve']")
-    page.click("#sure button[value=yes]")
+    page.click(f"button[aria-label='Promote version {second}']")
+    page.click("#confirm button[value=yes]")
     expect(page.locator("#serving")).to_have_text(f"mnist version {second} serves")
     page.click("#rollback")
-    page.click("#sure button[value=yes]")
+    page.click("#confirm button[value=yes]")
     expect(page.locator("#serving")).to_have_text(f"mnist version {before} serves")
     accessible(page)
 
@@ -188,7 +188,7 @@ def test_a_keyed_service_asks_for_a_key_and_keeps_it_in_memory(browser: Browser,
         page = browser.new_page()
         page.goto(server.url)
         draw(page, DIGITS["1"])
-        expect(page.locator("#notice")).to_contain_text("needs a key")
+        expect(page.locator("#notice")).to_contain_text("requires a key")
         page.fill("#key", key)
         page.click("#key-form button")
         draw(page, DIGITS["1"])
@@ -206,14 +206,14 @@ def test_a_server_that_went_away_is_said_to_be_away(browser: Browser, tmp_path: 
     expect(page.locator("#notice")).to_contain_text("cannot be reached")
     for part, table in (("train", "#jobs"), ("models", "#versions")):
         page.click(f"nav a[href='#{part}']")
-        expect(page.locator(table)).to_contain_text("cannot be listed now")
+        expect(page.locator(table)).to_contain_text("cannot be loaded")
         expect(page.locator("#notice")).to_contain_text("cannot be reached")
     accessible(page)
     page.close()
 
 
 def test_an_answer_comes_while_the_stroke_is_still_drawn(page: Page) -> None:
-    box = page.locator("#paper").bounding_box()
+    box = page.locator("#canvas").bounding_box()
     assert box
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
     page.mouse.down()
@@ -251,7 +251,7 @@ def test_a_file_too_large_is_said_to_be_too_large(page: Page, tmp_path: Path) ->
     large = tmp_path / "large.png"
     large.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(2 * 1024**2))
     page.set_input_files("#picture", large)
-    expect(page.locator("#notice")).to_contain_text("The picture is too large.")
+    expect(page.locator("#notice")).to_contain_text("The image is too large.")
 
 
 def test_a_full_queue_is_said_to_be_full(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,11 +259,11 @@ def test_a_full_queue_is_said_to_be_full(browser: Browser, tmp_path: Path, monke
     with running_server(tmp_path / "home", "--no-worker") as server:
         page = browser.new_page()
         page.goto(f"{server.url}/#train")
-        expect(page.locator("#jobs")).to_have_text("No training yet.")
+        expect(page.locator("#jobs")).to_have_text("No jobs yet.")
         page.click("#train-form > button")
         expect(page.locator("#jobs")).to_contain_text("queued")
         page.click("#train-form > button")
-        expect(page.locator("#notice")).to_contain_text("So many trainings wait already")
+        expect(page.locator("#notice")).to_contain_text("Too many jobs are queued")
         page.click("#cancel")
         expect(page.locator("#job-state")).to_contain_text("cancelled")
         page.close()
@@ -274,13 +274,13 @@ def test_what_a_training_has_learned_waits_no_longer(page: Page, server: Server)
         draw(page, DIGITS[digit])
         expect(page.locator("#label")).to_have_text(digit)
         page.locator("#bars button").nth(taken).click()
-        expect(page.locator("#corrected")).to_contain_text(f"it is a {taken}", timeout=60_000)
+        expect(page.locator("#feedback")).to_contain_text(f"it is a {taken}", timeout=60_000)
         assert httpx.get(f"{server.url}/samples").json()["count"] > number
-    expect(page.locator("#waiting")).to_contain_text("corrections wait")
+    expect(page.locator("#new-samples")).to_contain_text("new corrections")
     job = server.submit(recipe="starter", settings={"epochs": 1}, include_samples=True, promote="never")
     server.wait_for(job["id"], "succeeded")
     page.reload()
-    expect(page.locator("#waiting")).to_have_text("0 corrections wait")
+    expect(page.locator("#new-samples")).to_have_text("0 new corrections")
     page.click("nav a[href='#models']")
     page.click(f"#versions a:has-text('{job['id'][:12]}')")
     expect(page.locator("#job-state")).to_contain_text("succeeded, epoch 1 of 1")

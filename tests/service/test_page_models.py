@@ -39,13 +39,13 @@ def production(server: Server) -> Any:
 
 def open_models(page: Page) -> None:
     page.click("nav a[href='#models']")
-    expect(page.locator("#looked-state")).to_contain_text("held-out digits")
+    expect(page.locator("#evaluation-state")).to_contain_text("held-out images")
 
 
 def test_a_version_shows_its_confusions_and_the_digits_that_it_misreads(page: Page, server: Server) -> None:
     open_models(page)
     told = evaluation(server, 1)
-    expect(page.locator("#looked-state")).to_contain_text(f"misreads {told['misread_count']}")
+    expect(page.locator("#evaluation-state")).to_contain_text(f"{told['misread_count']:,} errors")
     cells = [
         int(text) for text in page.locator(".confusion td:not(:first-child), .confusion tbody td").all_inner_texts()
     ]
@@ -62,8 +62,8 @@ def test_versions_tell_their_size_and_where_they_come_from(page: Page, server: S
     size = httpx.get(f"{server.url}/models/mnist/versions/1").json()["weights_bytes"]
     row = page.locator("#versions tr").last
     expect(row).to_contain_text(f"{round(size / 1000)} kB" if size < 1e6 else f"{size / 1e6:.1f} MB")
-    expect(row).to_contain_text("released")
-    expect(page.locator("#alias")).to_contain_text("production means version 1")
+    expect(row).to_contain_text("bundled")
+    expect(page.locator("#alias")).to_contain_text("production points to version 1")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -75,19 +75,19 @@ def test_two_versions_are_compared_on_the_same_drawing_and_the_same_digits(
     second = publish(server)
     draw(page, DIGITS["4"])
     open_models(page)
-    page.click(f"button[aria-label='What version {second} misreads']")
-    expect(page.locator("#looked-state")).to_contain_text(f"version {second} reads")
-    page.select_option("#looked-other", "1")
+    page.click(f"button[aria-label='Evaluate version {second}']")
+    expect(page.locator("#evaluation-state")).to_contain_text(f"version {second} has")
+    page.select_option("#compared-version", "1")
     told = evaluation(server, second, against=1)["against"]
-    titles = page.locator("#misread h4")
+    titles = page.locator("#misclassified h4")
     expect(titles).to_have_count(3)
     expect(titles.nth(0)).to_contain_text(f"({told['this_alone']:,}")
     expect(titles.nth(1)).to_contain_text(f"({told['other_alone']:,}")
     expect(titles.nth(2)).to_contain_text(f"({told['both']:,}")
     expect(page.locator(".confusion")).to_have_count(2)
-    expect(page.locator(".reading")).to_have_count(2)
-    expect(page.locator(".reading").nth(1)).to_contain_text("version 1")
-    expect(page.locator(".reading .label").nth(1)).to_have_text("4")
+    expect(page.locator(".prediction")).to_have_count(2)
+    expect(page.locator(".prediction").nth(1)).to_contain_text("version 1")
+    expect(page.locator(".prediction .label").nth(1)).to_have_text("4")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     accessible(page)
 
@@ -95,26 +95,26 @@ def test_two_versions_are_compared_on_the_same_drawing_and_the_same_digits(
 def test_a_version_is_tried_and_the_trial_ends_after_questions(page: Page, server: Server) -> None:
     second = publish(server)
     open_models(page)
-    page.select_option("#trial-version", str(second))
-    page.select_option("#trial-mode", "canary")
-    page.select_option("#trial-share", "0.5")
-    page.click("#trial-form button")
-    expect(page.locator("#sure-text")).to_have_text(f"Let version {second} answer 50 % of the requests?")
-    page.click("#sure button[value=no]")
+    page.select_option("#candidate-version", str(second))
+    page.select_option("#candidate-mode", "canary")
+    page.select_option("#candidate-share", "0.5")
+    page.click("#candidate-form button")
+    expect(page.locator("#confirm-text")).to_have_text(f"Let version {second} answer 50 % of the requests?")
+    page.click("#confirm button[value=no]")
     assert production(server)["candidate"] is None
-    page.click("#trial-form button")
-    page.click("#sure button[value=yes]")
-    expect(page.locator("#trial-state")).to_contain_text(f"Version {second} answers 50 % of the requests")
+    page.click("#candidate-form button")
+    page.click("#confirm button[value=yes]")
+    expect(page.locator("#candidate-state")).to_contain_text(f"Version {second} answers 50 % of the requests")
     expect(page.locator("#versions .mark").first).to_have_text("canary 50 %")
     state = production(server)
     assert (state["candidate"], state["mode"], state["share"]) == (second, "canary", 0.5)
     for _ in range(20):
         httpx.post(f"{server.url}/predict", json={"pixels": [255] * 400 + [0] * 384}).raise_for_status()
-    expect(page.locator("#trial-state")).to_contain_text("both agreed")
+    expect(page.locator("#candidate-state")).to_contain_text("both versions agree")
     accessible(page)
-    page.click("#trial-end")
-    page.click("#sure button[value=yes]")
-    expect(page.locator("#trial-state")).to_have_text("No version is on trial.")
+    page.click("#candidate-stop")
+    page.click("#confirm button[value=yes]")
+    expect(page.locator("#candidate-state")).to_have_text("There is no candidate.")
     assert production(server)["candidate"] is None
 
 
@@ -123,19 +123,19 @@ def test_a_trial_that_another_tab_ended_is_seen_to_have_ended(page: Page, server
     body = {"version": 1, "candidate": second, "mode": "shadow"}
     httpx.put(f"{server.url}/models/mnist/aliases/production", json=body).raise_for_status()
     open_models(page)
-    expect(page.locator("#trial-state")).to_contain_text(f"Version {second} reads 100 % of the requests along")
+    expect(page.locator("#candidate-state")).to_contain_text(f"Version {second} gets a copy of 100 % of the requests")
     httpx.put(f"{server.url}/models/mnist/aliases/production", json={"version": 1}).raise_for_status()
-    expect(page.locator("#trial-state")).to_have_text("No version is on trial.")
+    expect(page.locator("#candidate-state")).to_have_text("There is no candidate.")
 
 
 def test_a_version_without_held_out_digits_says_so(page: Page, server: Server) -> None:
     other = publish(server, labels=4)
     open_models(page)
-    page.select_option("#looked-version", str(other))
-    expect(page.locator("#looked-state")).to_have_text("No examples are here that were held out from this version.")
-    expect(page.locator("#misread li")).to_have_count(0)
-    page.select_option("#looked-version", "1")
-    expect(page.locator("#looked-state")).to_contain_text("held-out digits")
+    page.select_option("#evaluated-version", str(other))
+    expect(page.locator("#evaluation-state")).to_have_text("This host has no held-out images for this version.")
+    expect(page.locator("#misclassified li")).to_have_count(0)
+    page.select_option("#evaluated-version", "1")
+    expect(page.locator("#evaluation-state")).to_contain_text("held-out images")
 
 
 def test_older_versions_are_shown_on_demand_and_the_serving_one_is_looked_at_all_the_same(
@@ -148,17 +148,17 @@ def test_older_versions_are_shown_on_demand_and_the_serving_one_is_looked_at_all
     rows = page.locator("#versions tr")
     expect(rows).to_have_count(50)
     expect(rows.first).to_contain_text("112")
-    expect(page.locator("#looked-version")).to_have_value("1")
-    expect(page.locator("#looked-state")).to_contain_text("version 1 reads")
+    expect(page.locator("#evaluated-version")).to_have_value("1")
+    expect(page.locator("#evaluation-state")).to_contain_text("version 1 has")
     accessible(page)
     for count in (100, 112):
         page.click("#older")
         expect(rows).to_have_count(count)
     expect(page.locator("#older")).to_be_hidden()
     expect(rows.last.locator(".mark")).to_have_text("serves")
-    page.select_option("#trial-version", "2")
-    page.click("button[aria-label='What version 3 misreads']")
-    expect(page.locator("#looked-state")).to_contain_text("version 3 reads")
+    page.select_option("#candidate-version", "2")
+    page.click("button[aria-label='Evaluate version 3']")
+    expect(page.locator("#evaluation-state")).to_contain_text("version 3 has")
     page.select_option("#model", "mnist")
     expect(page.locator("#older")).to_be_hidden()
 
@@ -169,12 +169,12 @@ def test_another_model_than_the_serving_one_can_be_looked_at(page: Page, server:
     expect(page.locator("#model")).to_have_value("mnist")
     page.select_option("#model", "odd")
     expect(page.locator("#versions tr")).to_have_count(1)
-    expect(page.locator("#alias")).to_have_text("No alias means any version.")
-    expect(page.locator("#trial-state")).to_have_text("A trial needs a version that serves beside it.")
-    expect(page.locator("#looked-state")).to_contain_text("version 1 reads")
+    expect(page.locator("#alias")).to_have_text("There is no alias.")
+    expect(page.locator("#candidate-state")).to_have_text("A candidate requires a serving version.")
+    expect(page.locator("#evaluation-state")).to_contain_text("version 1 has")
     accessible(page)
-    page.click("button[aria-label='Let version 1 serve']")
-    page.click("#sure button[value=yes]")
-    expect(page.locator("#alias")).to_contain_text("production means version 1")
-    expect(page.locator("#trial-state")).to_have_text("There is no other version to try.")
+    page.click("button[aria-label='Promote version 1']")
+    page.click("#confirm button[value=yes]")
+    expect(page.locator("#alias")).to_contain_text("production points to version 1")
+    expect(page.locator("#candidate-state")).to_have_text("There is no other version to roll out.")
     expect(page.locator("#serving")).to_have_text("mnist version 1 serves")

@@ -48,7 +48,7 @@ async def test_the_description_says_that_its_paths_are_below_its_own_folder(app:
         assert urljoin(place, server["url"]) == base
 
 
-@pytest.mark.parametrize("address", ["/", "/docs", "/docs/start.js", "/page/start.js", "/page/prediction.js"])
+@pytest.mark.parametrize("address", ["/", "/docs", "/docs/start.js", "/page/main.js", "/page/prediction.js"])
 async def test_no_page_has_an_address_that_begins_at_the_root(address: str, client: httpx.AsyncClient) -> None:
     page = (await client.get(address, headers={"Accept": "text/html"})).text
     assert page

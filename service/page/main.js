@@ -1,4 +1,4 @@
-// Which section is shown, and what it needs when it opens.
+// Navigation: shows one section and loads its data.
 
 import {countSamples} from "./prediction.js";
 import {onKey} from "./service.js";
@@ -17,7 +17,7 @@ function open() {
   return OPEN[name]();
 }
 
-document.getElementById("learn").addEventListener("click", () => setTimeout(training.chooseCorrections, 500));
+document.getElementById("learn").addEventListener("click", () => setTimeout(training.selectCorrections, 500));
 addEventListener("hashchange", open);
 onKey(open);
 open();
