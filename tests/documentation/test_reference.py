@@ -14,6 +14,9 @@ _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)?(?:#([^)\s]+))?\)")
 _OWN_ANCHOR = re.compile(r"\]\(#([^)\s]+)\)")
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"\bdocs/[\w./-]+\.md\b")
+_FILE = re.compile(r"(?<![\w./-])(?:tests|benchmarks|deploy|training|service|examples|models)/[\w./-]+")
+_MADE = ("deploy/secrets", "models/mine", "models/mnist/aliases", "models/mnist/versions")
+"""Paths of examples, and addresses that look like paths."""
 _TEXT = (".py", ".js", ".html", ".yml", ".yaml", ".toml", ".conf", ".md", ".cff", "")
 README_WORDS = 1000
 
@@ -86,6 +89,14 @@ def test_pages_that_the_code_names_exist() -> None:
         if path.suffix in _TEXT and path.stat().st_size < 10**6:
             for named in _NAMED.findall(path.read_text(errors="replace")):
                 assert (ROOT / named).exists(), f"{path.relative_to(ROOT)} names {named}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text()
+    named = {found.rstrip(".") for found in _FILE.findall(text)}
+    named |= {f"benchmarks/{module}.py" for module in re.findall(r"python -m benchmarks\.(\w+)", text)}
+    assert [name for name in sorted(named) if not (ROOT / name).exists() and not name.startswith(_MADE)] == []
 
 
 def test_the_site_is_configured_strictly() -> None:
