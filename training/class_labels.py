@@ -101,8 +101,8 @@ def _look_up(classes: np.ndarray, y: np.ndarray) -> Labels:
     if (y.dtype.kind in _TEXT) != (classes.dtype.kind in _TEXT):
         raise DataError(f"y holds {y.dtype}, but the network was trained on the labels {listed(classes)}")
     order = np.argsort(classes)
-    places = np.searchsorted(classes[order], y).clip(max=len(classes) - 1)
-    numbers: Labels = order[places]
+    positions = np.searchsorted(classes[order], y).clip(max=len(classes) - 1)
+    numbers: Labels = order[positions]
     unknown = classes[numbers] != y
     if unknown.any():
         raise DataError(
