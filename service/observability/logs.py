@@ -21,7 +21,7 @@ _INDENT = "\n    | "
 
 def configure(log_format: Literal["text", "json"], level: str) -> None:
     """Set up the log of this process, on standard error."""
-    handler = BackgroundHandler(sys.stderr)
+    handler = BackgroundHandler(sys.stderr.fileno())
     handler.setFormatter(_Json() if log_format == "json" else _Text())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # It warns of each part of a form that is malformed: who sends those could fill the log. The client is told.

@@ -32,10 +32,10 @@ def restored() -> Iterator[None]:
     dbos.setLevel(before[4])
 
 
-def logged(capsys: pytest.CaptureFixture[str]) -> str:
+def logged(capfd: pytest.CaptureFixture[str]) -> str:
     for handler in logging.getLogger().handlers:
         handler.flush()
-    return capsys.readouterr().err
+    return capfd.readouterr().err
 
 
 def written(log_format: Any, text: str) -> str:
@@ -68,7 +68,7 @@ def test_a_text_is_one_line_for_people_and_one_object_for_programs(text: str) ->
 pytestmark = pytest.mark.usefixtures("restored")
 
 
-def test_a_job_that_is_cancelled_as_it_begins_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_job_that_is_cancelled_as_it_begins_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
     from dbos._error import DBOSAwaitedWorkflowCancelledError
 
     configure("text", "info")
@@ -76,20 +76,20 @@ def test_a_job_that_is_cancelled_as_it_begins_is_no_error(capsys: pytest.Capture
     dbos.error("Exception encountered in background workflow:", exc_info=DBOSAwaitedWorkflowCancelledError("job-1"))
     dbos.error("another", exc_info=ValueError("true"))
     dbos.error("and one without")
-    written = logged(capsys)
+    written = logged(capfd)
     assert "Cancelled" not in written
     assert "ValueError: true" in written
     assert "and one without" in written
 
 
-def test_a_line_tells_what_the_work_belongs_to(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_tells_what_the_work_belongs_to(capfd: pytest.CaptureFixture[str]) -> None:
     configure("json", "info")
     with work(job="job-1"):
         logging.getLogger("service.anything").info("half way")
     log_access("POST", "/predict", 503, 0.25, "abc")
     logging.getLogger("dbos").warning("from there")
     logging.getLogger("uvicorn.error").warning("and there")
-    half, access, dbos, uvicorn = map(json.loads, logged(capsys).splitlines())
+    half, access, dbos, uvicorn = map(json.loads, logged(capfd).splitlines())
     assert (half["job"], half["message"]) == ("job-1", "half way")
     assert {name: access[name] for name in ("level", "route", "status", "seconds", "request_id")} == {
         "level": "error",
@@ -102,13 +102,13 @@ def test_a_line_tells_what_the_work_belongs_to(capsys: pytest.CaptureFixture[str
     configure("text", "info")
     with work(request_id="r-1"):
         logging.getLogger("service.anything").info("half way")
-    assert "INFO    service.anything: request_id=r-1 half way" in logged(capsys)
+    assert "INFO    service.anything: request_id=r-1 half way" in logged(capfd)
 
 
 def test_a_log_that_nobody_reads_holds_nobody_up_and_says_how_many_lines_are_missing() -> None:
     reading, writing = os.pipe()
     log, count = logging.Logger("unread"), 15_000
-    log.addHandler(handler := BackgroundHandler(os.fdopen(writing, "w")))
+    log.addHandler(handler := BackgroundHandler(writing))
     for number in range(count):
         log.warning("line %05d of a log, which is long enough to fill the pipe", number)
     with os.fdopen(reading) as pipe:
@@ -141,6 +141,17 @@ def test_a_server_whose_log_is_not_read_goes_on_and_is_restarted(
 
 
 @pytest.mark.slow
+def test_a_server_whose_log_is_not_read_ends_in_good_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLYPHSERVE_LOG_REQUESTS", "all")
+    with running_server(tmp_path / "home", "--no-worker") as server:
+        for _ in range(2_000):
+            assert server.http.get("/health/live").status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+    assert "ended with code" not in server.output
+
+
+@pytest.mark.slow
 def test_every_line_of_a_server_is_json_and_names_its_request(
     tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +174,7 @@ def test_every_line_of_a_server_is_json_and_names_its_request(
     assert (by_request["mine"]["trace_id"], by_request["mine"]["route"]) == (TRACE, "/predict")
     assert by_request[fast.headers["x-request-id"]]["status"] == 200
     assert "unknown" in {line["route"] for line in access}
-    queued = [line for line in lines if line["message"] == f"job {job} is queued"]
+    queued = [line for line in lines if line["message"] == f"queued job {job}"]
     assert len(queued) == 1
     assert by_request[queued[0]["request_id"]]["route"] == "/train"
     assert [line for line in lines if line.get("job") == job], "what the worker logs of a job names it"
