@@ -15,7 +15,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from training import MLP, FitConfig, MLPConfig
-from training.fit.optim import descend
+from training.fit.optim import apply_update
 from training.nn.losses import LOSSES
 
 LIMIT = 1e-5
@@ -35,7 +35,7 @@ CASES: dict[str, tuple[str, dict[str, Any], Any]] = {
 def mirrored(network: MLP) -> Any:
     """Build the same network in PyTorch, with the same weights."""
     modules: list[Any] = []
-    arrays = network.arrays()
+    arrays = network.state_dict()
     for name in (name for name in arrays if name.endswith("weight")):
         layer = torch.nn.Linear(*arrays[name].shape, dtype=torch.float64)
         with torch.no_grad():
@@ -58,13 +58,13 @@ def main() -> None:
         network = MLP(MLPConfig((30, 20, 10, 5)), 0, np.float64)
         peer = mirrored(network)
         optimizer, peer_optimizer = (
-            FitConfig(optimizer=name, optimizer_options=options).make_optimizer(network.parameters),
+            FitConfig(optimizer=name, optimizer_options=options).make_optimizer(network.parameters, network.n_weights),
             make(peer.parameters()),
         )
         losses = gradients = 0.0
         for _ in range(50):
             x, y = rng.normal(size=(16, 30)), rng.integers(0, 5, 16)
-            loss, _ = network.backpropagate(LOSSES["cross_entropy"], x, y)
+            loss, _ = network.loss_and_gradients(LOSSES["cross_entropy"], x, y)
             peer_optimizer.zero_grad()
             peer_loss = torch.nn.functional.cross_entropy(peer(torch.from_numpy(x)), torch.from_numpy(y))
             peer_loss.backward()
@@ -72,9 +72,9 @@ def main() -> None:
             size = 30 * 20
             mine = network.gradients[:size].reshape(30, 20)
             gradients = max(gradients, distance(mine, peer[0].weight.grad.numpy().T))
-            descend(optimizer, network.parameters, network.gradients, 0.05, decayed=network.weight_count)
+            apply_update(optimizer, network.parameters, network.gradients, 0.05)
             peer_optimizer.step()
-        weights = distance(network.arrays()["0.weight"], peer[0].weight.detach().numpy().T)
+        weights = distance(network.state_dict()["0.weight"], peer[0].weight.detach().numpy().T)
         worst = max(worst, losses, gradients, weights)
         print(f"{case:10} losses {losses:.1e}  gradients {gradients:.1e}  weights after 50 steps {weights:.1e}")
     print(f"largest difference {worst:.1e}: " + ("the same" if worst <= LIMIT else "NOT THE SAME"))

@@ -57,12 +57,12 @@ def floor(layers: Layers, threads: int, seed: int) -> Contestant:  # noqa: ARG00
 
 def ours(layers: Layers, threads: int, seed: int) -> Contestant:  # noqa: ARG001 -- one type for the table
     """Train with this project."""
-    from training import MLP, FitConfig, MLPConfig, Run, train
+    from training import MLP, FitConfig, MLPConfig, TrainingState, train
 
     x, y = examples()
     network = MLP(MLPConfig(layers), seed)
     config = FitConfig(epochs=MOST_EPOCHS, batch_size=BATCH, seed=seed)
-    epochs = train(Run.start(network, config), (x, y), config)
+    epochs = train(TrainingState.start(network, config), (x, y), config)
     return Contestant(lambda: next(epochs), lambda rows: network.predict(rows).argmax(axis=1))
 
 

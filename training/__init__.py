@@ -1,4 +1,7 @@
-"""Multilayer perceptrons in NumPy: networks, training, evaluation, files."""
+"""Multilayer perceptrons in NumPy: networks, training, evaluation, files. NumPy is all that it needs."""
+
+import warnings
+from typing import Any
 
 from training import data, recipes
 from training.classifier import MLPClassifier
@@ -8,7 +11,7 @@ from training.evaluation.evaluate import Evaluation, evaluate
 from training.export.npz import load, save
 from training.fit.config import FitConfig
 from training.fit.history import Epoch, History, print_line
-from training.fit.loop import Run, fit, train
+from training.fit.loop import TrainingState, fit, train
 from training.nn.mlp import MLP, MLPConfig
 from training.recipes.config import DataConfig, Recipe
 from training.recipes.experiment import Experiment
@@ -28,8 +31,8 @@ __all__ = [
     "MLPClassifier",
     "MLPConfig",
     "Recipe",
-    "Run",
     "TrainingError",
+    "TrainingState",
     "WeightsError",
     "data",
     "evaluate",
@@ -40,3 +43,14 @@ __all__ = [
     "save",
     "train",
 ]
+
+_RENAMED: dict[str, object] = {"Run": TrainingState}
+
+
+def __getattr__(name: str) -> Any:
+    """Return what an older release exported under this name, with a DeprecationWarning."""
+    if name in _RENAMED:
+        new = _RENAMED[name]
+        warnings.warn(f"training.{name} is now training.{new.__name__}", DeprecationWarning, stacklevel=2)  # type: ignore[attr-defined]
+        return new
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

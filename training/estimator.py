@@ -6,6 +6,7 @@ evaluation import the network.
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -41,14 +42,14 @@ def score(self: MLP, x: Any, y: Any) -> float:
 
 def summary(self: MLP) -> None:
     """Print a line for each layer: its output shape, the shapes of its arrays, and how many parameters it trains."""
-    x = np.zeros((1, self.config.layers[0]), self.parameters.dtype)
     rows = [("layer", "output", "arrays", "parameters")]
     for index, layer in enumerate(self.layers):
-        x, _ = layer.forward(x)
-        arrays = layer.parameters()
+        arrays = layer.state_dict()
         shapes = ", ".join(f"{name} {'×'.join(map(str, array.shape))}" for name, array in arrays.items())
         trained = sum(array.size for array in arrays.values() if np.may_share_memory(array, self.parameters))
-        rows.append((f"{index} {type(layer).__name__}", f"(n, {x.shape[1]})", shapes, f"{trained:,}"))
+        rows.append(
+            (f"{index} {type(layer).__name__}", f"(n, {math.prod(layer.output_shape)})", shapes, f"{trained:,}")
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for *cells, trained_count in rows:
         left = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]

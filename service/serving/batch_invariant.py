@@ -49,7 +49,11 @@ def batch_invariant_forward(network: MLP) -> Forward:
         return np.concatenate([z, output(z)[0]], axis=1)
 
     def one_by_one(x: Floats) -> Floats:
-        return np.concatenate([network.outputs(row[None]) for row in x]) if len(x) else network.outputs(x)
+        return (
+            np.concatenate([network.forward_with_output(row[None]) for row in x])
+            if len(x)
+            else network.forward_with_output(x)
+        )
 
     is_large = network.parameters.size >= LARGE_PARAMETERS
     for sizes in _LARGE_BLOCK_SIZES if is_large else _BLOCK_SIZES:

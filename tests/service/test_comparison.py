@@ -43,7 +43,7 @@ def changed(network: MLP, column: int, by: float) -> MLP:
     """The same network, more or less inclined to a class."""
     copy = MLP(network.config)
     copy.parameters[:] = network.parameters
-    copy.arrays()["2.bias"][column] += by
+    copy.state_dict()["2.bias"][column] += by
     return copy
 
 

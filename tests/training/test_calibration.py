@@ -44,7 +44,7 @@ def test_surprise_is_the_cross_entropy() -> None:
 
 def test_a_folded_temperature_divides_the_logits_and_changes_no_answer() -> None:
     network = MLP(MLPConfig(layers=(784, 32, 10)), 1)
-    network.layers[-1].parameters()["bias"][:] = np.arange(10)
+    network.state_dict()["2.bias"][:] = np.arange(10)
     x = np.random.default_rng(0).random((50, 784), np.float32)
     before = network.forward(x)[0]
     fold(network, 0.6)

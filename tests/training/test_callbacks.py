@@ -1,7 +1,8 @@
 import pytest
 
 from training.fit.config import FitConfig
-from training.fit.history import Epoch, Score, best_epoch, stop_reason
+from training.fit.history import Epoch, LossAndAccuracy, best_epoch
+from training.fit.stopping import stop_reason
 
 
 def history(*accuracies: float, validated: bool = True, seconds: float = 1.0, update: float = 1.0) -> list[Epoch]:
@@ -10,8 +11,8 @@ def history(*accuracies: float, validated: bool = True, seconds: float = 1.0, up
             number=number,
             epochs=100,
             step=10 * number,
-            train=Score(1.0, accuracy),
-            validation=Score(1 / number, accuracy) if validated else None,
+            train=LossAndAccuracy(1.0, accuracy),
+            validation=LossAndAccuracy(1 / number, accuracy) if validated else None,
             learning_rate=0.1,
             update=update,
             seconds=seconds,

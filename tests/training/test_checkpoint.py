@@ -10,7 +10,7 @@ from training.export.checkpoint import load_checkpoint, save_checkpoint
 from training.export.npz import load
 from training.fit.active_inputs import input_order
 from training.fit.config import FitConfig
-from training.fit.loop import Run, train
+from training.fit.loop import TrainingState, train
 from training.nn.mlp import MLP, MLPConfig
 from training.types import Floats, Labels
 
@@ -38,23 +38,23 @@ def test_a_resumed_run_ends_with_the_bytes_of_one_that_never_stopped(
     settings = config(
         optimizer=optimizer, schedule="cosine", optimizer_options={"momentum": 0.9} if optimizer == "sgd" else {}
     )
-    whole = Run.start(MLP(NETWORK, 0), settings)
+    whole = TrainingState.start(MLP(NETWORK, 0), settings)
     list(train(whole, examples, settings))
-    first = Run.start(MLP(NETWORK, 0), settings)
+    first = TrainingState.start(MLP(NETWORK, 0), settings)
     for epoch in train(first, examples, settings):
         save_checkpoint(tmp_path / "run.npz", first, settings)
         if epoch.number == stopped_after:
             break
     resumed = load_checkpoint(tmp_path / "run.npz", MLP(NETWORK, 99), settings)
     list(train(resumed, examples, settings))
-    for name, array in whole.network.arrays().items():
-        assert array.tobytes() == resumed.network.arrays()[name].tobytes(), name
+    for name, array in whole.network.state_dict().items():
+        assert array.tobytes() == resumed.network.state_dict()[name].tobytes(), name
     strip = [(e.number, e.step, e.train, e.validation, e.update) for e in whole.history]
     assert strip == [(e.number, e.step, e.train, e.validation, e.update) for e in resumed.history]
 
 
 def test_a_checkpoint_describes_the_network_as_earlier_releases_did(tmp_path: Path) -> None:
-    run = Run.start(MLP(NETWORK, 0), config())
+    run = TrainingState.start(MLP(NETWORK, 0), config())
     save_checkpoint(tmp_path / "run.npz", run, config())
     with np.load(tmp_path / "run.npz") as members:
         network = json.loads(members["header"].tobytes())["network"]
@@ -62,7 +62,7 @@ def test_a_checkpoint_describes_the_network_as_earlier_releases_did(tmp_path: Pa
 
 
 def test_a_finished_run_can_be_given_more_epochs(examples: tuple[Floats, Labels], tmp_path: Path) -> None:
-    run = Run.start(MLP(NETWORK, 0), config(keep_best=False))
+    run = TrainingState.start(MLP(NETWORK, 0), config(keep_best=False))
     list(train(run, examples, config(keep_best=False)))
     save_checkpoint(tmp_path / "run.npz", run, config(keep_best=False))
     longer = config(epochs=8, keep_best=False)
@@ -76,7 +76,7 @@ def test_a_finished_run_can_be_given_more_epochs(examples: tuple[Floats, Labels]
 def test_other_settings_are_refused_by_name(
     changes: dict[str, Any], examples: tuple[Floats, Labels], tmp_path: Path
 ) -> None:
-    run = Run.start(MLP(NETWORK, 0), config())
+    run = TrainingState.start(MLP(NETWORK, 0), config())
     next(train(run, examples, config()))
     save_checkpoint(tmp_path / "run.npz", run, config())
     with pytest.raises(ConfigError, match="other settings"):
@@ -99,14 +99,14 @@ def test_a_run_that_had_finished_goes_on_to_its_best_weights(tmp_path: Path, rng
     x[:, 20:30] = rng.normal(size=(200, 10))
     examples = x, rng.integers(0, 3, 200)  # nothing to learn: the best epoch is seldom the last
     network, settings = MLPConfig((64, 10, 3)), config(keep_best=True)
-    whole = Run.start(MLP(network, 0), settings)
+    whole = TrainingState.start(MLP(network, 0), settings)
     list(train(whole, examples, settings))
     save_checkpoint(tmp_path / "run.npz", whole, settings)
     assert input_order(whole.network, x) is not None
     resumed = load_checkpoint(tmp_path / "run.npz", MLP(network, 0), settings)
     assert list(train(resumed, examples, settings)) == []
-    for name, array in whole.network.arrays().items():
-        assert array.tobytes() == resumed.network.arrays()[name].tobytes(), name
+    for name, array in whole.network.state_dict().items():
+        assert array.tobytes() == resumed.network.state_dict()[name].tobytes(), name
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -135,5 +135,5 @@ def test_a_checkpoint_of_format_1_keeps_its_split_when_it_is_saved_again(tmp_pat
     run = load_checkpoint(STORED / "checkpoint-1-adam.npz", network, settings)
     save_checkpoint(tmp_path / "run.npz", run, settings)
     assert load_checkpoint(tmp_path / "run.npz", network, settings).shares_streams
-    save_checkpoint(tmp_path / "run.npz", Run.start(network, settings), settings)
+    save_checkpoint(tmp_path / "run.npz", TrainingState.start(network, settings), settings)
     assert not load_checkpoint(tmp_path / "run.npz", network, settings).shares_streams

@@ -178,7 +178,7 @@ def test_export_writes_onnx_and_npz(tmp_path: Path) -> None:
     assert run("export", weights, str(again)).returncode == 0
     assert run("export", str(again), str(once_more)).returncode == 0
     assert once_more.read_bytes() == again.read_bytes()
-    arrays, written = load(weights).arrays(), load(again).arrays()
+    arrays, written = load(weights).state_dict(), load(again).state_dict()
     assert all(np.array_equal(array, written[name]) for name, array in arrays.items())
     refused = run("export", weights, str(tmp_path / "model.pdf"))
     assert refused.returncode == 2

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training import MLP, Epoch, FitConfig, MLPConfig, Run, data, fit, recipes, train
+from training import MLP, Epoch, FitConfig, MLPConfig, TrainingState, data, fit, recipes, train
 from training.fit.optim import OPTIMIZERS
 from training.nn.layers import Layer, Residual
 from training.types import Floats, Labels
@@ -65,7 +65,7 @@ def test_a_copied_network_learns_and_leaves_the_original_alone(
     network = MLP(MLPConfig(**{"layers": (6, 8, 3)} | BODIES[body]), 3)
     fit(network, *examples, FitConfig(epochs=1))
     network.author = "someone"  # type: ignore[attr-defined]  # an attribute of the caller's
-    before = {name: array.copy() for name, array in network.arrays().items()}
+    before = {name: array.copy() for name, array in network.state_dict().items()}
     answers = network.predict(examples[0])
     twin = WAYS[way](network)
     assert_whole(network)
@@ -75,7 +75,7 @@ def test_a_copied_network_learns_and_leaves_the_original_alone(
     np.testing.assert_array_equal(twin.predict(examples[0]), answers)
     fit(twin, *examples, FitConfig(epochs=1, learning_rate=0.01))
     assert (twin.predict(examples[0]) != answers).any()
-    for name, array in network.arrays().items():
+    for name, array in network.state_dict().items():
         assert array.tobytes() == before[name].tobytes(), name
 
 
@@ -115,7 +115,7 @@ def test_joblib_keeps_a_network(examples: tuple[Floats, Labels], tmp_path: Any) 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_copied_run_goes_on_where_the_original_would(optimizer: str, examples: tuple[Floats, Labels]) -> None:
     config = FitConfig(epochs=3, optimizer=optimizer)
-    run = Run.start(MLP(MLPConfig((6, 8, 3)), 3), config)
+    run = TrainingState.start(MLP(MLPConfig((6, 8, 3)), 3), config)
     next(train(run, examples, config))
     twins = [copy.deepcopy(run), pickle.loads(pickle.dumps(run))]  # noqa: S301 -- our own bytes
     list(train(run, examples, config))

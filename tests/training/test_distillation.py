@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training import ConfigError, Experiment, Run, evaluate, fit, load, recipes, save, train
+from training import ConfigError, Experiment, TrainingState, evaluate, fit, load, recipes, save, train
 from training.data import open_source
+from training.evaluation.gradcheck import relative_error
 from training.fit.config import FitConfig
-from training.fit.distill import distilled, teaching
-from training.fit.gradcheck import relative_error
 from training.nn.activations import softmax
 from training.nn.losses import LOSSES, Loss
 from training.nn.mlp import MLP, MLPConfig
+from training.recipes.distillation import distillation_loss, make_distillation
 from training.recipes.model_zoo import find_release, released_models
 from training.types import Floats, Labels
 
@@ -33,7 +33,7 @@ def test_the_gradient_is_the_derivative_also_with_weights_and_at_any_temperature
 ) -> None:
     x, labels, answers = batch
     for share, temperature in ((0.0, 1.0), (0.3, 1.0), (0.9, 4.0), (1.0, 0.5)):
-        loss = distilled(PLAIN, answers, share, temperature)
+        loss = distillation_loss(PLAIN, answers, share, temperature)
         assert relative_error(MLP(MLPConfig((5, 7, 3), activation="tanh"), 1, np.float64), loss, x, labels) < 1e-7
     logits, weights, step = rng.normal(size=(12, 3)), rng.uniform(0.5, 2, 12), 1e-6
     gradient = loss.function(logits, labels, weights)[1]
@@ -51,7 +51,7 @@ def test_a_teacher_that_answers_with_the_labels_changes_nothing(
     logits = rng.normal(size=(12, 3))
     plain = PLAIN.function(logits, labels, None)
     for share in (0.0, 0.4, 1.0):
-        value, gradient = distilled(PLAIN, np.eye(3)[labels], share, 1.0).function(logits, labels, None)
+        value, gradient = distillation_loss(PLAIN, np.eye(3)[labels], share, 1.0).function(logits, labels, None)
         assert value == pytest.approx(plain[0])
         np.testing.assert_allclose(gradient, plain[1])
 
@@ -60,7 +60,7 @@ def test_who_answers_as_the_teachers_do_has_nothing_to_learn_from_them(rng: np.r
     logits, labels = rng.normal(size=(12, 3)), rng.integers(0, 3, 12)
     for temperature in (0.5, 1.0, 3.0):
         answers = softmax(logits / temperature)[0]
-        gradient = distilled(PLAIN, answers, 1.0, temperature).function(logits, labels, None)[1]
+        gradient = distillation_loss(PLAIN, answers, 1.0, temperature).function(logits, labels, None)[1]
         np.testing.assert_allclose(gradient, 0, atol=1e-15)
 
 
@@ -68,7 +68,7 @@ def test_at_a_high_temperature_it_is_the_logits_that_are_matched(rng: np.random.
     """Equation 4 of the paper: the gradient becomes the difference of the logits, each about its mean, over k·n."""
     mine, theirs = rng.normal(size=(2, 12, 3))
     answers = softmax(theirs / 1e4)[0]
-    gradient = distilled(PLAIN, answers, 1.0, 1e4).function(mine, np.zeros(12, np.int64), None)[1]
+    gradient = distillation_loss(PLAIN, answers, 1.0, 1e4).function(mine, np.zeros(12, np.int64), None)[1]
     apart = (mine - mine.mean(axis=1, keepdims=True)) - (theirs - theirs.mean(axis=1, keepdims=True))
     np.testing.assert_allclose(gradient, apart / 3 / 12, atol=1e-5)
 
@@ -77,8 +77,8 @@ def test_several_teachers_teach_their_mean_answer_to_the_very_batch(rng: np.rand
     networks = [MLP(MLPConfig((5, 4, 3)), seed, np.float64) for seed in (1, 2)]
     x, labels, logits = rng.normal(size=(6, 5)), rng.integers(0, 3, 6), rng.normal(size=(6, 3))
     mean = np.mean([softmax(network.forward(x)[0] / 2)[0] for network in networks], axis=0)
-    taught = teaching(networks, 0.7, 2.0)(PLAIN, x).function(logits, labels, None)
-    expected = distilled(PLAIN, mean, 0.7, 2.0).function(logits, labels, None)
+    taught = make_distillation(networks, 0.7, 2.0)(PLAIN, x).function(logits, labels, None)
+    expected = distillation_loss(PLAIN, mean, 0.7, 2.0).function(logits, labels, None)
     assert taught[0] == expected[0]
     np.testing.assert_array_equal(taught[1], expected[1])
 
@@ -125,7 +125,13 @@ def test_a_small_network_without_labels_learns_from_a_teacher_alone(rng: np.rand
     x = teacher.config.input.features(digits.images)
     network = MLP(MLPConfig((784, 32, 10)), 0)
     config = FitConfig(epochs=6, learning_rate=0.005)
-    fit(network, x, (digits.labels + rng.integers(1, 10, len(x))) % 10, config, teach=teaching([teacher], 1.0, 2.0))
+    fit(
+        network,
+        x,
+        (digits.labels + rng.integers(1, 10, len(x))) % 10,
+        config,
+        loss_transform=make_distillation([teacher], 1.0, 2.0),
+    )
     assert evaluate(network, digits).accuracy > 0.95
 
 
@@ -139,7 +145,14 @@ def test_silent_inputs_stay_for_a_teacher_who_sees_whole_pictures(rng: np.random
         return loss
 
     config = FitConfig(epochs=1)
-    list(train(Run.start(MLP(MLPConfig((64, 8, 3)), 0), config), (x, rng.integers(0, 3, 60)), config, teach=teach))
+    list(
+        train(
+            TrainingState.start(MLP(MLPConfig((64, 8, 3)), 0), config),
+            (x, rng.integers(0, 3, 60)),
+            config,
+            loss_transform=teach,
+        )
+    )
     assert widths == [64]
 
 

@@ -14,7 +14,7 @@ from training import (
     Experiment,
     FitConfig,
     MLPConfig,
-    Run,
+    TrainingState,
     WeightsError,
     evaluate,
     load,
@@ -217,7 +217,7 @@ def test_a_callback_that_stops_leaves_the_best_weights_if_they_are_kept(blobs: t
     noisy = (y + (x[:, 0] > 2)) % 3
     config = FitConfig(epochs=6, learning_rate=0.3, optimizer="sgd", keep_best=True, seed=3, batch_size=30)
 
-    def stop(run: Run, epoch: Epoch) -> None:
+    def stop(run: TrainingState, epoch: Epoch) -> None:
         run.stop_training = epoch.number == 4
 
     network = small(batch_norm=True)
@@ -231,7 +231,7 @@ def test_a_run_that_was_stopped_can_go_on(blobs: tuple[np.ndarray, np.ndarray]) 
     from training import train
 
     config = CONFIG.replace(epochs=3)
-    run = Run.start(small(), config)
+    run = TrainingState.start(small(), config)
     for _ in train(run, blobs, config):
         run.stop_training = True
     assert len(run.history) == 1

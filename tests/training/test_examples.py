@@ -39,10 +39,10 @@ def test_the_plain_network_is_the_library_s_to_a_millionth() -> None:
     network = MLP(MLPConfig((784, 128, 64, 10)), 0, np.float64)
     network.fit(x, labels, FitConfig(epochs=3, batch_size=128, learning_rate=0.001))
     arrays = [array for layer in plain for array in layer]
-    for mine, (name, theirs) in zip(arrays, network.arrays().items(), strict=True):
+    for mine, (name, theirs) in zip(arrays, network.state_dict().items(), strict=True):
         assert np.abs(mine - theirs).max() < 1e-6, name
     start = MLP(MLPConfig((784, 128, 64, 10)), 0, np.float64)
-    assert np.abs(start.arrays()["0.weight"] - network.arrays()["0.weight"]).max() > 1e-2  # it has learned
+    assert np.abs(start.state_dict()["0.weight"] - network.state_dict()["0.weight"]).max() > 1e-2  # it has learned
 
 
 def test_the_plain_network_fits_on_a_screen_or_two() -> None:

@@ -36,7 +36,7 @@ def test_numpy_alone_can_open_it(network: MLP) -> None:
     with np.load(io.BytesIO(to_bytes(network)), allow_pickle=False) as members:
         header = json.loads(members["header"].tobytes())
         assert header["config"]["layers"] == [9, 6, 6, 3]
-        np.testing.assert_array_equal(members["0.weight"], network.arrays()["0.weight"])
+        np.testing.assert_array_equal(members["0.weight"], network.state_dict()["0.weight"])
 
 
 def test_half_precision_halves_the_file_and_stays_close(network: MLP) -> None:

@@ -132,7 +132,9 @@ def test_going_on_from_weights_keeps_what_silent_inputs_said(tmp_path: Path) -> 
     list(experiment.epochs())
     silent = np.flatnonzero(~experiment.splits.train.images.reshape(-1, 784).any(axis=0))
     assert len(silent)
-    np.testing.assert_array_equal(experiment.network.arrays()["0.weight"][silent], network.arrays()["0.weight"][silent])
+    np.testing.assert_array_equal(
+        experiment.network.state_dict()["0.weight"][silent], network.state_dict()["0.weight"][silent]
+    )
 
 
 def test_the_same_extras_make_the_same_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from training.data import Dataset
 from training.data.published_sets import MNIST, read_folder
 from training.export.npz import to_bytes
 from training.fit.config import FitConfig
-from training.fit.loop import Run, fit, train
+from training.fit.loop import TrainingState, fit, train
 
 MODELS = Path(__file__).parents[2] / "models"
 RELEASES = ("mnist/2", "fast/2", "accurate/5")
@@ -51,10 +51,10 @@ def test_weights_of_inputs_that_are_always_zero_stay_as_they_were(optimizer: str
     learned = few(data.open_source("starter").train)
     x = network.config.input.features(learned.images)
     silent = ~x.any(axis=0)
-    before = network.arrays()["0.weight"].copy()
+    before = network.state_dict()["0.weight"].copy()
     fit(network, x, learned.labels, FitConfig(epochs=2, batch_size=8, optimizer=optimizer))
-    assert network.arrays()["0.weight"][silent].tobytes() == before[silent].tobytes()
-    assert (network.arrays()["0.weight"][~silent] != before[~silent]).any()
+    assert network.state_dict()["0.weight"][silent].tobytes() == before[silent].tobytes()
+    assert (network.state_dict()["0.weight"][~silent] != before[~silent]).any()
 
 
 def test_a_second_fit_starts_from_all_that_the_first_one_left() -> None:
@@ -63,6 +63,6 @@ def test_a_second_fit_starts_from_all_that_the_first_one_left() -> None:
     learned, config = few(data.open_source("starter").train), FitConfig(epochs=1, learning_rate=1e-12)
     content = to_bytes(network, np.float16)
     for _ in range(2):
-        run = Run.start(network, config)
+        run = TrainingState.start(network, config)
         list(train(run, (network.config.input.features(learned.images), learned.labels), config))
     assert to_bytes(network, np.float16) == content

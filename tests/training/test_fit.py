@@ -7,7 +7,7 @@ import pytest
 
 from training.errors import ConfigError, DataError, DivergedError
 from training.fit.config import FitConfig
-from training.fit.loop import Run, fit, train
+from training.fit.loop import TrainingState, fit, train
 from training.nn.losses import LOSSES
 from training.nn.mlp import MLP, MLPConfig
 from training.types import Floats, Labels
@@ -49,7 +49,7 @@ def test_an_epoch_shows_every_example_once_whatever_the_batch_size(
     batch_size: int, blobs: tuple[Floats, Labels]
 ) -> None:
     steps = []
-    run = Run.start(small(), FitConfig(batch_size=batch_size))
+    run = TrainingState.start(small(), FitConfig(batch_size=batch_size))
     epochs = train(run, blobs, FitConfig(epochs=1, batch_size=batch_size), on_step=lambda *step: steps.append(step))
     assert len(list(epochs)) == 1
     assert len(steps) == -(-300 // batch_size)
@@ -59,7 +59,7 @@ def test_an_epoch_shows_every_example_once_whatever_the_batch_size(
 def test_full_batch_descent_is_one_plain_gradient_step(rng: np.random.Generator) -> None:
     network = MLP(MLPConfig((4, 3), initializer="glorot"), 0, np.float64)
     x, y = rng.normal(size=(20, 4)), rng.integers(0, 3, 20)
-    network.backpropagate(LOSSES["cross_entropy"], x, y)
+    network.loss_and_gradients(LOSSES["cross_entropy"], x, y)
     expected = network.parameters - 0.5 * network.gradients
     fit(network, x, y, FitConfig(epochs=1, batch_size=20, optimizer="sgd", learning_rate=0.5))
     np.testing.assert_allclose(network.parameters, expected)

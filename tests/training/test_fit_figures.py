@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from training import MLP, FitConfig, MLPConfig, Run, fit, train
+from training import MLP, FitConfig, MLPConfig, TrainingState, fit, train
 from training.nn.layers import BatchNorm
 from training.nn.losses import cross_entropy
 
@@ -24,8 +24,8 @@ Y = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
 def test_running_statistics_keep_nine_tenths_and_take_one_tenth_of_the_batch(
     x: np.ndarray, rng: np.random.Generator
 ) -> None:
-    units = [np.ones(4, np.float32), np.zeros(4, np.float32), np.zeros(4, np.float32), np.zeros(4, np.float32)]
-    norm = BatchNorm((units[0], units[1]), (units[2], units[3]))
+    norm = BatchNorm((4,))
+    norm.bind(*({"scale": np.ones(4, np.float32), "shift": np.zeros(4, np.float32)} for _ in range(2)))
     norm.mean[:], norm.variance[:] = 5.0, 7.0
     norm.forward(x, rng)
     np.testing.assert_allclose(norm.mean, 0.9 * 5 + 0.1 * x.mean(axis=0), rtol=1e-5)
@@ -72,7 +72,7 @@ def test_steps_are_made_by_the_rates_that_the_schedule_gives(x: np.ndarray) -> N
     network = MLP(MLPConfig((4, 3)), 1, np.float64)
     before = network.parameters.copy()
     schedule = config.make_schedule(3)
-    run = Run.start(network, config)
+    run = TrainingState.start(network, config)
     for step, _ in enumerate(train(run, (x.astype(np.float64), Y), config)):
         twin = MLP(MLPConfig((4, 3)), 1, np.float64)
         twin.parameters[:] = before

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from training import MLP, DataError, MLPConfig, Recipe, recipes
-from training.fit.gradcheck import check_recipe, relative_errors
+from training.evaluation.gradcheck import relative_errors
 from training.nn.losses import LOSSES, Loss
+from training.recipes.feasibility import check_gradients
 from training.types import Floats
 
 LARGE = MLPConfig((40, 16, 16, 10), residual=True, activation="tanh")
 NORMED = MLPConfig((30, 12, 12, 5), batch_norm=True, activation="tanh")
-LEARNED = [(config, name) for config in (LARGE, NORMED) for name in MLP(config).arrays()]
+LEARNED = [(config, name) for config in (LARGE, NORMED) for name in MLP(config).state_dict()]
 LEARNED = [(config, name) for config, name in LEARNED if not name.endswith(("mean", "variance"))]
 
 
@@ -22,9 +23,9 @@ class Wrong(MLP):
     spoiled: slice
     spoil: Callable[[Floats], None]
 
-    def backpropagate(self, loss: Loss, *args: object, **options: object) -> tuple[float, Floats]:
+    def loss_and_gradients(self, loss: Loss, *args: object, **options: object) -> tuple[float, Floats]:
         kept = self.gradients[self.spoiled].copy()
-        answer = super().backpropagate(loss, *args, **options)  # type: ignore[arg-type]
+        answer = super().loss_and_gradients(loss, *args, **options)  # type: ignore[arg-type]
         gradient = self.gradients[self.spoiled]
         if self.spoil is never_written:
             gradient[:] = kept
@@ -57,8 +58,8 @@ def test_a_wrong_gradient_of_any_array_is_found_and_of_no_other(
     config: MLPConfig, name: str, spoil: Callable[[Floats], None]
 ) -> None:
     network = Wrong(config, 1, np.float64)
-    start = (network.arrays()[name].ctypes.data - network.parameters.ctypes.data) // 8
-    network.spoiled, network.spoil = slice(start, start + network.arrays()[name].size), spoil
+    start = (network.state_dict()[name].ctypes.data - network.parameters.ctypes.data) // 8
+    network.spoiled, network.spoil = slice(start, start + network.state_dict()[name].size), spoil
     errors = errors_of(network)
     assert errors.pop(name) > 0.1
     assert max(errors.values()) < 1e-6
@@ -73,7 +74,7 @@ def test_each_learned_array_has_an_error_and_all_are_right(config: MLPConfig) ->
 
 @pytest.mark.parametrize("recipe", [recipes.get("starter"), recipes.get("sprint"), recipes.get("nielsen")])
 def test_recipes_are_checked_array_by_array(recipe: Recipe) -> None:
-    errors = check_recipe(recipe.replace(data="starter"))
+    errors = check_gradients(recipe.replace(data="starter"))
     assert {"0.weight", "0.bias"} <= set(errors)
     assert max(errors.values()) < 1e-6
 

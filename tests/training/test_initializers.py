@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.nn.init import BIASES, INITIALIZERS
+from training.nn.init import BIAS_INITIALIZERS, INITIALIZERS
 from training.nn.mlp import MLP, MLPConfig
 
 DEVIATIONS = {
@@ -29,9 +29,9 @@ def test_weights_have_mean_zero_and_the_deviation_of_the_paper(name: str, deviat
 
 
 def test_biases_start_at_zero_unless_the_recipe_draws_them() -> None:
-    assert not MLP(MLPConfig((4, 3)), 0).arrays()["0.bias"].any()
-    assert "standard_normal" in BIASES
-    assert MLP(MLPConfig((4, 3), initializer="standard_normal"), 0).arrays()["0.bias"].all()
+    assert not MLP(MLPConfig((4, 3)), 0).state_dict()["0.bias"].any()
+    assert "standard_normal" in BIAS_INITIALIZERS
+    assert MLP(MLPConfig((4, 3), initializer="standard_normal"), 0).state_dict()["0.bias"].all()
 
 
 def test_the_same_seed_draws_the_same_network() -> None:

@@ -132,7 +132,7 @@ def test_a_data_set_may_be_given_as_lists(pixels: Any) -> None:
 def test_weights_that_are_not_finite_are_not_saved(value: float, tmp_path: Path) -> None:
     network = MLP(MLPConfig((4, 3)))
     kept = save(network, tmp_path / "weights.npz")
-    network.arrays()["0.bias"][1] = value
+    network.state_dict()["0.bias"][1] = value
     with pytest.raises(WeightsError, match=r"0\.bias has values that are not finite.*nothing was saved"):
         save(network, tmp_path / "weights.npz")
     assert (tmp_path / "weights.npz").read_bytes() == kept
@@ -140,10 +140,10 @@ def test_weights_that_are_not_finite_are_not_saved(value: float, tmp_path: Path)
 
 def test_weights_beyond_half_precision_are_not_saved_in_it() -> None:
     network = MLP(MLPConfig((4, 3)))
-    network.arrays()["0.weight"][0, 0] = 1e6
+    network.state_dict()["0.weight"][0, 0] = 1e6
     with pytest.raises(WeightsError, match=r"0\.weight has values that are not finite as float16"):
         to_bytes(network, np.float16)
-    assert load(to_bytes(network)).arrays()["0.weight"][0, 0] == 1e6
+    assert load(to_bytes(network)).state_dict()["0.weight"][0, 0] == 1e6
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.int32])

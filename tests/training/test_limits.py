@@ -18,8 +18,8 @@ from training import (
     FitConfig,
     MLPConfig,
     Recipe,
-    Run,
     TrainingError,
+    TrainingState,
     fit,
     recipes,
     train,
@@ -61,7 +61,7 @@ def trained(recipe: Recipe, source: Source) -> None:
     check(recipe, source)
     images, labels = source.train.images, source.train.labels
     network = MLP(recipe.network, recipe.fit.seed)
-    run = Run.start(network, recipe.fit)
+    run = TrainingState.start(network, recipe.fit)
     examples = (recipe.network.input.features(images), labels)
     validation = None if recipe.fit.validation_share else examples
     next(train(run, examples, recipe.fit, validation=validation, augment=recipe.make_augment()))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.errors import ConfigError, DataError
-from training.fit.gradcheck import relative_error
+from training.evaluation.gradcheck import relative_error
 from training.nn.activations import ACTIVATIONS
 from training.nn.losses import LOSSES
 from training.nn.mlp import MLP, MLPConfig, parameter_count
@@ -19,7 +19,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "residual": {"residual": True},
     "all at once": {"batch_norm": True, "dropout": 0.2, "residual": True},
 }
-HEADS = [(loss, output) for loss in LOSSES for output in LOSSES[loss].output_activations or ACTIVATIONS]
+HEADS = [(loss, output) for loss in LOSSES for output in LOSSES[loss].allowed_outputs or ACTIVATIONS]
 
 
 @pytest.mark.parametrize(
@@ -48,16 +48,18 @@ def test_the_flat_vector_holds_every_parameter_once(bias: bool, batch_norm: bool
     network = MLP(config, 0)
     assert len(network.parameters) == parameter_count(config)
     network.parameters[:] = np.arange(len(network.parameters))
-    held = [a for name, a in network.arrays().items() if not name.endswith(("mean", "variance"))]
+    held = [a for name, a in network.state_dict().items() if not name.endswith(("mean", "variance"))]
     assert sorted(np.concatenate([a.ravel() for a in held])) == list(range(len(network.parameters)))
-    weights = [a for name, a in network.arrays().items() if name.endswith("weight")]
-    assert {int(v) for a in weights for v in a.ravel()} == set(range(network.weight_count))
+    weights = [a for name, a in network.state_dict().items() if name.endswith("weight")]
+    assert {int(v) for a in weights for v in a.ravel()} == set(range(network.n_weights))
 
 
 def test_every_gradient_is_written_by_a_backward_pass(rng: np.random.Generator) -> None:
     network = MLP(MLPConfig((5, 6, 3), activation="tanh", batch_norm=True), 0)
     network.gradients[:] = np.nan
-    network.backpropagate(LOSSES["cross_entropy"], rng.normal(size=(4, 5)).astype("f"), np.array([0, 1, 2, 0]), rng=rng)
+    network.loss_and_gradients(
+        LOSSES["cross_entropy"], rng.normal(size=(4, 5)).astype("f"), np.array([0, 1, 2, 0]), rng=rng
+    )
     assert np.isfinite(network.gradients).all()
 
 
@@ -83,7 +85,7 @@ def test_dropout_and_batch_statistics_are_for_learning_only(rng: np.random.Gener
     x = rng.normal(size=(32, 8)).astype(np.float32)
     np.testing.assert_array_equal(network.predict(x), network.predict(x))
     assert (network.forward(x, rng)[0] != network.forward(x, rng)[0]).any()
-    assert network.arrays()["1.mean"].any()
+    assert network.state_dict()["1.mean"].any()
 
 
 def test_batch_norm_gives_each_unit_mean_0_and_variance_1(rng: np.random.Generator) -> None:

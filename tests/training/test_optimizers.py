@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from training.fit.optim import OPTIMIZERS, descend
+from training.fit.optim import OPTIMIZERS, ClipByGlobalNorm, L2Penalty, WeightDecay, apply_update, chain
 from training.types import Floats
 
 RATE = 0.1
@@ -63,7 +63,7 @@ def test_twenty_steps_are_those_of_the_paper(case: str, rng: np.random.Generator
     for t in range(1, 21):
         gradients = rng.normal(size=7)
         expected = formula(expected, gradients, memory, t)
-        optimizer.step(parameters, gradients.copy(), RATE)
+        apply_update(optimizer, parameters, gradients.copy(), RATE)
         np.testing.assert_allclose(parameters, expected, rtol=1e-9)
 
 
@@ -72,15 +72,30 @@ def test_a_bowl_is_descended_and_float32_stays_float32(name: str) -> None:
     parameters = np.array([3.0, -2.0], np.float32)
     optimizer = OPTIMIZERS[name](parameters)
     for _ in range(500):
-        optimizer.step(parameters, 2 * parameters, 0.05 if name != "adagrad" else 0.5)
+        apply_update(optimizer, parameters, 2 * parameters, 0.05 if name != "adagrad" else 0.5)
     assert np.abs(parameters).max() < 0.1
     assert all(array.dtype == np.float32 for array in optimizer.state.values())
 
 
 def test_weight_decay_shrinks_weights_beside_the_gradient_and_l2_goes_through_it() -> None:
     weights = np.array([1.0, 1.0])
-    descend(OPTIMIZERS["sgd"](weights), weights, np.zeros(2), 0.1, decayed=1, weight_decay=0.5)
+    apply_update(chain(WeightDecay(0.5, 1), OPTIMIZERS["sgd"](weights)), weights, np.zeros(2), 0.1)
     assert weights.tolist() == [0.95, 1.0]
     weights = np.array([1.0, 1.0])
-    descend(OPTIMIZERS["adam"](weights), weights, np.zeros(2), 0.1, decayed=1, l2=0.5)
+    apply_update(chain(L2Penalty(0.5, 1), OPTIMIZERS["adam"](weights)), weights, np.zeros(2), 0.1)
     np.testing.assert_allclose(weights, [0.9, 1.0])  # Adam's first step is the rate, whatever the gradient's size
+
+
+def test_gradients_are_clipped_by_their_norm_before_the_optimizer_sees_them() -> None:
+    weights = np.zeros(2)
+    rule = chain(ClipByGlobalNorm(1.0), OPTIMIZERS["sgd"](weights))
+    apply_update(rule, weights, np.array([3.0, 4.0]), 1.0)
+    np.testing.assert_allclose(weights, [-0.6, -0.8])
+    apply_update(rule, weights, np.array([0.3, 0.4]), 1.0)
+    np.testing.assert_allclose(weights, [-0.9, -1.2])
+
+
+def test_a_chain_shares_the_state_of_its_rules() -> None:
+    weights = np.zeros(3)
+    adam = OPTIMIZERS["adam"](weights)
+    assert chain(L2Penalty(0.1, 2), adam).state["first"] is adam.state["first"]

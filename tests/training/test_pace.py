@@ -4,9 +4,9 @@ import pytest
 
 from training.cli.progress import Pace
 from training.fit.config import FitConfig
-from training.fit.history import Score
+from training.fit.history import LossAndAccuracy
 
-SCORE = Score(0.5, 0.9)
+SCORE = LossAndAccuracy(0.5, 0.9)
 
 
 class Clock:

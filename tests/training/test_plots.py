@@ -85,9 +85,9 @@ def test_epochs_and_the_lines_of_a_report_draw_the_same_curves(experiment: Exper
 
 
 def test_regression_has_a_loss_and_no_accuracy() -> None:
-    from training.fit.history import Score
+    from training.fit.history import LossAndAccuracy
 
-    epoch = Epoch(1, 1, 10, Score(0.5, None), None, 0.1, 0.1, 1.0, 100.0)
+    epoch = Epoch(1, 1, 10, LossAndAccuracy(0.5, None), None, 0.1, 0.1, 1.0, 100.0)
     assert len(plots.loss_curve([epoch]).axes[0].get_lines()) == 1
     assert len(plots.accuracy_curves([epoch]).axes[0].get_lines()) == 0
 

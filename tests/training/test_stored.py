@@ -10,7 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training import MLP, ConfigError, DataError, FitConfig, MLPConfig, Recipe, Run, WeightsError, load, recipes, train
+from training import (
+    MLP,
+    ConfigError,
+    DataError,
+    FitConfig,
+    MLPConfig,
+    Recipe,
+    TrainingState,
+    WeightsError,
+    load,
+    recipes,
+    train,
+)
 from training.data.dataset import Dataset
 from training.export.checkpoint import load_checkpoint, save_checkpoint
 from training.export.npz import to_bytes
@@ -79,7 +91,7 @@ def test_a_new_field_of_the_input_form_keeps_the_fingerprint_of_every_released_m
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, rng: np.random.Generator) -> Path:
-    run = Run.start(MLP(NETWORK), FIT)
+    run = TrainingState.start(MLP(NETWORK), FIT)
     x = rng.normal(size=(30, 4)).astype(np.float32)
     next(train(run, (x, x[:, :3].argmax(axis=1)), FIT))
     save_checkpoint(tmp_path / "run.npz", run, FIT)

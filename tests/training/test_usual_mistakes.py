@@ -21,7 +21,7 @@ from training import (
     FitConfig,
     MLPConfig,
     Recipe,
-    Run,
+    TrainingState,
     WeightsError,
     evaluate,
     fit,
@@ -255,11 +255,11 @@ def test_27_a_callback_may_come_alone(x: np.ndarray, capsys: pytest.CaptureFixtu
 
 
 def test_27_a_callback_can_stop_the_training(x: np.ndarray) -> None:
-    def by_exception(_: Run, epoch: Epoch) -> None:
+    def by_exception(_: TrainingState, epoch: Epoch) -> None:
         if epoch.number == 2:
             raise StopIteration
 
-    def by_flag(run: Run, epoch: Epoch) -> None:
+    def by_flag(run: TrainingState, epoch: Epoch) -> None:
         run.stop_training = epoch.number == 2
 
     for callback in (by_exception, by_flag):

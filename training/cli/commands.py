@@ -84,10 +84,10 @@ def search_command(
 @app.command(name="gradcheck", epilog="Example: python -m training gradcheck --recipe deep_exercises")
 def gradcheck_command(recipe: RecipeOption = "starter", changes: SetOption = None) -> None:
     """Hold a recipe's backpropagation against numerical gradients, in float64, array by array."""
-    from training.fit.gradcheck import check_recipe
+    from training.recipes.feasibility import check_gradients
 
     with errors():
-        errors_of = check_recipe(recipes.get(recipe).replace(**read_changes(changes or [], data="starter")))
+        errors_of = check_gradients(recipes.get(recipe).replace(**read_changes(changes or [], data="starter")))
     for name, error in errors_of.items():
         typer.echo(f"{name}: relative error {error:.2e}: " + ("right" if error <= 1e-6 else "WRONG"))
     if max(errors_of.values()) > 1e-6:

@@ -23,7 +23,7 @@ def plain(epoch: Epoch, experiment: Experiment) -> str:  # noqa: ARG001 -- one t
 def correct_of_total(epoch: Epoch, experiment: Experiment) -> str:
     """Print as Nielsen does, counting epochs from 0: `Epoch 0: 9129 / 10000`."""
     total = len(experiment.splits.watched or experiment.splits.train)
-    return f"Epoch {epoch.number - 1}: {round((epoch.judged.accuracy or 0) * total)} / {total}"
+    return f"Epoch {epoch.number - 1}: {round((epoch.monitored.accuracy or 0) * total)} / {total}"
 
 
 def mse_and_accuracies(epoch: Epoch, experiment: Experiment) -> str:
@@ -31,19 +31,19 @@ def mse_and_accuracies(epoch: Epoch, experiment: Experiment) -> str:
     mean = epoch.train.loss / experiment.recipe.network.layers[-1]
     return (
         f"Epoch: {epoch.number:03d}/{epoch.epochs:03d} | Train MSE: {mean:.2f} "
-        f"| Train Acc: {epoch.train.accuracy or 0:.2%} | Valid Acc: {epoch.judged.accuracy or 0:.2%}"
+        f"| Train Acc: {epoch.train.accuracy or 0:.2%} | Valid Acc: {epoch.monitored.accuracy or 0:.2%}"
     )
 
 
 def train_and_test(epoch: Epoch, experiment: Experiment) -> str:  # noqa: ARG001 -- one type for the room
     """Print as Saitoh does: `train acc, test acc | 0.9, 0.9`."""
-    return f"train acc, test acc | {epoch.train.accuracy}, {epoch.judged.accuracy}"
+    return f"train acc, test acc | {epoch.train.accuracy}, {epoch.monitored.accuracy}"
 
 
 def time_and_accuracy(epoch: Epoch, experiment: Experiment) -> str:
     """Print the time since the start and the accuracy on the validation examples."""
     spent = sum(past.seconds for past in experiment.run.history)
-    return f"Epoch: {epoch.number}, Time Spent: {spent:.2f}s, Accuracy: {(epoch.judged.accuracy or 0):.2%}"
+    return f"Epoch: {epoch.number}, Time Spent: {spent:.2f}s, Accuracy: {(epoch.monitored.accuracy or 0):.2%}"
 
 
 def keras(epoch: Epoch, experiment: Experiment) -> str:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from training.cli.log_formats import make_line
 from training.cli.progress import Pace
 from training.data.dataset import Progress as DownloadProgress
-from training.fit.history import Epoch, Score
+from training.fit.history import Epoch, LossAndAccuracy
 from training.recipes.experiment import Experiment
 
 
@@ -33,7 +33,7 @@ class Silent:
     def start(self, experiment: Experiment) -> None:
         """The data is there and the network is built."""
 
-    def step(self, step: int, steps: int, score: Score) -> None:
+    def step(self, step: int, steps: int, score: LossAndAccuracy) -> None:
         """Another step is made within an epoch."""
 
     def epoch(self, epoch: Epoch) -> None:
@@ -64,7 +64,7 @@ class JsonLines(Silent):
             **({"history": [_figures(epoch) for epoch in past]} if past else {}),
         )
 
-    def step(self, step: int, steps: int, score: Score) -> None:
+    def step(self, step: int, steps: int, score: LossAndAccuracy) -> None:
         """See Silent."""
         if figures := self._pace.step(step, steps, score):
             self._print("progress", **figures)
@@ -145,7 +145,7 @@ class Bar(Lines):
         epoch = min(len(run.history) + 1, fit.epochs)
         self.task = self.progress.add_task("", total=None, epoch=epoch, epochs=fit.epochs, loss=float("nan"), speed=0)
 
-    def step(self, step: int, steps: int, score: Score) -> None:
+    def step(self, step: int, steps: int, score: LossAndAccuracy) -> None:
         """See Silent."""
         task = self.progress.tasks[self.task]
         self.progress.update(

@@ -10,7 +10,7 @@ from training.class_labels import check_range, encode
 from training.data.dataset import Dataset
 from training.errors import ConfigError, DataError
 from training.evaluation import metrics
-from training.nn.mlp import CHUNK, MLP
+from training.nn.mlp import MLP, PREDICT_BATCH
 from training.types import Floats, Labels, Targets
 
 
@@ -81,7 +81,9 @@ def evaluate(network: MLP, dataset: Dataset | Any, y: Any = None) -> Evaluation:
     """
     if isinstance(dataset, Dataset) and y is None:
         # In chunks: the images as floating-point numbers would take many times the memory of the set itself.
-        chunks = (dataset.images[start : start + CHUNK] for start in range(0, max(len(dataset), 1), CHUNK))
+        chunks = (
+            dataset.images[start : start + PREDICT_BATCH] for start in range(0, max(len(dataset), 1), PREDICT_BATCH)
+        )
         form = network.config.input
         probabilities = np.concatenate([class_probabilities(network, form.features(images)) for images in chunks])
         return _evaluation(probabilities, dataset.labels, len(dataset.classes))

@@ -15,8 +15,8 @@ import numpy as np
 from training.errors import ConfigError, WeightsError
 from training.export.npz import replacing, write_npz
 from training.fit.config import FitConfig
-from training.fit.history import Epoch, Score
-from training.fit.loop import Run, restore
+from training.fit.history import Epoch, LossAndAccuracy
+from training.fit.loop import TrainingState
 from training.nn.mlp import MLP, MLPConfig
 from training.stored import refuse_unknown, restored
 
@@ -25,7 +25,7 @@ FORMAT_1 = "glyphserve-checkpoint-1"
 """Of releases that trained without the weights of silent inputs; such runs go on as they began."""
 
 
-def save_checkpoint(path: Path, run: Run, config: FitConfig) -> None:
+def save_checkpoint(path: Path, run: TrainingState, config: FitConfig) -> None:
     """Write a run, all of it or nothing."""
     header = {
         "format": FORMAT,
@@ -38,7 +38,7 @@ def save_checkpoint(path: Path, run: Run, config: FitConfig) -> None:
     }
     members: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
     for kind, arrays in (
-        ("learner", run.network.arrays()),
+        ("learner", run.network.state_dict()),
         ("optimizer", run.optimizer.state),
         ("best", run.best or {}),
     ):
@@ -47,7 +47,7 @@ def save_checkpoint(path: Path, run: Run, config: FitConfig) -> None:
         write_npz(file, members)
 
 
-def load_checkpoint(path: Path, network: MLP, config: FitConfig) -> Run:
+def load_checkpoint(path: Path, network: MLP, config: FitConfig) -> TrainingState:
     """Read a run back into a network built from the same config.
 
     Raises WeightsError for a file that is no whole checkpoint, ConfigError when it belongs to other settings; the
@@ -65,10 +65,12 @@ def load_checkpoint(path: Path, network: MLP, config: FitConfig) -> Run:
     refuse_unknown(header, dict.fromkeys(_HEADER_FIELDS), "the checkpoint")
     _check_same(asdict(restored(MLPConfig, header["network"], "the checkpoint's network")), asdict(network.config))
     _check_same(_comparable(restored(FitConfig, header["fit"], "the checkpoint's fit")), _comparable(config))
-    run = Run.start(network, config)
+    run = TrainingState.start(network, config)
     columns = arrays.pop("columns", None)
     _check_arrays(path, arrays, run)
-    restore(network, {name: _whole(array, columns, network, name) for name, array in _of("learner", arrays).items()})
+    network.load_state_dict(
+        {name: _whole(array, columns, network, name) for name, array in _of("learner", arrays).items()}
+    )
     for name, array in _of("optimizer", arrays).items():
         run.optimizer.state[name][:] = _whole(array, columns, network)
     run.best = _of("best", arrays) or None
@@ -101,10 +103,10 @@ def _check_same(theirs: dict[str, Any], mine: dict[str, Any]) -> None:
         raise ConfigError(f"the checkpoint was made with other settings: {', '.join(different)}", field=different[0])
 
 
-def _check_arrays(path: Path, arrays: dict[str, Any], run: Run) -> None:
-    learned = [f"learner/{name}" for name in run.network.arrays()]
+def _check_arrays(path: Path, arrays: dict[str, Any], run: TrainingState) -> None:
+    learned = [f"learner/{name}" for name in run.network.state_dict()]
     needed = [*learned, *(f"optimizer/{name}" for name in run.optimizer.state)]
-    best = [f"best/{name}" for name in run.network.arrays()]
+    best = [f"best/{name}" for name in run.network.state_dict()]
     refuse_unknown(arrays, dict.fromkeys([*needed, *best]), "the checkpoint")
     if any(name in arrays for name in best):
         needed += best
@@ -127,5 +129,5 @@ def _of(kind: str, arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def _epoch(figures: dict[str, Any]) -> Epoch:
-    scores = {name: Score(*figures[name]) if figures[name] else None for name in ("train", "validation")}
+    scores = {name: LossAndAccuracy(*figures[name]) if figures[name] else None for name in ("train", "validation")}
     return restored(Epoch, figures | scores, "an epoch of the checkpoint")

@@ -1,7 +1,7 @@
 """Networks as files: an `.npz` that NumPy can open, written the same byte for byte and read with distrust.
 
 Members: `header.npy`, UTF-8 JSON as bytes with the format's version, the network's config and, where they are not
-the class numbers, its labels; and one array for each name of `MLP.arrays()`, float32 or float16, little-endian,
+the class numbers, its labels; and one array for each name of `MLP.state_dict()`, float32 or float16, little-endian,
 uncompressed.
 """
 
@@ -74,7 +74,7 @@ def to_bytes(network: MLP, dtype: type = np.float32) -> bytes:
         header["classes"] = network.classes_.tolist()
     text = np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8)
     with np.errstate(over="ignore"):  # told below
-        arrays = {name: array.astype(f"<f{np.dtype(dtype).itemsize}") for name, array in network.arrays().items()}
+        arrays = {name: array.astype(f"<f{np.dtype(dtype).itemsize}") for name, array in network.state_dict().items()}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise WeightsError(f"{name} has values that are not finite as {array.dtype}: nothing was saved; train anew")
@@ -140,7 +140,7 @@ def _read(archive: zipfile.ZipFile) -> MLP:
     network.config = config
     if classes is not None:
         network.classes_ = restored_classes(classes, network)
-    expected = network.arrays()
+    expected = network.state_dict()
     known = {f"{HEADER}.npy", *(f"{name}.npy" for name in expected)}
     refuse_unknown(sizes, dict.fromkeys(known), "the file")
     if absent := sorted(known - set(sizes)):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training.errors import TrainingError
-from training.nn.layers import Activate, BatchNorm, Dense, Dropout, Layer, Residual
+from training.nn.activations import ACTIVATIONS, ActivationFunction
+from training.nn.layers import Activation, BatchNorm, Dense, Dropout, Layer, Residual
 from training.nn.mlp import MLP
 from training.types import Floats
 from training.vision.glyph import fingerprint
@@ -44,8 +45,8 @@ def to_onnx(network: MLP, labels: Sequence[str] = ()) -> bytes:
         import onnx
     except ImportError:
         raise TrainingError("exporting to ONNX needs the onnx package: pip install glyphserve[onnx]") from None
-    graph = _Graph(network.config.activation)
-    name = graph.activate(graph.chain(network.layers, INPUT), network.config.output)
+    graph = _Graph()
+    name = graph.activate(graph.stack(network.layers, INPUT), network.config.output)
     graph.node("Identity", [name], output=OUTPUT)
     sizes, helper = network.config.layers, onnx.helper
     model = helper.make_model(
@@ -68,30 +69,41 @@ def to_onnx(network: MLP, labels: Sequence[str] = ()) -> bytes:
     return content
 
 
-class _Graph:
-    """A graph while it grows: nodes, constants, and a new name for whatever comes out of a node."""
+def _name_of(activation: ActivationFunction) -> str:
+    return next(name for name, function in ACTIVATIONS.items() if function is activation)
 
-    def __init__(self, activation: str) -> None:
-        """Begin with nothing; `activation` is what the hidden layers have."""
-        self.activation = activation
+
+class _Graph:
+    """A graph under construction: its nodes and constants."""
+
+    def __init__(self) -> None:
+        """Start without nodes."""
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self._writers: dict[type, Callable[[Any, str], str]] = {
             Dense: self._dense,
             BatchNorm: self._batch_norm,
-            Activate: lambda _, x: self.activate(x, self.activation),
+            Activation: lambda layer, x: self.activate(x, _name_of(layer.function)),
             Dropout: lambda _, x: x,
-            Residual: lambda layer, x: self.node("Add", [x, self.chain(layer.layers, x)]),
+            Residual: lambda layer, x: self.node("Add", [x, self.stack(layer.layers, x)]),
         }
 
-    def chain(self, layers: Sequence[Layer], x: str) -> str:
-        """Write layers one after the other; answer the name of what comes out."""
+    def stack(self, layers: Sequence[Layer], x: str) -> str:
+        """Add layers in order; return the name of the output.
+
+        A layer that is not in the table may have a method `to_onnx(graph, x)`. Raises TrainingError without one.
+        """
         for layer in layers:
-            x = self._writers[type(layer)](layer, x)
+            if type(layer) in self._writers:
+                x = self._writers[type(layer)](layer, x)
+            elif hasattr(layer, "to_onnx"):
+                x = layer.to_onnx(self, x)
+            else:
+                raise TrainingError(f"the layer {type(layer).__name__} cannot be exported: it has no method to_onnx")
         return x
 
     def node(self, operator: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
-        """Write a node and name its output."""
+        """Add a node; return the name of its output."""
         from onnx import helper
 
         output = output or f"{operator.lower()}_{len(self.nodes)}"
@@ -99,14 +111,15 @@ class _Graph:
         return output
 
     def activate(self, x: str, activation: str) -> str:
-        """Write an activation."""
+        """Add an activation."""
         operator = OPERATORS[activation]
         if operator is None:
             return x
         y = self.node(operator[0], [x], **operator[1])
         return self.node("Mul", [x, y]) if activation == "swish" else y
 
-    def _constant(self, array: Floats) -> str:
+    def constant(self, array: Floats) -> str:
+        """Add a constant; return its name."""
         from onnx import numpy_helper
 
         name = f"constant_{len(self.constants)}"
@@ -114,9 +127,9 @@ class _Graph:
         return name
 
     def _dense(self, layer: Dense, x: str) -> str:
-        bias = [] if layer.bias is None else [self._constant(layer.bias)]
-        return self.node("Gemm", [x, self._constant(layer.weight), *bias])
+        bias = [] if layer.bias is None else [self.constant(layer.bias)]
+        return self.node("Gemm", [x, self.constant(layer.weight), *bias])
 
     def _batch_norm(self, layer: BatchNorm, x: str) -> str:
-        constants = [self._constant(array) for array in (layer.scale, layer.shift, layer.mean, layer.variance)]
+        constants = [self.constant(array) for array in (layer.scale, layer.shift, layer.mean, layer.variance)]
         return self.node("BatchNormalization", [x, *constants], epsilon=layer.EPSILON)

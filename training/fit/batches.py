@@ -17,40 +17,37 @@ from training.nn.losses import LOSSES, Loss
 from training.nn.mlp import MLP
 from training.types import Floats, Labels, Targets
 
-Given = tuple[Floats, Targets]
+XY = tuple[Floats, Targets]
 """x (n, features) and y: class numbers (n,), or numbers (n,) or (n, k)."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs, targets as the loss wants them, and how to count what is right."""
+    """Inputs, targets as the loss takes them, and how to count correct predictions."""
 
     x: Floats
     targets: Targets
     weights: Floats | None
     loss: Loss
-    right: Callable[[Floats, Targets], float] | None
-    """(what the loss saw, targets) → how many rows are right; None where right and wrong mean nothing."""
-    reach: Labels | None = None
-    """How many columns hold all that each row says, shape (n,), where they are in an order that makes this worth it."""
+    count_correct: Callable[[Floats, Targets], float] | None
+    """(first argument of the loss, targets) → number of correct rows; None for targets that are not classes."""
 
     def batch(self, rows: Labels) -> tuple[Floats, Targets, Floats | None]:
-        """Copy some rows: (inputs, targets, weights); the inputs without the columns at the end where all are 0."""
-        x = self.x if self.reach is None else self.x[:, : self.reach[rows].max()]
-        return x[rows], self.targets[rows], None if self.weights is None else self.weights[rows]
+        """Return (inputs, targets, weights) of some rows."""
+        return self.x[rows], self.targets[rows], None if self.weights is None else self.weights[rows]
 
 
-def prepare(
-    network: MLP, given: Given, config: FitConfig, sample_weight: Any = None, *, smooth: bool = True
+def check_and_encode(
+    network: MLP, given: XY, config: FitConfig, sample_weight: Any = None, *, apply_label_smoothing: bool = True
 ) -> Examples:
-    """Check examples against the network and turn labels into targets.
+    """Check examples against the network and encode labels as targets.
 
-    Raises ConfigError when loss and network do not fit, DataError when the examples do not fit them.
+    Raises ConfigError if the loss does not fit the network, DataError if the examples do not.
     """
     x, y = _pair(network, given)
     loss = LOSSES[config.loss]
-    if loss.output_activations and network.config.output not in loss.output_activations:
-        wanted = " or ".join(loss.output_activations)
+    if loss.allowed_outputs and network.config.output not in loss.allowed_outputs:
+        wanted = " or ".join(loss.allowed_outputs)
         raise ConfigError(
             f"the loss {config.loss} wants the output {wanted}, not {network.config.output}", field="loss"
         )
@@ -59,7 +56,7 @@ def prepare(
     are_labels = y.ndim == 1 and y.dtype.kind in "iub" and (classes > 1 or config.loss == "binary_cross_entropy")
     if are_labels:
         check_range(y, max(classes, 2))
-        targets = _targets(y.astype(np.int64), classes, config, x.dtype, smooth=smooth)
+        targets = _targets(y.astype(np.int64), classes, config, x.dtype, smooth=apply_label_smoothing)
     else:
         targets = y.astype(x.dtype).reshape(len(y), -1)
         if targets.shape[1] != classes or not np.isfinite(targets).all():
@@ -69,19 +66,19 @@ def prepare(
                 + (" with values that are not finite" if targets.shape[1] == classes else "")
             )
     weights = _weights(y if are_labels else None, sample_weight, len(x), config, x.dtype, classes)
-    right = _counter(config.loss, loss, classes) if are_labels or "cross_entropy" in config.loss else None
-    return Examples(x, targets, weights, loss, right)
+    count_correct = _counter(config.loss, loss, classes) if are_labels or "cross_entropy" in config.loss else None
+    return Examples(x, targets, weights, loss, count_correct)
 
 
-def hold_out(
-    network: MLP, given: Given, sample_weight: Any, config: FitConfig, rng: np.random.Generator
-) -> tuple[Given, Floats | None, Given]:
-    """Split off the validation share, stratified when y is class numbers; answer (kept, their weights, held out)."""
+def split_validation(
+    network: MLP, given: XY, sample_weight: Any, config: FitConfig, rng: np.random.Generator
+) -> tuple[XY, Floats | None, XY]:
+    """Split off `validation_share`, stratified if y is class numbers; return (training, its weights, validation)."""
     x, y = _pair(network, given)
     strata = y if y.ndim == 1 and y.dtype.kind in "iub" else np.zeros(len(y), np.int64)
-    kept, held = stratified_split(strata, config.validation_share, rng)
+    kept, validation = stratified_split(strata, config.validation_share, rng)
     weights = None if sample_weight is None else np.asarray(sample_weight)[kept]
-    return (x[kept], y[kept]), weights, (x[held], y[held])
+    return (x[kept], y[kept]), weights, (x[validation], y[validation])
 
 
 def pair(given: Any) -> tuple[Any, Any]:
@@ -91,7 +88,7 @@ def pair(given: Any) -> tuple[Any, Any]:
     return given[0], given[1]
 
 
-def _pair(network: MLP, given: Given) -> tuple[Floats, Targets]:
+def _pair(network: MLP, given: XY) -> tuple[Floats, Targets]:
     x, y = pair(given)
     return rows(network.config, network.parameters.dtype, x), class_numbers(y, network.config.layers[-1])
 
@@ -149,11 +146,11 @@ def _balanced(labels: Labels) -> dict[int, float]:
 
 def _counter(name: str, loss: Loss, classes: int) -> Callable[[Floats, Targets], float]:
     if name == "binary_cross_entropy" or classes == 1:
-        threshold = 0.0 if loss.sees == "logits" else 0.5
-        return lambda seen, targets: float(((seen > threshold) == (targets > 0.5)).mean()) * len(seen)
+        threshold = 0.0 if loss.takes == "logits" else 0.5
+        return lambda predictions, targets: float(((predictions > threshold) == (targets > 0.5)).mean()) * len(targets)
 
-    def right(seen: Floats, targets: Targets) -> float:
+    def count_correct(predictions: Floats, targets: Targets) -> float:
         labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
-        return float(np.count_nonzero(seen.argmax(axis=1) == labels))
+        return float(np.count_nonzero(predictions.argmax(axis=1) == labels))
 
-    return right
+    return count_correct

@@ -1,4 +1,4 @@
-"""How a network is to be trained, as frozen data that refuses what cannot work."""
+"""The settings of a training run, as a frozen dataclass that validates itself."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from training.errors import ConfigError
-from training.fit.optim import OPTIMIZERS, Optimizer
+from training.fit.optim import OPTIMIZERS, L2Penalty, UpdateRule, WeightDecay, chain
 from training.fit.schedules import SCHEDULES, Schedule
 from training.limits import Limit, check_fields, checked_options, is_number, shown
 from training.nn.losses import LOSSES
@@ -17,61 +17,61 @@ from training.types import Floats
 @settings
 @dataclass(frozen=True)
 class FitConfig:
-    """The settings of one training run. Raises ConfigError, naming the field, for what cannot work."""
+    """The settings of one training run. Raises ConfigError, naming the field, for invalid ones."""
 
     epochs: int = 10
     """Passes over the training examples."""
     batch_size: int = 128
-    """Examples per step; 1 is per-example, the number of examples is full-batch gradient descent."""
+    """Examples per step."""
     loss: str = "cross_entropy"
-    """What is made small; a name in LOSSES."""
+    """The loss to minimise; a key of LOSSES."""
     optimizer: str = "adam"
-    """What turns gradients into steps; a name in OPTIMIZERS."""
+    """The optimizer; a key of OPTIMIZERS."""
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
-    """Its options, such as momentum, nesterov, beta1, beta2, epsilon, decay."""
+    """Options of the optimizer, such as momentum, nesterov, beta1, beta2, epsilon, decay."""
     learning_rate: float = 0.001
-    """The peak rate."""
+    """Peak learning rate."""
     schedule: str = "constant"
-    """How the rate moves over the run; a name in SCHEDULES."""
+    """Learning-rate schedule; a key of SCHEDULES."""
     schedule_options: Mapping[str, Any] = field(default_factory=dict)
-    """Its options, such as final, warm_up, rise, factor."""
+    """Options of the schedule, such as final, warm_up, rise, factor."""
     l2: float = 0.0
-    """Adds l2 · w to each weight's gradient."""
+    """L2 penalty: adds l2 · w to the gradient of each weight."""
     weight_decay: float = 0.0
-    """Shrinks each weight by rate · weight_decay at each step, beside the gradient."""
+    """Decoupled weight decay: shrinks each weight by rate · weight_decay in each step."""
     label_smoothing: float = 0.0
-    """Share of the target that goes to all classes alike; for cross_entropy."""
+    """Fraction of the target that is spread evenly over all classes; for cross_entropy."""
     shuffle: bool = True
-    """Whether each epoch sees the examples in a new order."""
+    """Whether to shuffle the examples before each epoch."""
     replacement: bool = False
-    """Whether batches are drawn with replacement instead."""
+    """Whether to sample batches with replacement."""
     steps_per_epoch: int | None = None
-    """Steps between two reports; None for one pass over the examples."""
+    """Steps that count as an epoch; None for one pass over the examples."""
     max_steps: int | None = None
-    """Stop after this many steps, be it within an epoch."""
+    """Stop after this many steps, even within an epoch."""
     validation_share: float = 0.0
-    """Share of the examples to hold out (stratified by class) when no validation examples are given."""
+    """Fraction of the examples to hold out for validation, stratified by class, if no validation set is given."""
     validation_every: int = 1
-    """Epochs between two validations."""
+    """Validate every so many epochs."""
     evaluate_training: bool = False
-    """Whether to measure the training examples again after each epoch, instead of averaging over its steps."""
+    """Whether to evaluate the training set after each epoch, instead of averaging over its steps."""
     class_weights: Mapping[int, float] | str | None = None
     """Class number → weight of the loss of its examples, 1 if absent; "balanced" for n / (classes · count)."""
     patience: int | None = None
-    """Stop after so many validations without a new best."""
+    """Early stopping: stop after this many validations without improvement."""
     keep_best: bool = False
-    """Whether to end with the weights of the best validation instead of the last."""
+    """Whether to restore the weights of the best epoch at the end."""
     stop_at_error: float | None = None
-    """Stop when the error rate (validation if there is one, else training) is at or below this."""
+    """Stop when the error rate (validation if there is one, else training) is at most this."""
     stop_at_update: float | None = None
-    """Stop when no parameter moved by more than this over an epoch."""
+    """Stop when no parameter changes by more than this over an epoch."""
     max_seconds: float | None = None
-    """Stop after the epoch in which the training time exceeds this."""
+    """Stop after the epoch in which training time exceeds this."""
     seed: int = 0
-    """Of everything random while training."""
+    """Seeds shuffling, dropout and augmentation."""
 
     def __post_init__(self) -> None:
-        """Check everything that can be checked without data."""
+        """Validate everything that does not depend on the data."""
         for name, table in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             object.__setattr__(self, name, checked_choice(name, getattr(self, name), table))
         check_fields(self, _LIMITS)
@@ -79,9 +79,9 @@ class FitConfig:
             object.__setattr__(self, "class_weights", _class_weights(self.class_weights))
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ConfigError("label_smoothing goes with the loss cross_entropy", field="label_smoothing")
-        if self.replacement and (self.steps_per_epoch or 0) * self.batch_size > _MOST_DRAWN:
+        if self.replacement and (self.steps_per_epoch or 0) * self.batch_size > _MAX_DRAWN:
             raise ConfigError(
-                f"with replacement, steps_per_epoch times batch_size must be at most {_MOST_DRAWN:,}",
+                f"with replacement, steps_per_epoch times batch_size must be at most {_MAX_DRAWN:,}",
                 field="steps_per_epoch",
             )
         self._check_options("optimizer", OPTIMIZERS[self.optimizer])
@@ -91,7 +91,7 @@ class FitConfig:
             raise ConfigError("nesterov goes with a momentum above 0", field="optimizer_options")
         try:
             self.make_schedule(1)(0)
-        except (ArithmeticError, TypeError, ValueError) as error:  # no cycles, or half a one
+        except (ArithmeticError, TypeError, ValueError) as error:  # such as a number of cycles that is no whole number
             raise ConfigError(
                 f"{self.schedule} cannot be made with these options: {error}", field="schedule_options"
             ) from None
@@ -100,23 +100,25 @@ class FitConfig:
         parameters = inspect.signature(builder).parameters.values()
         known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         field, of = f"{name}_options", getattr(self, name)
-        # A copy, so that the caller's may change.
+        # A copy: the caller may change theirs.
         object.__setattr__(self, field, checked_options(field, getattr(self, field), known, of))
 
     def __hash__(self) -> int:
-        """Hash by value, so that configs can be keys; their options are mappings."""
+        """Hash by value; options are mappings, which have no hash of their own."""
         return hash_of(self)
 
     def replace(self, **changes: Any) -> "FitConfig":
         """Copy with changes, checked like a new one."""
         return replace(self, **changes)
 
-    def make_optimizer(self, parameters: Floats) -> Optimizer:
-        """Build the optimizer for a flat vector of parameters."""
-        return OPTIMIZERS[self.optimizer](parameters, **self.optimizer_options)
+    def make_optimizer(self, parameters: Floats, n_weights: int) -> UpdateRule:
+        """Chain L2 penalty, weight decay and optimizer for a flat vector of which the first `n_weights` are weights."""
+        rules: list[UpdateRule] = [L2Penalty(self.l2, n_weights)] if self.l2 else []
+        rules += [WeightDecay(self.weight_decay, n_weights)] if self.weight_decay else []
+        return chain(*rules, OPTIMIZERS[self.optimizer](parameters, **self.optimizer_options))
 
     def make_schedule(self, steps: int) -> Schedule:
-        """Build the schedule for a run of so many steps."""
+        """Build the schedule for a run of this many steps."""
         return SCHEDULES[self.schedule](self.learning_rate, steps, **self.schedule_options)
 
 
@@ -159,7 +161,5 @@ _LIMITS = {
     "max_seconds": Limit(0, 1e9, "from 0 to 10^9", optional=True),
     "seed": Limit(0, 2**63, "from 0 to 2^63", whole=True),
 }
-_MOST_DRAWN = 10**8
-"""Rows that an epoch may draw with replacement: they are drawn at once."""
-
-FIT_FIELDS = tuple(f.name for f in fields(FitConfig))
+_MAX_DRAWN = 10**8
+"""Rows that an epoch may sample with replacement: they are drawn all at once."""

@@ -1,6 +1,6 @@
-"""Schedules say how large the next step is: a function `step → rate`, steps counted from 0 over the whole run.
+"""Learning-rate schedules: functions `step → rate`, with steps counted from 0 over the whole run.
 
-The table's entries build one from the peak `rate`, the `steps` of the whole run and the options that they name.
+The entries of SCHEDULES build one from the peak `rate`, the number of `steps` of the run, and their options.
 """
 
 import math
@@ -10,9 +10,9 @@ from collections.abc import Callable
 Schedule = Callable[[int], float]
 
 
-def constant(rate: float, steps: int) -> Schedule:  # noqa: ARG001 -- one type for the room
-    """The same rate for ever."""
-    return lambda step: rate  # noqa: ARG005 -- likewise
+def constant(rate: float, steps: int) -> Schedule:  # noqa: ARG001 -- signature shared by all entries
+    """Constant rate."""
+    return lambda step: rate  # noqa: ARG005 -- signature shared by all schedules
 
 
 def step_decay(rate: float, steps: int, *, drops: int = 3, factor: float = 0.1) -> Schedule:
@@ -21,21 +21,21 @@ def step_decay(rate: float, steps: int, *, drops: int = 3, factor: float = 0.1) 
 
 
 def exponential(rate: float, steps: int, *, final: float = 0.01) -> Schedule:
-    """Fall by the same factor each step, to `final` times the rate at the end of the run."""
+    """Multiply by the same factor in each step, down to `final` · rate at the end of the run."""
     return lambda step: rate * final ** min(1.0, step / max(steps, 1))
 
 
 def cosine(rate: float, steps: int, *, final: float = 0.0, warm_up: float = 0.0) -> Schedule:
-    """Rise linearly over the share `warm_up` of the run, then fall along half a cosine to `final` times the rate.
+    """Warm up linearly over the fraction `warm_up` of the run, then fall along half a cosine to `final` · rate.
 
     Loshchilov and Hutter 2017 (SGDR), one cycle without restarts; warm-up after Goyal et al. 2017.
     """
-    rising = round(warm_up * steps)
+    warmup_steps = round(warm_up * steps)
 
     def at(step: int) -> float:
-        if step < rising:
-            return rate * (step + 1) / rising
-        progress = min(1.0, (step - rising) / max(steps - rising, 1))
+        if step < warmup_steps:
+            return rate * (step + 1) / warmup_steps
+        progress = min(1.0, (step - warmup_steps) / max(steps - warmup_steps, 1))
         return rate * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress)))
 
     return at
@@ -53,8 +53,8 @@ def cosine_restarts(
 ) -> Schedule:
     """Fall along half a cosine `cycles` times (SGDR, Loshchilov and Hutter 2017).
 
-    Each cycle is `growth` times as long as the one before, and begins at `peak` times its rate; see `cosine` for
-    `final` and for `warm_up`, a share of the first cycle.
+    Each cycle is `growth` times as long as the previous one and starts at `peak` times its rate. See `cosine` for
+    `final` and `warm_up`, which is a fraction of the first cycle.
     """
     first = steps / sum(growth**cycle for cycle in range(cycles))
     begins = [round(first * sum(growth**earlier for earlier in range(cycle))) for cycle in range(cycles)]
@@ -71,16 +71,16 @@ def cosine_restarts(
     return at
 
 
-def warm_up(rate: float, steps: int, *, share: float = 0.1) -> Schedule:
-    """Rise linearly over the first `share` of the run, then stay (Goyal et al. 2017)."""
-    rising = max(round(share * steps), 1)
-    return lambda step: rate * min(1.0, (step + 1) / rising)
+def linear_warmup(rate: float, steps: int, *, share: float = 0.1) -> Schedule:
+    """Rise linearly over the fraction `share` of the run, then stay constant (Goyal et al. 2017)."""
+    warmup_steps = max(round(share * steps), 1)
+    return lambda step: rate * min(1.0, (step + 1) / warmup_steps)
 
 
 def one_cycle(rate: float, steps: int, *, rise: float = 0.3, start: float = 0.04, final: float = 1e-4) -> Schedule:
-    """Rise from `start`·rate to the peak over the share `rise` of the run, then to `final`·rate, both along cosines.
+    """Rise from `start`·rate to the peak over the fraction `rise` of the run, then fall to `final`·rate, along cosines.
 
-    Smith and Topin 2018 (super-convergence), in the form of PyTorch's OneCycleLR.
+    Smith and Topin 2018 (super-convergence), as PyTorch's OneCycleLR.
     """
     peak = max(rise * steps - 1, 1.0)
 
@@ -96,7 +96,7 @@ def one_cycle(rate: float, steps: int, *, rise: float = 0.3, start: float = 0.04
 
 
 def triangular(rate: float, steps: int, *, cycles: int = 2, low: float = 0.1) -> Schedule:
-    """Go up and down in straight lines between `low`·rate and rate, `cycles` times (Smith 2017, cyclical rates)."""
+    """Rise and fall linearly between `low`·rate and rate, `cycles` times (Smith 2017, cyclical learning rates)."""
     half = max(steps / (2 * cycles), 1.0)
 
     def at(step: int) -> float:
@@ -112,7 +112,7 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "exponential": exponential,
     "cosine": cosine,
     "cosine_restarts": cosine_restarts,
-    "warm_up": warm_up,
+    "warm_up": linear_warmup,
     "one_cycle": one_cycle,
     "triangular": triangular,
 }

@@ -1,4 +1,4 @@
-"""The steps of one epoch: batches, gradients, updates, and the score on the way."""
+"""The steps of one epoch."""
 
 from __future__ import annotations
 
@@ -11,112 +11,107 @@ import numpy as np
 from training.errors import ConfigError, DivergedError
 from training.fit.batches import Examples
 from training.fit.config import FitConfig
-from training.fit.history import Score
-from training.fit.optim import descend
+from training.fit.history import LossAndAccuracy
+from training.fit.optim import apply_update
 from training.fit.schedules import Schedule
-from training.nn.mlp import CHUNK, MLP, MLPConfig
-from training.types import Labels
+from training.nn.losses import Loss
+from training.nn.mlp import MLP, PREDICT_BATCH, MLPConfig
+from training.types import Floats, Labels
 
 if TYPE_CHECKING:
     from training.augment.geometry import Augment
-    from training.fit.distill import Teach
-    from training.fit.loop import Run
+    from training.fit.loop import TrainingState
 
-OnStep = Callable[[int, int, Score], None]
-"""Called with (step, steps, the epoch's mean loss and accuracy so far) within an epoch."""
+OnStep = Callable[[int, int, LossAndAccuracy], None]
+"""Called after each step with (step, steps, the epoch's mean loss and accuracy so far)."""
+
+LossTransform = Callable[[Loss, Floats], Loss]
+"""Replaces the loss for a batch of inputs (n, features); see `recipes.distillation`."""
 
 DIVERGED = 1e6
-"""How many times its first value (or 1, if that is more) a loss may reach before the run counts as diverged."""
+"""Training has diverged when the loss is so many times its first value (or 1, if that is larger)."""
 
 
 def steps_per_epoch(network: MLPConfig, count: int, config: FitConfig) -> int:
-    """Count the steps of an epoch over `count` examples.
+    """Return the number of steps of an epoch over `count` examples.
 
-    Raises ConfigError where batch normalization would see batches of one example, which it turns into zeros.
+    Raises ConfigError if batch normalisation would get batches of one example, whose variance is zero.
     """
-    least = smallest_batch(network)
-    if min(config.batch_size, count) < least:
+    smallest = smallest_batch(network)
+    if min(config.batch_size, count) < smallest:
         raise ConfigError(
-            f"batch_norm needs batches of at least {least} examples, not {min(config.batch_size, count)}; "
+            f"batch_norm needs batches of at least {smallest} examples, not {min(config.batch_size, count)}; "
             "raise batch_size or turn batch_norm off",
             field="batch_size",
         )
     if config.steps_per_epoch:
         return config.steps_per_epoch
-    whole, rest = divmod(count, config.batch_size)
-    return whole + (rest >= least)
+    full, rest = divmod(count, config.batch_size)
+    return full + (rest >= smallest)
 
 
 def smallest_batch(network: MLPConfig) -> int:
-    """Return the smallest batch that a network can learn from: 2 with batch normalization, else 1."""
+    """Return the smallest batch size that a network can be trained with: 2 with batch normalisation, else 1."""
     return 2 if network.batch_norm and len(network.layers) > 2 else 1
 
 
-def learn(
-    run: Run,
-    learner: MLP,
+def run_steps(
+    state: TrainingState,
+    network: MLP,
     examples: Examples,
     config: FitConfig,
     schedule: Schedule,
     steps: int,
     augment: Augment | None,
-    teach: Teach | None,
+    loss_transform: LossTransform | None,
     on_step: OnStep | None,
-) -> tuple[int, Score]:
-    """Make an epoch's steps; return how many examples were seen, and the mean score over them.
+) -> tuple[int, LossAndAccuracy]:
+    """Train `network` for an epoch; return the number of examples and the mean score over them.
 
-    Raises DivergedError, which names the step, when a loss or a weight is no longer finite, or when the mean loss is
-    DIVERGED times what it was at first.
+    Raises DivergedError, which names the step, when the loss or a weight is not finite, or the mean loss is DIVERGED
+    times its first value.
     """
-    loss_sum, right, seen, score = 0.0, 0.0, 0, Score(math.nan, None)
-    first_loss = run.history[0].train.loss if run.history else None
+    loss_sum, correct, seen, score = 0.0, 0.0, 0, LossAndAccuracy(math.nan, None)
+    first_loss = state.history[0].train.loss if state.history else None
     if config.max_steps:
-        steps = min(steps, config.max_steps - run.step)
-    batches = _batches(run.rng, len(examples.x), config, steps, smallest_batch(learner.config))
+        steps = min(steps, config.max_steps - state.step)
+    batches = _batches(state.rng, len(examples.x), config, steps, smallest_batch(network.config))
     for number, rows in enumerate(batches, start=1):
         x, targets, weights = examples.batch(rows)
         if augment:
-            x = augment(x, run.rng)
-        wanted = teach(examples.loss, x) if teach else examples.loss
+            x = augment(x, state.rng)
+        loss_function = loss_transform(examples.loss, x) if loss_transform else examples.loss
         try:
-            loss, outputs = learner.backpropagate(wanted, x, targets, weights, run.rng)
-            descend(
-                run.optimizer,
-                learner.parameters,
-                learner.gradients,
-                schedule(run.step),
-                decayed=learner.weight_count,
-                l2=config.l2,
-                weight_decay=config.weight_decay,
-            )
+            loss, predictions = network.loss_and_gradients(loss_function, x, targets, weights, state.rng)
+            apply_update(state.optimizer, network.parameters, network.gradients, schedule(state.step))
         except FloatingPointError as error:
-            raise _diverged(run, number, "is no longer a finite number") from error
+            raise _diverged(state, number, "is no longer a finite number") from error
         if not math.isfinite(loss):
-            raise _diverged(run, number, "is no longer a finite number")
-        run.step += 1
+            raise _diverged(state, number, "is no longer a finite number")
+        state.step += 1
         seen += len(rows)
         loss_sum += loss * len(rows)
-        right += examples.right(outputs, targets) if examples.right else 0.0
-        score = Score(loss_sum / seen, right / seen if examples.right else None)
+        correct += examples.count_correct(predictions, targets) if examples.count_correct else 0.0
+        score = LossAndAccuracy(loss_sum / seen, correct / seen if examples.count_correct else None)
         first_loss = loss if first_loss is None else first_loss
         if score.loss > DIVERGED * max(first_loss, 1.0):
-            raise _diverged(run, number, f"rose from {first_loss:.4g} to {score.loss:.4g}")
+            raise _diverged(state, number, f"rose from {first_loss:.4g} to {score.loss:.4g}")
         if on_step:
             on_step(number, steps, score)
     return seen, score
 
 
-def _diverged(run: Run, step: int, how: str) -> DivergedError:
+def _diverged(state: TrainingState, step: int, how: str) -> DivergedError:
     return DivergedError(
-        f"training diverged in epoch {len(run.history) + 1}, step {step}: the loss {how}; "
+        f"training diverged in epoch {len(state.history) + 1}, step {step}: the loss {how}; "
         "lower the learning rate or check the scale of the data"
     )
 
 
-def _batches(rng: np.random.Generator, count: int, config: FitConfig, steps: int, least: int) -> Iterator[Labels]:
-    """Yield the rows of each batch: random draws, or a shuffle cut into pieces, the last of which may be short.
+def _batches(rng: np.random.Generator, count: int, config: FitConfig, steps: int, smallest: int) -> Iterator[Labels]:
+    """Yield the row numbers of each batch: draws with replacement, or slices of a shuffle, the last perhaps shorter.
 
-    Where fewer than `least` rows would be left for the last piece, they join the one before.
+    If fewer than `smallest` rows would be left for the last batch, they join the one before.
     """
     size = config.batch_size
     if config.replacement:
@@ -127,18 +122,20 @@ def _batches(rng: np.random.Generator, count: int, config: FitConfig, steps: int
         if start >= count:
             order, start = (rng.permutation(count) if config.shuffle else np.arange(count)), 0
         left = count - start - size
-        stop = count if left < least else start + size
+        stop = count if left < smallest else start + size
         yield order[start:stop]
         start = stop
 
 
-def score_of(network: MLP, examples: Examples) -> Score:
-    """Measure loss and accuracy without learning, in chunks."""
-    loss_sum, right = 0.0, 0.0
-    for start in range(0, len(examples.x), CHUNK):
-        rows = slice(start, start + CHUNK)
+def evaluate_loss(network: MLP, examples: Examples) -> LossAndAccuracy:
+    """Return the mean loss and the accuracy in inference mode, computed in batches."""
+    loss_sum, correct = 0.0, 0.0
+    for start in range(0, len(examples.x), PREDICT_BATCH):
+        rows = slice(start, start + PREDICT_BATCH)
         x, targets = examples.x[rows], examples.targets[rows]
-        seen = network.outputs(x) if examples.loss.sees == "outputs" else network.forward(x)[0]
-        loss_sum += examples.loss.function(seen, targets, None)[0] * len(x)
-        right += examples.right(seen, targets) if examples.right else 0.0
-    return Score(loss_sum / len(examples.x), right / len(examples.x) if examples.right else None)
+        takes_outputs = examples.loss.takes == "outputs"
+        predictions = network.forward_with_output(x) if takes_outputs else network.forward(x)[0]
+        loss_sum += examples.loss.function(predictions, targets, None)[0] * len(x)
+        correct += examples.count_correct(predictions, targets) if examples.count_correct else 0.0
+    count = len(examples.x)
+    return LossAndAccuracy(loss_sum / count, correct / count if examples.count_correct else None)

@@ -1,7 +1,7 @@
-"""Activations bend a layer's output, so that a stack of layers can be more than one layer.
+"""Activation functions; without a nonlinearity, a stack of dense layers collapses into one.
 
-Each is a function `x → (y, backward)`: `y` has the shape of `x`, and `backward(dy)` turns the gradient of the
-loss by `y` into the gradient by `x`. Nothing is remembered outside the pair, so one function serves many callers.
+Each is a function `x → (y, backward)`: `y` has the shape of `x`, and `backward(dy)` turns the gradient of the loss
+with respect to `y` into the gradient with respect to `x`. The functions are stateless and thread-safe.
 """
 
 from collections.abc import Callable
@@ -11,16 +11,16 @@ import numpy as np
 from training.types import Floats
 
 Backward = Callable[[Floats], Floats]
-Activation = Callable[[Floats], tuple[Floats, Backward]]
+ActivationFunction = Callable[[Floats], tuple[Floats, Backward]]
 
 
 def linear(x: Floats) -> tuple[Floats, Backward]:
-    """Leave everything as it is: y = x."""
+    """Identity: y = x."""
     return x, lambda dy: dy
 
 
 def sigmoid(x: Floats) -> tuple[Floats, Backward]:
-    """Squeeze into (0, 1): y = 1 / (1 + e⁻ˣ), written with tanh, which cannot overflow."""
+    """Logistic sigmoid: y = 1 / (1 + e⁻ˣ), computed with tanh, which cannot overflow."""
     y = np.tanh(0.5 * x)
     y *= 0.5
     y += 0.5
@@ -28,38 +28,38 @@ def sigmoid(x: Floats) -> tuple[Floats, Backward]:
 
 
 def tanh(x: Floats) -> tuple[Floats, Backward]:
-    """Squeeze into (−1, 1): y = tanh x."""
+    """Hyperbolic tangent: y = tanh x."""
     y = np.tanh(x)
     return y, lambda dy: dy * (1 - y * y)
 
 
 def relu(x: Floats) -> tuple[Floats, Backward]:
-    """Cut off what is negative: y = max(x, 0). The slope at 0 is taken as 0."""
+    """Rectified linear unit: y = max(x, 0), with derivative 0 at 0."""
     y = np.maximum(x, 0)
     return y, lambda dy: dy * (y > 0)
 
 
 def leaky_relu(x: Floats) -> tuple[Floats, Backward]:
-    """Let a hundredth of the negative through, so that no unit dies: y = max(x, x/100) (Maas et al. 2013)."""
+    """Leaky ReLU: y = max(x, x/100) (Maas et al. 2013)."""
     y = np.maximum(x, 0.01 * x)
     return y, lambda dy: np.where(y > 0, dy, 0.01 * dy)
 
 
 def swish(x: Floats) -> tuple[Floats, Backward]:
-    """A smooth ReLU: y = x · sigmoid(x) (Ramachandran et al. 2017, β = 1; also called SiLU)."""
+    """Swish, also called SiLU: y = x · sigmoid(x) (Ramachandran et al. 2017 with β = 1)."""
     gate, _ = sigmoid(x)
     y = x * gate
     return y, lambda dy: dy * (gate + y * (1 - gate))
 
 
 def softmax(x: Floats) -> tuple[Floats, Backward]:
-    """Turn each row into probabilities: yᵢ = e^xᵢ / Σ e^xⱼ, shifted by the row's maximum so that nothing overflows."""
+    """Softmax over each row: yᵢ = e^xᵢ / Σ e^xⱼ, shifted by the row's maximum against overflow."""
     y = np.exp(x - x.max(axis=1, keepdims=True))
     y /= y.sum(axis=1, keepdims=True)
     return y, lambda dy: y * (dy - (dy * y).sum(axis=1, keepdims=True))
 
 
-ACTIVATIONS: dict[str, Activation] = {
+ACTIVATIONS: dict[str, ActivationFunction] = {
     "linear": linear,
     "sigmoid": sigmoid,
     "tanh": tanh,

@@ -1,196 +1,244 @@
-"""Layers, the bricks of a network.
+"""Layers: the building blocks of a network.
 
-`forward(x, rng)` answers `(y, backward)`; `backward(dy)` writes the gradients of the layer's own parameters and
-answers the gradient by `x`. With a random generator the layer is learning (it drops units, takes the statistics of
-the batch); with None it answers as it will in service. Everything between forward and backward is in the closure,
-so that one network answers many callers at once. Rows are examples, shape (n, fan_in) → (n, fan_out).
+A layer maps rows x of shape (n, inputs) to rows y of shape (n, outputs). `forward(x, rng)` returns `(y, backward)`;
+`backward(dy)` writes the gradients of the layer's own parameters and returns the gradient with respect to x. A layer
+is in training mode if a random generator is given, in inference mode otherwise. What the backward pass needs stays in
+the closure, so one network can serve many threads.
 
-Parameters are views into one flat vector of the network, which `Allocate` hands out with the views of their gradients.
+A layer states the shapes of its parameters. The network adds them up, allocates one flat vector, and binds each layer
+to its views. Parameters named `weight` are initialised by the network's initializer and are subject to weight decay.
+
+To add a layer, write a subclass of `Layer` and enter it in LAYERS; see examples/custom_layer.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from training.nn.activations import Activation, Backward
+from training.nn.activations import ACTIVATIONS, ActivationFunction, Backward
 from training.types import Floats
 
-Allocate = Callable[[tuple[int, ...]], tuple[Floats, Floats]]
-"""Shape → (parameter, gradient), both views of that shape."""
+Shape = tuple[int, ...]
 
 
-class Layer(Protocol):
-    """What a network asks of each of its layers."""
+class Layer(ABC):
+    """A layer that is built for inputs of one shape; subclasses override what differs from a layer without parameters.
 
-    def forward(self, x: Floats, rng: np.random.Generator | None = None) -> tuple[Floats, Backward]:
-        """Answer (y, backward)."""
-
-    def parameters(self) -> dict[str, Floats]:
-        """Name what training changes, and what must be saved with it."""
-
-
-class Dense:
-    """Every output sees every input: y = x·W + b. Rows may be short: inputs that they lack at their end are 0.
-
-    The first layer of a network is built with `input_gradient=False`: nobody asks how the loss depends on the
-    pixels while training, and that product would be as large as the forward one.
+    `input_shape` and `output_shape` are those of one example, such as (784,) or (28, 28, 1). Rows are always flat.
     """
 
-    def __init__(
-        self,
-        weight: tuple[Floats, Floats],
-        bias: tuple[Floats, Floats] | None,
-        *,
-        input_gradient: bool = True,
-    ) -> None:
-        """Keep the views (parameter, gradient): weight (fan_in, fan_out), bias (fan_out,)."""
-        self.weight, self._weight_gradient = weight
-        self.bias: Floats | None
-        self._bias_gradient: Floats | None
-        self.bias, self._bias_gradient = bias or (None, None)
-        self.input_gradient = input_gradient
+    needs_input_gradient = True
+    """False for the first layer of a network: training does not use the gradient with respect to the inputs."""
 
-    def forward(self, x: Floats, rng: np.random.Generator | None = None) -> tuple[Floats, Backward]:  # noqa: ARG002 -- Layer's signature
-        """See the module."""
-        heard = x.shape[1]
-        weight, weight_gradient = self.weight[:heard], self._weight_gradient[:heard]
-        y = x @ weight
+    def __init__(self, input_shape: Shape, output_shape: Shape | None = None) -> None:
+        """Set the shapes; the output has the shape of the input unless another is given."""
+        self.input_shape, self.output_shape = input_shape, output_shape or input_shape
+        self.parameters: Mapping[str, Floats] = {}
+        self.gradients: Mapping[str, Floats] = {}
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Return the shape of each parameter."""
+        return {}
+
+    def bind(self, parameters: Mapping[str, Floats], gradients: Mapping[str, Floats]) -> None:
+        """Use these arrays, by the names of `parameter_shapes`, as parameters and as their gradients."""
+        self.parameters, self.gradients = parameters, gradients
+
+    @abstractmethod
+    def forward(self, x: Floats, rng: np.random.Generator | None = None) -> tuple[Floats, Backward]:
+        """Return (y, backward)."""
+
+    def state_dict(self) -> dict[str, Floats]:
+        """Return everything that is saved: parameters and running statistics."""
+        return dict(self.parameters)
+
+
+class Dense(Layer):
+    """Fully connected layer: y = x·W + b, with W of shape (inputs, outputs)."""
+
+    weight: Floats
+    bias: Floats | None = None
+    _bias_gradient: Floats | None = None
+
+    def __init__(self, input_shape: Shape, units: int, *, bias: bool = True) -> None:
+        """Connect all inputs to `units` outputs, with or without biases. Raises ValueError for fewer than one."""
+        if isinstance(units, bool) or not isinstance(units, int) or units < 1:
+            raise ValueError(f"units must be a whole number of at least 1, not {units!r}")
+        super().__init__(input_shape, (units,))
+        self._has_bias = bias
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """See Layer."""
+        weight = {"weight": (math.prod(self.input_shape), *self.output_shape)}
+        return weight | ({"bias": self.output_shape} if self._has_bias else {})
+
+    def bind(self, parameters: Mapping[str, Floats], gradients: Mapping[str, Floats]) -> None:
+        """See Layer."""
+        super().bind(parameters, gradients)
+        self.weight, self._weight_gradient = parameters["weight"], gradients["weight"]
+        self.bias, self._bias_gradient = parameters.get("bias"), gradients.get("bias")
+
+    def forward(self, x: Floats, rng: np.random.Generator | None = None) -> tuple[Floats, Backward]:  # noqa: ARG002 -- signature shared by all layers
+        """See Layer."""
+        y = x @ self.weight
         if self.bias is not None:
             y += self.bias
 
         def backward(dy: Floats) -> Floats:
-            np.matmul(x.T, dy, out=weight_gradient)
-            self._weight_gradient[heard:] = 0
+            np.matmul(x.T, dy, out=self._weight_gradient)
             if self._bias_gradient is not None:
                 np.add.reduce(dy, axis=0, out=self._bias_gradient)
-            return dy @ weight.T if self.input_gradient else dy
+            return dy @ self.weight.T if self.needs_input_gradient else dy
 
         return y, backward
 
-    def parameters(self) -> dict[str, Floats]:
-        """See Layer."""
-        return {"weight": self.weight} | ({} if self.bias is None else {"bias": self.bias})
 
-
-class Activate:
+class Activation(Layer):
     """An activation function as a layer."""
 
-    def __init__(self, function: Activation) -> None:
-        """Keep the function."""
-        self.function = function
+    def __init__(self, input_shape: Shape, function: str | ActivationFunction) -> None:
+        """Use a function, or the one of this name in ACTIVATIONS."""
+        super().__init__(input_shape)
+        self.function = ACTIVATIONS[function] if isinstance(function, str) else function
 
-    def forward(self, x: Floats, rng: np.random.Generator | None = None) -> tuple[Floats, Backward]:  # noqa: ARG002 -- Layer's signature
-        """See the module."""
+    def forward(self, x: Floats, rng: np.random.Generator | None = None) -> tuple[Floats, Backward]:  # noqa: ARG002 -- signature shared by all layers
+        """See Layer."""
         return self.function(x)
 
-    def parameters(self) -> dict[str, Floats]:
-        """See Layer: none."""
-        return {}
 
+class Dropout(Layer):
+    """Zero each unit with probability `rate` during training and scale the rest by 1/(1 − rate).
 
-class Dropout:
-    """Silence each unit with probability `rate` while learning, and make up for it in the others.
-
-    Srivastava et al. 2014, in the inverted form: what is kept is divided by 1 − rate, so service needs no change.
+    Srivastava et al. 2014, inverted form: inference needs no scaling.
     """
 
-    def __init__(self, rate: float) -> None:
-        """Keep the rate, 0 ≤ rate < 1."""
+    def __init__(self, input_shape: Shape, rate: float) -> None:
+        """Set the rate. Raises ValueError unless 0 ≤ rate < 1."""
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate must be at least 0 and below 1, not {rate!r}")
+        super().__init__(input_shape)
         self.rate = rate
 
     def forward(self, x: Floats, rng: np.random.Generator | None = None) -> tuple[Floats, Backward]:
-        """See the module."""
+        """See Layer."""
         if rng is None:
             return x, lambda dy: dy
-        kept = (rng.random(x.shape, dtype=np.float32) >= self.rate) * x.dtype.type(1 / (1 - self.rate))
-        return x * kept, lambda dy: dy * kept
-
-    def parameters(self) -> dict[str, Floats]:
-        """See Layer: none."""
-        return {}
+        mask = (rng.random(x.shape, dtype=np.float32) >= self.rate) * x.dtype.type(1 / (1 - self.rate))
+        return x * mask, lambda dy: dy * mask
 
 
-class BatchNorm:
-    """Give each unit mean 0 and variance 1 over the batch, then a learned scale and shift (Ioffe and Szegedy 2015).
+class BatchNorm(Layer):
+    """Normalise each unit to mean 0 and variance 1 over the batch, then scale and shift (Ioffe and Szegedy 2015).
 
-    In service it uses running means, r ← 0.9·r + 0.1·batch (Keras would call the momentum 0.9, PyTorch 0.1), of the
-    biased batch variance; ε = 1e−5 is added to the variance.
+    Inference uses running statistics, r ← 0.9·r + 0.1·batch (momentum 0.9 in Keras's convention, 0.1 in PyTorch's), of
+    the biased batch variance; ε = 1e−5 is added to the variance.
     """
 
     MOMENTUM = 0.9
     EPSILON = 1e-5
 
-    def __init__(self, scale: tuple[Floats, Floats], shift: tuple[Floats, Floats]) -> None:
-        """Keep the views (parameter, gradient), each of shape (units,)."""
-        self.scale, self._scale_gradient = scale
-        self.shift, self._shift_gradient = shift
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """See Layer."""
+        return {"scale": self.input_shape, "shift": self.input_shape}
+
+    def bind(self, parameters: Mapping[str, Floats], gradients: Mapping[str, Floats]) -> None:
+        """See Layer."""
+        super().bind(parameters, gradients)
+        self.scale, self._scale_gradient = parameters["scale"], gradients["scale"]
+        self.shift, self._shift_gradient = parameters["shift"], gradients["shift"]
         self.scale[:] = 1
         self.mean, self.variance = np.zeros_like(self.scale), np.ones_like(self.scale)
 
     def forward(self, x: Floats, rng: np.random.Generator | None = None) -> tuple[Floats, Backward]:
-        """See the module."""
-        learning = rng is not None
-        mean, variance = (x.mean(axis=0), x.var(axis=0)) if learning else (self.mean, self.variance)
-        if learning:
+        """See Layer."""
+        training = rng is not None
+        mean, variance = (x.mean(axis=0), x.var(axis=0)) if training else (self.mean, self.variance)
+        if training:
             for running, batch in ((self.mean, mean), (self.variance, variance)):
                 running *= self.MOMENTUM
                 running += (1 - self.MOMENTUM) * batch
-        spread = 1 / np.sqrt(variance + self.EPSILON)
-        centred = (x - mean) * spread
+        inv_std = 1 / np.sqrt(variance + self.EPSILON)
+        x_hat = (x - mean) * inv_std
 
         def backward(dy: Floats) -> Floats:
-            self._scale_gradient[:] = (dy * centred).sum(axis=0)
+            self._scale_gradient[:] = (dy * x_hat).sum(axis=0)
             self._shift_gradient[:] = dy.sum(axis=0)
-            slope: Floats = self.scale * spread
-            if not learning:
-                return slope * dy
-            dx: Floats = slope * (dy - (self._shift_gradient + centred * self._scale_gradient) / len(dy))
+            scale_over_std: Floats = self.scale * inv_std
+            if not training:
+                return scale_over_std * dy
+            dx: Floats = scale_over_std * (dy - (self._shift_gradient + x_hat * self._scale_gradient) / len(dy))
             return dx
 
-        return centred * self.scale + self.shift, backward
+        return x_hat * self.scale + self.shift, backward
 
-    def parameters(self) -> dict[str, Floats]:
-        """See Layer; the running statistics are saved with the parameters."""
-        return {"scale": self.scale, "shift": self.shift, "mean": self.mean, "variance": self.variance}
+    def state_dict(self) -> dict[str, Floats]:
+        """See Layer; includes the running statistics."""
+        return super().state_dict() | {"mean": self.mean, "variance": self.variance}
 
 
-class Residual:
-    """Add what goes in to what comes out of a stack of layers, so that depth cannot hurt (He et al. 2016)."""
+class Residual(Layer):
+    """Residual block: y = x + f(x), where f is a stack of layers (He et al. 2016)."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
-        """Keep the stack; it must answer the shape that it is given."""
+        """Wrap layers whose output has the shape of their input."""
+        super().__init__(layers[0].input_shape)
         self.layers = layers
 
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """See Layer."""
+        return named_shapes(self.layers)
+
+    def bind(self, parameters: Mapping[str, Floats], gradients: Mapping[str, Floats]) -> None:
+        """See Layer."""
+        bind_all(self.layers, parameters, gradients)
+
     def forward(self, x: Floats, rng: np.random.Generator | None = None) -> tuple[Floats, Backward]:
-        """See the module."""
-        y, backward = chain(self.layers, x, rng)
+        """See Layer."""
+        y, backward = forward_through(self.layers, x, rng)
         return x + y, lambda dy: dy + backward(dy)
 
-    def parameters(self) -> dict[str, Floats]:
+    def state_dict(self) -> dict[str, Floats]:
         """See Layer."""
-        return numbered(self.layers)
+        return named_arrays(self.layers)
 
 
-def chain(layers: Sequence[Layer], x: Floats, rng: np.random.Generator | None = None) -> tuple[Floats, Backward]:
-    """Send x through layers one after the other; backward goes through them in reverse."""
+LAYERS: dict[str, Callable[..., Layer]] = {"dense": Dense, "activation": Activation, "dropout": Dropout}
+"""Layers that `MLPConfig.stem` may name: each is called with its input shape and its options."""
+
+
+def forward_through(
+    layers: Sequence[Layer], x: Floats, rng: np.random.Generator | None = None
+) -> tuple[Floats, Backward]:
+    """Apply layers in order; the returned `backward` goes through them in reverse."""
     backwards = []
     for layer in layers:
         x, backward = layer.forward(x, rng)
         backwards.append(backward)
 
-    def all_backwards(dy: Floats) -> Floats:
+    def backward_through(dy: Floats) -> Floats:
         for backward in reversed(backwards):
             dy = backward(dy)
         return dy
 
-    return x, all_backwards
+    return x, backward_through
 
 
-def numbered(layers: Sequence[Layer]) -> dict[str, Floats]:
-    """Name all parameters of a stack by the place of their layer: `0.weight`, `0.bias`, `2.weight`, …."""
-    return {
-        f"{place}.{name}": array for place, layer in enumerate(layers) for name, array in layer.parameters().items()
-    }
+def named_shapes(layers: Sequence[Layer]) -> dict[str, Shape]:
+    """Name the parameters of a stack by the index of their layer, `0.weight`, `0.bias`, `2.weight`, …: their shapes."""
+    return {f"{i}.{name}": shape for i, layer in enumerate(layers) for name, shape in layer.parameter_shapes().items()}
+
+
+def named_arrays(layers: Sequence[Layer]) -> dict[str, Floats]:
+    """Collect the state of a stack under the names of `named_shapes`."""
+    return {f"{i}.{name}": array for i, layer in enumerate(layers) for name, array in layer.state_dict().items()}
+
+
+def bind_all(layers: Sequence[Layer], parameters: Mapping[str, Floats], gradients: Mapping[str, Floats]) -> None:
+    """Bind each layer of a stack to its arrays, by the names of `named_shapes`."""
+    for i, layer in enumerate(layers):
+        names = layer.parameter_shapes()
+        layer.bind(*({name: arrays[f"{i}.{name}"] for name in names} for arrays in (parameters, gradients)))

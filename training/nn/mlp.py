@@ -1,7 +1,7 @@
-"""A multilayer perceptron: layers one after the other, and one flat vector that holds all they learn.
+"""The multilayer perceptron: layers in order, over one flat vector of parameters.
 
-The flat vector lets an optimizer move everything in a few passes, and a checkpoint be one array. Weights stand at its
-front, biases and the like at its back, so that weight decay is a slice.
+With a flat vector, an optimizer updates everything in a few passes, and a checkpoint is one array. Weights come first
+and other parameters last, so weight decay acts on a slice.
 """
 
 from __future__ import annotations
@@ -18,16 +18,29 @@ from training.errors import ConfigError
 from training.inputs import rows
 from training.limits import Limit, check_fields, checked_whole_numbers, shown
 from training.nn.activations import ACTIVATIONS, Backward
-from training.nn.init import BIASES, INITIALIZERS
-from training.nn.layers import Activate, BatchNorm, Dense, Dropout, Layer, Residual, chain, numbered
+from training.nn.init import BIAS_INITIALIZERS, INITIALIZERS
+from training.nn.layers import (
+    LAYERS,
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Layer,
+    Residual,
+    Shape,
+    bind_all,
+    forward_through,
+    named_arrays,
+    named_shapes,
+)
 from training.nn.losses import Loss
 from training.random_streams import weights_rng
 from training.settings import checked_choice, settings
 from training.types import Floats, Targets
 from training.vision.glyph import InputForm
 
-CHUNK = 512
-"""Rows that `predict` takes at a time: a chunk's activations stay in the CPU's cache."""
+PREDICT_BATCH = 512
+"""Rows that `predict` processes at a time: the activations of so many fit into the CPU's cache."""
 
 MAX_PARAMETERS = 100_000_000
 _DROPOUT = Limit(0, math.nextafter(1, 0), "at least 0 and below 1")
@@ -36,42 +49,52 @@ _DROPOUT = Limit(0, math.nextafter(1, 0), "at least 0 and below 1")
 @settings
 @dataclass(frozen=True)
 class MLPConfig:
-    """Everything that makes a network but its weights. Raises ConfigError for what cannot be built."""
+    """The architecture of a network. Raises ConfigError for one that cannot be built."""
 
     layers: tuple[int, ...] = (784, 128, 64, 10)
     """Units from input to output."""
     activation: str = "relu"
-    """What bends the hidden layers; a name in ACTIVATIONS."""
+    """Hidden activation; a key of ACTIVATIONS."""
     output: str = "softmax"
-    """The activation of the last layer."""
+    """Output activation; a key of ACTIVATIONS."""
     initializer: str = "he"
-    """How the weights start; a name in INITIALIZERS."""
+    """Distribution of the initial weights; a key of INITIALIZERS."""
     bias: bool = True
     """Whether layers have biases."""
     batch_norm: bool = False
-    """Whether to normalise each hidden layer over the batch, before its activation."""
+    """Whether to apply batch normalisation to each hidden layer, before its activation."""
     dropout: float = 0.0
-    """Share of the units of each hidden layer to silence while learning."""
+    """Dropout rate of the hidden layers."""
     residual: bool = False
-    """Whether hidden layers of equal width add their input to their output."""
+    """Whether hidden layers of equal width are residual blocks."""
     input: InputForm = field(default_factory=InputForm)
-    """How pictures become the first layer's input."""
+    """How images become the input of the first layer."""
+    stem: tuple[tuple[Any, ...], ...] = ()
+    """Layers between the input and the first dense layer: (key of LAYERS, its options…), such as ("dropout", 0.2)."""
 
     def __post_init__(self) -> None:
         """Accept any sequence of sizes; refuse what cannot be built."""
         object.__setattr__(self, "layers", _sizes(self.layers))
         object.__setattr__(self, "input", _input_form(self.input))
+        object.__setattr__(self, "stem", _stem(self.stem))
         for name, table in (("activation", ACTIVATIONS), ("output", ACTIVATIONS), ("initializer", INITIALIZERS)):
             object.__setattr__(self, name, checked_choice(name, getattr(self, name), table))
         check_fields(self, {"dropout": _DROPOUT})
-        if parameter_count(self) > MAX_PARAMETERS:
+        try:
+            count = parameter_count(self)
+        except (TypeError, ValueError, KeyError) as error:  # raised by the constructor of a layer
+            raise ConfigError(f"stem cannot be built: {error}", field="stem") from error
+        if count > MAX_PARAMETERS:
             raise ConfigError(
                 f"layers {shown(self.layers)} make more than {MAX_PARAMETERS:,} parameters", field="layers"
             )
 
-    def described(self) -> dict[str, Any]:
-        """Give the config as JSON values; see `InputForm.described`."""
-        return asdict(self) | {"input": self.input.described()}
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values. A setting that older releases do not know is left out if it has its default."""
+        values = asdict(self) | {"input": self.input.described()}
+        if not self.stem:
+            del values["stem"]
+        return values
 
     def replace(self, **changes: Any) -> MLPConfig:
         """Copy with changes, checked like a new one."""
@@ -79,11 +102,21 @@ class MLPConfig:
 
 
 def _sizes(layers: Any) -> tuple[int, ...]:
-    wanted = "two or more positive whole numbers, input first, such as 784,128,10"
-    sizes = checked_whole_numbers("layers", layers, 1, wanted)
+    expected = "two or more positive whole numbers, input first, such as 784,128,10"
+    sizes = checked_whole_numbers("layers", layers, 1, expected)
     if len(sizes) < 2:
-        raise ConfigError(f"layers must be {wanted}; got {shown(layers)}", field="layers")
+        raise ConfigError(f"layers must be {expected}; got {shown(layers)}", field="layers")
     return sizes
+
+
+def _stem(stem: Any) -> tuple[tuple[Any, ...], ...]:
+    listed = stem if isinstance(stem, list | tuple) else [stem]
+    specs = [tuple(spec) if isinstance(spec, list | tuple) else () for spec in listed]
+    is_plain = all(isinstance(part, str | int | float) for spec in specs for part in spec)
+    if not is_plain or not all(spec and spec[0] in LAYERS for spec in specs):
+        known = ", ".join(LAYERS)
+        raise ConfigError(f"stem must be a list of [layer, options…] with a layer of {known}", field="stem")
+    return tuple(specs)
 
 
 def _input_form(given: Any) -> InputForm:
@@ -97,16 +130,38 @@ def _input_form(given: Any) -> InputForm:
     return given
 
 
-def weight_count(config: MLPConfig) -> int:
-    """Count the entries of all weight matrices."""
-    return sum(fan_in * fan_out for fan_in, fan_out in zip(config.layers, config.layers[1:], strict=False))
+def build_layers(config: MLPConfig) -> list[Layer]:
+    """Build the layers of a network, not yet bound to parameters."""
+    inputs, side = config.layers[0], config.input.width
+    shape: Shape = (side, side, 1) if inputs == side**2 else (inputs,)
+    layers: list[Layer] = []
+    for name, *options in config.stem:
+        layers.append(LAYERS[str(name)](shape, *options))
+        shape = layers[-1].output_shape
+    for index, units in enumerate(config.layers[1:], start=1):
+        block: list[Layer] = [Dense(shape, units, bias=config.bias and not _is_normed(config, index))]
+        if _is_normed(config, index):
+            block.append(BatchNorm((units,)))
+        if index < len(config.layers) - 1:
+            block.append(Activation((units,), config.activation))
+            block += [Dropout((units,), config.dropout)] if config.dropout else []
+        is_residual = config.residual and index < len(config.layers) - 1 and shape == (units,)
+        layers += [Residual(block)] if is_residual else block
+        shape = (units,)
+    return layers
+
+
+def _is_normed(config: MLPConfig, index: int) -> bool:
+    return config.batch_norm and index < len(config.layers) - 1
 
 
 def parameter_count(config: MLPConfig) -> int:
     """Count what training changes: weights, biases, batch normalisation's scales and shifts."""
-    hidden, output = sum(config.layers[1:-1]), config.layers[-1]
-    biases = (0 if config.batch_norm else hidden) + output if config.bias else 0
-    return weight_count(config) + biases + (2 * hidden if config.batch_norm else 0)
+    return sum(math.prod(shape) for shape in named_shapes(build_layers(config)).values())
+
+
+def _is_weight(name: str) -> bool:
+    return name.rpartition(".")[2] == "weight"
 
 
 class MLP:
@@ -127,10 +182,13 @@ class MLP:
             )
         self.config = config
         self.classes_: np.ndarray = np.arange(max(config.layers[-1], 2))  # the label of each class number
-        self.weight_count = weight_count(config)
-        self.parameters: Floats = np.zeros(parameter_count(config), dtype)
-        self.gradients: Floats = np.zeros(parameter_count(config), dtype)  # takes memory once they are written
-        self.layers = self._build()
+        self.layers = build_layers(config)
+        self.layers[0].needs_input_gradient = False
+        shapes = named_shapes(self.layers)
+        self.n_weights = sum(math.prod(shape) for name, shape in shapes.items() if _is_weight(name))
+        self.parameters: Floats = np.zeros(sum(map(math.prod, shapes.values())), dtype)
+        self.gradients: Floats = np.zeros(len(self.parameters), dtype)  # takes memory once they are written
+        bind_all(self.layers, self._views(self.parameters, shapes), self._views(self.gradients, shapes))
         if config.initializer != "zeros":
             self._initialize(rng if isinstance(rng, np.random.Generator) else weights_rng(rng))
         self._output = ACTIVATIONS[config.output]
@@ -143,83 +201,70 @@ class MLP:
     __sklearn_clone__ = estimator.refuse_clone
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy or a pickle needs: views of the flat vectors would come back as arrays of their own."""
-        built = ("weight_count", "parameters", "gradients", "layers", "_output")
+        """Return what a copy or a pickle needs; views of the flat vectors would come back as separate arrays."""
+        built = ("n_weights", "parameters", "gradients", "layers", "_output")
         own = {name: value for name, value in vars(self).items() if name not in built}
-        return own | {"dtype": self.parameters.dtype.type, "arrays": self.arrays()}
+        return own | {"dtype": self.parameters.dtype.type, "arrays": self.state_dict()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Build the layers anew, over flat vectors of this network's own, and fill in their arrays."""
+        """Build the layers again, over new flat vectors, and copy the arrays into them."""
         own = dict(state)
         arrays, dtype = own.pop("arrays"), own.pop("dtype")
         MLP.__init__(self, state["config"].replace(initializer="zeros"), dtype=dtype)
         vars(self).update(own)
-        for name, array in self.arrays().items():
-            array[:] = arrays[name]
+        self.load_state_dict(arrays)
 
-    def _build(self) -> list[Layer]:
-        ends = [0, len(self.parameters)]  # weights are taken from the front, everything else from the back
-
-        def take_weight(shape: tuple[int, ...]) -> tuple[Floats, Floats]:
-            start, ends[0] = ends[0], ends[0] + int(np.prod(shape))
-            place = slice(start, ends[0])
-            return self.parameters[place].reshape(shape), self.gradients[place].reshape(shape)
-
-        def take_other(shape: tuple[int, ...]) -> tuple[Floats, Floats]:
-            stop, ends[1] = ends[1], ends[1] - int(np.prod(shape))
-            place = slice(ends[1], stop)
-            return self.parameters[place].reshape(shape), self.gradients[place].reshape(shape)
-
-        config, layers = self.config, list[Layer]()
-        for place, (fan_in, fan_out) in enumerate(zip(config.layers, config.layers[1:], strict=False)):
-            last = place == len(config.layers) - 2
-            normed = config.batch_norm and not last
-            bias = take_other((fan_out,)) if config.bias and not normed else None
-            residual = config.residual and not last and fan_in == fan_out
-            # A residual block adds its input's gradient to its own, so it needs it, also in front.
-            block: list[Layer] = [Dense(take_weight((fan_in, fan_out)), bias, input_gradient=place > 0 or residual)]
-            if normed:
-                block.append(BatchNorm(take_other((fan_out,)), take_other((fan_out,))))
-            if not last:
-                block.append(Activate(ACTIVATIONS[config.activation]))
-                block += [Dropout(config.dropout)] if config.dropout else []
-            layers += [Residual(block)] if residual else block
-        return layers
+    def _views(self, vector: Floats, shapes: dict[str, Shape]) -> dict[str, Floats]:
+        """Cut a flat vector into views: weights from the front in order, everything else from the back."""
+        views, front, back = {}, 0, len(vector)
+        for name, shape in shapes.items():
+            size = math.prod(shape)
+            if _is_weight(name):
+                views[name], front = vector[front : front + size].reshape(shape), front + size
+            else:
+                views[name], back = vector[back - size : back].reshape(shape), back - size
+        return views
 
     def _initialize(self, rng: np.random.Generator) -> None:
         draw = INITIALIZERS[self.config.initializer]
-        draw_bias = BIASES.get(self.config.initializer)
-        for name, array in self.arrays().items():
-            if name.endswith("weight"):
+        draw_bias = BIAS_INITIALIZERS.get(self.config.initializer)
+        for name, array in self.state_dict().items():
+            if _is_weight(name):
                 array[:] = draw(rng, *array.shape)
             elif name.endswith("bias") and draw_bias:
                 array[:] = draw_bias(rng, 1, *array.shape)[0]
 
-    def arrays(self) -> dict[str, Floats]:
-        """Name all that must be saved: views of the parameters, and running statistics where there are some."""
-        return numbered(self.layers)
+    def state_dict(self) -> dict[str, Floats]:
+        """Return everything that is saved, by name: views of the parameters, and running statistics."""
+        return named_arrays(self.layers)
+
+    def load_state_dict(self, arrays: Mapping[str, Floats]) -> None:
+        """Copy arrays, named as in `state_dict`, into the network."""
+        for name, array in self.state_dict().items():
+            array[:] = arrays[name]
 
     def forward(self, x: Floats, rng: np.random.Generator | None = None) -> tuple[Floats, Backward]:
-        """Answer (logits, backward) for rows x, shape (n, layers[0]); learning when a generator is given."""
-        return chain(self.layers, x, rng)
+        """Return (logits, backward) for rows x (n, layers[0]). Training mode if `rng` is given, inference otherwise."""
+        return forward_through(self.layers, x, rng)
 
-    def outputs(self, x: Floats) -> Floats:
-        """Answer what stands after the output activation, all rows at once."""
-        logits, _ = chain(self.layers, x)
+    def forward_with_output(self, x: Floats) -> Floats:
+        """Return the outputs, after the output activation, of all rows at once."""
+        logits, _ = forward_through(self.layers, x)
         return self._output(logits)[0]
 
     def predict(self, x: Floats) -> Floats:
-        """Answer the outputs (n, layers[-1]) for rows x (n, layers[0]), in chunks; safe from many threads at once.
+        """Return the outputs (n, layers[-1]) for rows x (n, layers[0]), in batches. Thread-safe.
 
-        Lists and data frames are taken. Raises DataError for rows of the wrong width, numbers that are not finite, and
-        raw pixels 0 … 255.
+        Lists and data frames are accepted. Raises DataError for rows of the wrong width, numbers that are not finite,
+        and raw pixels 0 … 255.
         """
         x = rows(self.config, self.parameters.dtype, x)
-        if len(x) <= CHUNK:
-            return self.outputs(x)
-        return np.concatenate([self.outputs(x[start : start + CHUNK]) for start in range(0, len(x), CHUNK)])
+        if len(x) <= PREDICT_BATCH:
+            return self.forward_with_output(x)
+        starts = range(0, len(x), PREDICT_BATCH)
+        return np.concatenate([self.forward_with_output(x[start : start + PREDICT_BATCH]) for start in starts])
 
-    def backpropagate(
+    def loss_and_gradients(
         self,
         loss: Loss,
         x: Floats,
@@ -227,13 +272,13 @@ class MLP:
         weights: Floats | None = None,
         rng: np.random.Generator | None = None,
     ) -> tuple[float, Floats]:
-        """Fill `gradients` with those of the loss over a batch; answer (loss, what the loss saw)."""
-        seen, backward = chain(self.layers, x, rng)
-        if loss.sees == "outputs":
-            seen, through_output = self._output(seen)
-            value, gradient = loss.function(seen, targets, weights)
-            backward(through_output(gradient))
+        """Write the gradients of the loss over a batch into `gradients`; return the loss and its first argument."""
+        predictions, backward = forward_through(self.layers, x, rng)
+        if loss.takes == "outputs":
+            predictions, output_backward = self._output(predictions)
+            value, gradient = loss.function(predictions, targets, weights)
+            backward(output_backward(gradient))
         else:
-            value, gradient = loss.function(seen, targets, weights)
+            value, gradient = loss.function(predictions, targets, weights)
             backward(gradient)
-        return value, seen
+        return value, predictions

@@ -22,13 +22,12 @@ from training.evaluation.data_profile import baseline
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.export.checkpoint import load_checkpoint, save_checkpoint
 from training.export.npz import load, to_bytes, write_atomically
-from training.fit.distill import teaching
 from training.fit.history import Epoch, best_epoch
-from training.fit.loop import Run, restore, train
+from training.fit.loop import TrainingState, train
 from training.fit.steps import OnStep
 from training.nn.mlp import MLP
 from training.recipes.config import Recipe
-from training.recipes.teachers import open_teacher
+from training.recipes.distillation import load_teacher, make_distillation
 from training.vision.glyph import fingerprint
 
 MANIFEST_FORMAT = 1
@@ -112,7 +111,7 @@ class Experiment:
     """One run of a recipe: opened with its data, trained epoch by epoch, kept at the end."""
 
     def __init__(self, recipe: Recipe, progress: Progress | None = None) -> None:
-        """Open the data, and draw or load the first weights. Raises what `split`, `load` and `open_teacher` raise."""
+        """Open the data, and draw or load the first weights. Raises what `split`, `load` and `load_teacher` raise."""
         if recipe.data.start_from:
             self.network = load(recipe.data.start_from)
             recipe = recipe.continuing(self.network.config)
@@ -126,8 +125,8 @@ class Experiment:
             recipe = recipe.fitted(len(classes))
             self.network = MLP(recipe.network, recipe.fit.seed)
         self.recipe = recipe
-        self.teachers = [open_teacher(said, self.network.config, classes) for said in recipe.data.teachers]
-        self.run = Run.start(self.network, recipe.fit)
+        self.teachers = [load_teacher(said, self.network.config, classes) for said in recipe.data.teachers]
+        self.run = TrainingState.start(self.network, recipe.fit)
         self._started = time.perf_counter()
 
     def epochs(self, on_step: OnStep | None = None) -> Iterator[Epoch]:
@@ -135,13 +134,14 @@ class Experiment:
         features = self.network.config.input.features
         learned, held_out, data = self.splits.train, self.splits.watched, self.recipe.data
         networks = [teacher.network for teacher in self.teachers]
+        distillation = make_distillation(networks, data.teacher_share, data.teacher_temperature) if networks else None
         yield from train(
             self.run,
             (features(learned.images), learned.labels),
             self.recipe.fit,
             validation=(features(held_out.images), held_out.labels) if held_out else None,
             augment=self.recipe.make_augment(),
-            teach=teaching(networks, data.teacher_share, data.teacher_temperature) if networks else None,
+            loss_transform=distillation,
             on_step=on_step,
         )
 
@@ -155,7 +155,7 @@ class Experiment:
     def keep_best(self) -> None:
         """Give the network the weights of its best epoch, if they were kept; for a run that was cut short."""
         if self.run.best:
-            restore(self.network, self.run.best)
+            self.network.load_state_dict(self.run.best)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint, if there is one. Raises what `load_checkpoint` raises."""

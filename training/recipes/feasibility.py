@@ -1,22 +1,28 @@
-"""Whether a recipe can be carried out on a source, found out from its labels alone, before anything is trained."""
+"""Checks of a recipe without training: that its settings fit a data set, and that its gradients are right."""
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from training.data.dataset import Source
 from training.errors import ConfigError
+from training.evaluation.gradcheck import relative_errors
+from training.fit.batches import check_and_encode
+from training.fit.config import FitConfig
 from training.fit.steps import steps_per_epoch
 from training.nn.losses import LOSSES
+from training.nn.mlp import MLP
 from training.recipes.config import Recipe
-from training.recipes.experiment import divided
-from training.recipes.teachers import open_teacher
+from training.recipes.distillation import load_teacher
+from training.recipes.experiment import divided, split
 
 _MOST_TEACHERS = 8
 
 
 def check(recipe: Recipe, source: Source) -> tuple[str, ...]:
-    """Divide a source's labels as the recipe does, and hold them against its network; answer the classes.
+    """Check a recipe against the labels of a data set; return its classes.
 
-    Raises ConfigError that names the setting, or DataError, where the training would.
+    Raises the ConfigError, naming the setting, or DataError that training would raise.
     """
     splits = divided(source, recipe)
     classes = splits.train.classes
@@ -25,8 +31,8 @@ def check(recipe: Recipe, source: Source) -> tuple[str, ...]:
     if recipe.fit.patience and splits.watched is None:
         raise ConfigError("patience counts validations, and there are no examples to validate on", field="patience")
     loss = LOSSES[recipe.fit.loss]
-    if loss.output_activations and network.output not in loss.output_activations:
-        wanted = " or ".join(loss.output_activations)
+    if loss.allowed_outputs and network.output not in loss.allowed_outputs:
+        wanted = " or ".join(loss.allowed_outputs)
         raise ConfigError(f"the loss {recipe.fit.loss} wants the output {wanted}, not {network.output}", field="loss")
     weights = recipe.fit.class_weights
     named = weights if isinstance(weights, Mapping) else ()
@@ -38,6 +44,16 @@ def check(recipe: Recipe, source: Source) -> tuple[str, ...]:
         )
     if len(recipe.data.teachers) > _MOST_TEACHERS:
         raise ConfigError(f"at most {_MOST_TEACHERS} teachers are taken", field="teachers")
-    for said in set(recipe.data.teachers):
-        open_teacher(said, network, classes)
+    for teacher in set(recipe.data.teachers):
+        load_teacher(teacher, network, classes)
     return classes
+
+
+def check_gradients(recipe: Recipe, *, examples: int = 20) -> dict[str, float]:
+    """Return the relative error of the gradient of each array, on a few real images; see `relative_errors`."""
+    network = MLP(recipe.network, recipe.fit.seed, np.float64)
+    train = split(recipe).train
+    rows = np.arange(min(examples, len(train)))
+    x = recipe.network.input.features(train.images[rows]).astype(np.float64)
+    encoded = check_and_encode(network, (x, train.labels[rows]), FitConfig(loss=recipe.fit.loss))
+    return relative_errors(network, encoded.loss, encoded.x, encoded.targets)

@@ -36,7 +36,7 @@ def reproduce(recipes: Sequence[Recipe], seeds: int | None = None) -> Iterator[R
             seconds = sum(epoch.seconds for epoch in history)
             if published and published.best_epoch:
                 best = best_epoch(history)
-                accuracy = (best.judged.accuracy if best else None) or 0.0
+                accuracy = (best.monitored.accuracy if best else None) or 0.0
                 count = len(experiment.splits.held_out)
             else:
                 evaluation = experiment.evaluation(published.on if published else "test")

@@ -199,7 +199,7 @@ def _run(recipe: Recipe, key: str, settings: Settings) -> Trial:
     judged = best_epoch(history) if recipe.fit.keep_best else next((e for e in reversed(history) if e.validation), None)
     if failure or not judged:
         return Trial(key, settings, None, None, len(history), seconds, failure or "it ended before a validation")
-    return Trial(key, settings, judged.judged.accuracy, judged.judged.loss, len(history), seconds)
+    return Trial(key, settings, judged.monitored.accuracy, judged.monitored.loss, len(history), seconds)
 
 
 def _append(results: Path, trial: Trial) -> None:

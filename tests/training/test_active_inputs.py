@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +7,10 @@ import pytest
 
 from training import Experiment, recipes
 from training.export.checkpoint import load_checkpoint, save_checkpoint
-from training.fit.active_inputs import input_order, reach, reordered, sorted_inputs
-from training.fit.batches import prepare
+from training.fit.active_inputs import SortedExamples, active_network, input_order, sort_inputs
+from training.fit.batches import check_and_encode
 from training.fit.config import FitConfig
-from training.fit.loop import Run, fit, train
+from training.fit.loop import TrainingState, fit, train
 from training.nn.losses import LOSSES
 from training.nn.mlp import MLP, MLPConfig
 from training.types import Floats, Labels
@@ -25,21 +24,21 @@ def half_silent(rng: np.random.Generator) -> tuple[Floats, Labels]:
     return x, x[:, 1:6:2].argmax(axis=1)
 
 
-def test_the_reordered_copy_answers_as_the_network_does_and_is_written_back(half_silent: tuple[Floats, Labels]) -> None:
-    x, _ = half_silent
+def test_the_sorted_copy_predicts_as_the_network_does_and_is_written_back(half_silent: tuple[Floats, Labels]) -> None:
+    x, y = half_silent
     network = MLP(MLPConfig((20, 8, 3), batch_norm=True), 0, np.float64)
-    optimizer = FitConfig().make_optimizer(network.parameters)
+    optimizer = FitConfig().make_optimizer(network.parameters, network.n_weights)
     optimizer.state["first"][:] = network.parameters
-    order = input_order(network, x)
-    assert order is not None
-    assert sorted(order.tolist()) == list(range(20))
-    assert sorted(order[:10].tolist()) == list(range(1, 20, 2))
-    before, silent = network.predict(x), network.arrays()["0.weight"][::2].copy()
-    with reordered(network, optimizer, order) as learner:
-        np.testing.assert_allclose(learner.outputs(sorted_inputs(x, order)), before)
-        np.testing.assert_array_equal(optimizer.state["first"], learner.parameters)
-        learner.parameters += 0.1
-    np.testing.assert_array_equal(network.arrays()["0.weight"][::2], silent + 0.1)
+    examples = sort_inputs(network, check_and_encode(network, (x, y), FitConfig()))
+    assert isinstance(examples, SortedExamples)
+    assert sorted(examples.order.tolist()) == list(range(20))
+    assert sorted(examples.order[:10].tolist()) == list(range(1, 20, 2))
+    before, silent = network.predict(x), network.state_dict()["0.weight"][::2].copy()
+    with active_network(network, optimizer, examples) as active:
+        np.testing.assert_allclose(active.forward_with_output(examples.x), before)
+        np.testing.assert_array_equal(optimizer.state["first"], active.parameters)
+        active.parameters += 0.1
+    np.testing.assert_array_equal(network.state_dict()["0.weight"][::2], silent + 0.1)
     network.parameters -= 0.1
     np.testing.assert_allclose(network.predict(x), before)
     np.testing.assert_allclose(optimizer.state["first"], network.parameters)
@@ -48,14 +47,11 @@ def test_the_reordered_copy_answers_as_the_network_does_and_is_written_back(half
 def test_what_is_non_zero_most_often_comes_first_and_a_batch_ends_where_its_rows_do() -> None:
     x = np.array([[0, 0, 7, 0, 1], [0, 2, 3, 0, 0], [0, 0, 4, 0, 0], [0, 5, 6, 0, 0], [0, 0, 0, 0, 0]], "f")
     network = MLP(MLPConfig((5, 3)), 0)
-    order = input_order(network, x)
-    assert order is not None
-    assert order.tolist() == [2, 1, 4, 0, 3]
-    inputs = sorted_inputs(x, order)
-    assert inputs.tolist() == x[:, [2, 1, 4]].tolist()
-    assert reach(inputs).tolist() == [3, 2, 1, 2, 3]
-    examples = prepare(network, (x, np.arange(5) % 3), FitConfig())
-    examples = replace(examples, x=inputs, reach=reach(inputs))
+    examples = sort_inputs(network, check_and_encode(network, (x, np.arange(5) % 3), FitConfig()))
+    assert isinstance(examples, SortedExamples)
+    assert examples.order.tolist() == [2, 1, 4, 0, 3]
+    assert examples.x.tolist() == x[:, [2, 1, 4]].tolist()
+    assert examples.extents.tolist() == [3, 2, 1, 2, 3]
     assert examples.batch(np.array([1, 2]))[0].tolist() == [[3, 2], [4, 0]]
 
 
@@ -63,11 +59,15 @@ def test_a_batch_that_was_cut_off_has_the_gradients_of_the_whole_one(rng: np.ran
     x = rng.normal(size=(6, 8))
     x[:, 5:] = 0
     network = MLP(MLPConfig((8, 4, 3)), 0, np.float64)
-    network.backpropagate(LOSSES["cross_entropy"], x, np.arange(6) % 3)
+    network.loss_and_gradients(LOSSES["cross_entropy"], x, np.arange(6) % 3)
     whole = network.gradients.copy()
-    network.gradients[:] = np.nan
-    network.backpropagate(LOSSES["cross_entropy"], x[:, :5], np.arange(6) % 3)
-    np.testing.assert_allclose(network.gradients, whole, atol=1e-15)
+    examples = sort_inputs(network, check_and_encode(network, (x, np.arange(6) % 3), FitConfig()))
+    assert examples.x.shape == (6, 5)
+    optimizer = FitConfig().make_optimizer(network.parameters, network.n_weights)
+    with active_network(network, optimizer, examples) as active:
+        active.gradients[:] = np.nan
+        active.loss_and_gradients(LOSSES["cross_entropy"], examples.x, np.arange(6) % 3)
+        np.testing.assert_allclose(active.gradients, whole, atol=1e-15)  # all columns are equally often nonzero
 
 
 def plainly(x: Floats, rng: np.random.Generator) -> Floats:  # noqa: ARG001 -- an augmentation
@@ -97,10 +97,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def assert_alike(one: Run, other: Run) -> None:
+def assert_alike(one: TrainingState, other: TrainingState) -> None:
     """Compare weights, running statistics, the optimizer's state and the history, to the rounding of sums."""
-    for name, array in one.network.arrays().items():
-        np.testing.assert_allclose(array, other.network.arrays()[name], rtol=1e-7, atol=1e-11, err_msg=name)
+    for name, array in one.network.state_dict().items():
+        np.testing.assert_allclose(array, other.network.state_dict()[name], rtol=1e-7, atol=1e-11, err_msg=name)
     for name, array in one.optimizer.state.items():
         np.testing.assert_allclose(array, other.optimizer.state[name], rtol=1e-7, atol=1e-11, err_msg=name)
     for mine, theirs in zip(one.history, other.history, strict=True):
@@ -119,16 +119,16 @@ def test_training_without_the_silent_inputs_is_plain_training(
     fit_settings = {"epochs": 3, "batch_size": 32, "learning_rate": 0.01} | settings
     config = FitConfig(**fit_settings, optimizer=optimizer, optimizer_options=options)
     network = MLPConfig(**{"layers": (20, 8, 3)} | body)
-    cut, plain = (Run.start(MLP(network, 0, np.float64), config) for _ in range(2))
+    cut, plain = (TrainingState.start(MLP(network, 0, np.float64), config) for _ in range(2))
     assert input_order(cut.network, half_silent[0]) is not None
-    silent = cut.network.arrays()["0.weight"][::2].copy()
+    silent = cut.network.state_dict()["0.weight"][::2].copy()
     list(train(cut, half_silent, config))
     list(train(plain, half_silent, config, augment=plainly))
     assert_alike(cut, plain)
     if not (config.l2 or config.weight_decay):
-        assert cut.network.arrays()["0.weight"][::2].tobytes() == silent.tobytes()
+        assert cut.network.state_dict()["0.weight"][::2].tobytes() == silent.tobytes()
     else:
-        assert np.abs(cut.network.arrays()["0.weight"][::2]).sum() != np.abs(silent).sum()
+        assert np.abs(cut.network.state_dict()["0.weight"][::2]).sum() != np.abs(silent).sum()
 
 
 @pytest.mark.parametrize(("optimizer", "options"), OPTIMIZERS)
@@ -136,7 +136,7 @@ def test_so_it_is_over_a_checkpoint_and_further_examples_with_the_same_optimizer
     optimizer: str, options: dict[str, Any], half_silent: tuple[Floats, Labels], tmp_path: Path
 ) -> None:
     config = FitConfig(epochs=2, batch_size=32, optimizer=optimizer, optimizer_options=options, l2=0.01)
-    runs = [Run.start(MLP(MLPConfig((20, 8, 3)), 0, np.float64), config) for _ in range(2)]
+    runs = [TrainingState.start(MLP(MLPConfig((20, 8, 3)), 0, np.float64), config) for _ in range(2)]
     x, y = half_silent
     moved = np.roll(x, 1, axis=1)  # now the other half is silent
     for run, augment in zip(runs, (None, plainly), strict=True):
@@ -144,7 +144,7 @@ def test_so_it_is_over_a_checkpoint_and_further_examples_with_the_same_optimizer
         save_checkpoint(tmp_path / "run.npz", run, config)
         resumed = load_checkpoint(tmp_path / "run.npz", run.network, config)
         list(train(resumed, (x, y), config, augment=augment))
-        second = Run(resumed.network, resumed.optimizer, resumed.rng)
+        second = TrainingState(resumed.network, resumed.optimizer, resumed.rng)
         list(train(second, (moved, y), config, augment=augment))
         run.history, run.optimizer = second.history, second.optimizer
     assert_alike(*runs)
@@ -153,7 +153,7 @@ def test_so_it_is_over_a_checkpoint_and_further_examples_with_the_same_optimizer
 def test_what_a_callback_does_to_the_network_stays_done(half_silent: tuple[Floats, Labels]) -> None:
     networks = [MLP(MLPConfig((20, 8, 3)), 0, np.float64) for _ in range(2)]
 
-    def clip(run: Run, epoch: object) -> None:  # noqa: ARG001 -- a callback
+    def clip(run: TrainingState, epoch: object) -> None:  # noqa: ARG001 -- a callback
         np.clip(run.network.parameters, -0.2, 0.2, out=run.network.parameters)
 
     for network, augment in zip(networks, (None, plainly), strict=True):
@@ -173,7 +173,9 @@ def test_an_epoch_that_was_broken_off_leaves_the_weights_that_plain_training_lea
 
     config = FitConfig(epochs=1, batch_size=32)
     for network, augment in zip(networks, (None, plainly), strict=True):
-        epochs: Iterator[object] = train(Run.start(network, config), half_silent, config, augment=augment, on_step=stop)
+        epochs: Iterator[object] = train(
+            TrainingState.start(network, config), half_silent, config, augment=augment, on_step=stop
+        )
         with pytest.raises(KeyboardInterrupt):
             next(epochs)
     np.testing.assert_allclose(networks[0].parameters, networks[1].parameters, rtol=1e-7)
@@ -204,10 +206,10 @@ def test_a_deformation_sees_whole_pictures_and_may_fill_silent_inputs(half_silen
         return batch + rng.normal(size=batch.shape)
 
     network = MLP(MLPConfig((20, 8, 3)), 0, np.float64)
-    before = network.arrays()["0.weight"][::2].copy()
+    before = network.state_dict()["0.weight"][::2].copy()
     fit(network, x, y, FitConfig(epochs=1), augment=fill)
     assert widths == {20}
-    assert (network.arrays()["0.weight"][::2] != before).all()
+    assert (network.state_dict()["0.weight"][::2] != before).all()
 
 
 def test_a_recipe_can_deform_real_digits() -> None:
