@@ -18,7 +18,7 @@ import httpx
 from PIL import Image
 
 from benchmarks.disturbed import Service, wait_until
-from training.data import open_source
+from training.data import load_dataset
 
 
 def cpu_seconds(pid: int) -> float:
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="The service's REQUEST_SECONDS.")
     wanted = parser.parse_args()
     file, size = io.BytesIO(), (wanted.side, wanted.side)
-    Image.fromarray(open_source("starter").train.images[0]).resize(size, Image.Resampling.NEAREST).save(file, "PNG")
+    Image.fromarray(load_dataset("starter").train.images[0]).resize(size, Image.Resampling.NEAREST).save(file, "PNG")
     batch = [("file", ("x.png", file.getvalue()))] * wanted.images
     with tempfile.TemporaryDirectory() as folder:
         service = Service(Path(folder) / "home", request_seconds=str(wanted.seconds))

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from training import Dataset, evaluate, load
-from training.data import open_source
+from training.data import load_dataset
 
 PUBLISHED = (
     ("LeCun et al. 1998", "784-300-100-10", "3.05 %"),
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path(__file__).parents[1] / "models")
     parser.add_argument("--scikit-learn", action="store_true", help="train its MLPClassifier, too")
     options = parser.parse_args()
-    source = open_source("mnist")
+    source = load_dataset("mnist")
     assert source.test
     print("| network | layers | error | parameters | file |\n|---|---|---|---|---|")
     for row in ours(options.models, source.test):

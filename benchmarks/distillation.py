@@ -13,8 +13,8 @@ import time
 import numpy as np
 
 from training import Experiment, Recipe, recipes
-from training.cli.blas import use_better_kernel
-from training.evaluation.calibration import fitted_temperature, mean_surprise
+from training.cli.blas import reexec_with_faster_core_type
+from training.evaluation.calibration import fit_temperature, negative_log_likelihood
 from training.nn.mlp import MLP
 from training.types import Floats, Labels
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--teacher", default="accurate")
     parser.add_argument("--try", dest="tries", action="append", default=[], metavar="SHARE,TEMPERATURE")
     options = parser.parse_args()
-    use_better_kernel()
+    reexec_with_faster_core_type()
     once = {"schedule": "cosine", "schedule_options": {"warm_up": 0.02}}  # a short training has one cycle
     plain = recipes.get(options.recipe).replace(epochs=options.epochs, teachers=(), **once)
     print("| recipe | teacher | held out, wrong | mean loss | deformed, wrong | mean loss | CPU seconds |")
@@ -49,7 +49,7 @@ def row(recipe: Recipe, teacher: str) -> str:
     held_out, augment = experiment.splits.validation, recipe.make_augment()
     assert held_out
     assert augment
-    x, labels, rng = recipe.network.input.features(held_out.images), held_out.labels, np.random.default_rng(7)
+    x, labels, rng = recipe.network.input.to_features(held_out.images), held_out.labels, np.random.default_rng(7)
     as_they_are = judged(experiment.network, x, labels)
     deformed = np.concatenate([augment(x, rng) for _ in range(TIMES)])
     harder = judged(experiment.network, deformed, np.tile(labels, TIMES))
@@ -60,7 +60,9 @@ def judged(network: MLP, x: Floats, labels: Labels) -> str:
     """Count what a network misreads, and give its mean loss at the temperature that is best for it."""
     logits = np.concatenate([network.forward(x[start : start + 1000])[0] for start in range(0, len(x), 1000)])
     wrong = np.count_nonzero(logits.argmax(axis=1) != labels)
-    return f"{wrong} of {len(labels):,} | {mean_surprise(logits, labels, fitted_temperature(logits, labels)):.4f}"
+    return (
+        f"{wrong} of {len(labels):,} | {negative_log_likelihood(logits, labels, fit_temperature(logits, labels)):.4f}"
+    )
 
 
 if __name__ == "__main__":

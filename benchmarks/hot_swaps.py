@@ -31,7 +31,7 @@ from benchmarks.load import PICTURES, Load, probabilities
 from benchmarks.untrained import publish_untrained
 from service.registry.registry import Registry
 from service.registry.store import open_store
-from training.data import open_source
+from training.data import load_dataset
 
 VERSIONS = 5
 ROUNDS = 10
@@ -78,7 +78,7 @@ class Server:
 
 def pictures() -> list[bytes]:
     """Draw some digits of all classes as PNG files."""
-    encoded, digits = [], open_source("starter").train.images
+    encoded, digits = [], load_dataset("starter").train.images
     for digit in digits[:: len(digits) // PICTURES][:PICTURES]:
         file = io.BytesIO()
         Image.fromarray(digit).save(file, "PNG")

@@ -18,7 +18,7 @@ import numpy as np
 from tests.service.conftest import running_server
 from tests.service.learning_loop import ODD_WAYS, correct, learn, share_right
 from training import Dataset
-from training.data import open_source
+from training.data import load_dataset
 
 CORRECTIONS = 50
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--way", choices=ODD_WAYS, default="mirrored")
     parser.add_argument("--digit", type=int, choices=range(10), default=7)
     options = parser.parse_args()
-    source = open_source("mnist")
+    source = load_dataset("mnist")
     assert source.test
     print(
         "| seed | way | digit | odd ones before | after | MNIST before | after | lost points | sent s | job s | gate |"

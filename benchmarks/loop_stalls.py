@@ -36,7 +36,7 @@ from service.registry.registry import Registry
 from service.registry.store import open_store
 from service.server import _SWITCH_SECONDS, give_back_large_blocks, make_server
 from service.settings import Settings
-from training.recipes.model_zoo import released_models
+from training.recipes.model_zoo import models_dir
 
 TURN_SECONDS = 0.001
 BUSY = "a busy process beside it"
@@ -182,7 +182,7 @@ def main() -> None:
         server = WatchedServer(home)  # adopts the released models
         try:
             registry, names = Registry(open_store(str(Path(home, "store")))), {}
-            for folder in sorted(released_models().glob("*/*")):
+            for folder in sorted(models_dir().glob("*/*")):
                 details = json.loads((folder / "manifest.json").read_text())
                 if folder.parent.name in options.models and len(details["labels"]) == 10:
                     weights = (folder / "weights.npz").read_bytes()

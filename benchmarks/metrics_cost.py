@@ -15,7 +15,7 @@ from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from service.serving.model import load_and_warm
-from training.data import open_source
+from training.data import load_dataset
 
 ROUNDS, CALLS = 7, 20_000
 
@@ -39,7 +39,7 @@ def main() -> None:
         registry = Registry(open_store(folder))
         install_bundled_models(registry, "production")
         snapshot = load_and_warm(registry.load("mnist", 1), 1)
-    glyphs = open_source("starter").train.images[:1024]
+    glyphs = load_dataset("starter").train.images[:1024]
     metrics, single, labels = Metrics(), [glyphs[place : place + 1] for place in range(1024)], [["3"]] * 1024
     for size in (8, 64):
         batch = (glyphs[:size], ["3"] * size, [0.99] * size)

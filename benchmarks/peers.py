@@ -27,11 +27,11 @@ class Contestant(NamedTuple):
 
 def examples(part: str = "train") -> tuple[Any, Any]:
     """Give MNIST's images of one part as rows of float32, and their labels."""
-    from training.data import open_source
-    from training.vision.glyph import InputForm
+    from training.data import load_dataset
+    from training.vision.glyph import InputSpec
 
-    dataset = getattr(open_source("mnist"), part)
-    return InputForm().features(dataset.images), dataset.labels
+    dataset = getattr(load_dataset("mnist"), part)
+    return InputSpec().to_features(dataset.images), dataset.labels
 
 
 def floor(layers: Layers, threads: int, seed: int) -> Contestant:  # noqa: ARG001 -- one type for the table
@@ -231,7 +231,7 @@ def sprint(layers: Layers, threads: int, seed: int) -> Contestant:  # noqa: ARG0
     network = MLP(recipe.network, seed)
 
     def seen(rows: Any) -> Any:
-        return recipe.network.input.features(np.rint(rows * 255).astype(np.uint8).reshape(-1, 28, 28))
+        return recipe.network.input.to_features(np.rint(rows * 255).astype(np.uint8).reshape(-1, 28, 28))
 
     features = seen(x)
     return Contestant(

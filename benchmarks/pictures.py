@@ -21,7 +21,7 @@ from benchmarks.stored_ways import LOSSLESS, NEARLY, encoded, larger
 from service.errors import ServiceError
 from service.images import ImageLimits, read_glyph
 from training import load
-from training.data import open_source
+from training.data import load_dataset
 
 RELEASES = Path(__file__).parents[1] / "models" / "mnist"
 LIMITS = ImageLimits(max_bytes=2**20, max_pixels=4_000_000, max_side=4096)
@@ -40,9 +40,9 @@ def main() -> int:
     network = load(options.weights or newest / "weights.npz")
 
     def answers(glyphs: np.ndarray) -> np.ndarray:
-        return np.asarray(network.predict(network.config.input.features(glyphs)).argmax(axis=1))
+        return np.asarray(network.predict(network.config.input.to_features(glyphs)).argmax(axis=1))
 
-    source = open_source(options.source)
+    source = load_dataset(options.source)
     digits = source.test or source.train
     images, labels = digits.images[: options.digits], digits.labels[: options.digits]
     expected = answers(images)

@@ -19,7 +19,7 @@ from collections import Counter
 
 from benchmarks.asking import Connection, LostError, connect, get, good_requests, post
 from benchmarks.servers.started import free_port
-from training.data import open_source
+from training.data import load_dataset
 
 POLL_SECONDS = 0.1
 
@@ -115,7 +115,7 @@ async def run(options: argparse.Namespace, home: str) -> tuple[Counter[str], lis
     outcomes: Counter[str] = Counter()
     tasks = [asyncio.create_task(replica.watch()) for replica in replicas]
     await asyncio.gather(*(replica.start() for replica in replicas))
-    pixels = open_source("starter").train.images[0].tolist()
+    pixels = load_dataset("starter").train.images[0].tolist()
     requests = [*good_requests(), post("/predict", json.dumps({"pixels": pixels}).encode(), "application/json")]
     clients = [Client(replicas, requests, outcomes, number) for number in range(options.clients)]
     tasks += [asyncio.create_task(client.run()) for client in clients]

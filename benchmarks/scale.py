@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from benchmarks.servers.started import free_port
 from benchmarks.wrk import SCRIPT, multipart, saved
-from training.data import open_source
+from training.data import load_dataset
 
 ROOT = Path(__file__).parents[1]
 CLIENTS = 32
@@ -106,7 +106,7 @@ def cpu_seconds(word: str) -> float:
 
 def load(address: str, seconds: float, folder: str) -> Measured:
     """Send a picture in a form for so long, from as many clients."""
-    starter = open_source("starter").train
+    starter = load_dataset("starter").train
     kind, body = multipart(saved(starter.images[0], "PNG"))
     script = Path(folder) / "load.lua"
     escaped = "".join(f"\\{byte:03d}" for byte in body)

@@ -85,10 +85,10 @@ class MaxPool2D(Layer):
 def main() -> float:
     """Train a small convolutional network on 4,000 digits and return the accuracy on 1,000 others."""
     LAYERS.update(conv2d=Conv2D, max_pool2d=MaxPool2D)
-    digits = data.open_source("starter").train
+    digits = data.load_dataset("starter").train
     stem = (("conv2d", 4, 5), ("activation", "relu"), ("max_pool2d", 2))
     network = MLP(MLPConfig(layers=(784, 32, 10), stem=stem))
-    x, labels = network.config.input.features(digits.images), digits.labels
+    x, labels = network.config.input.to_features(digits.images), digits.labels
     network.summary()
     network.fit(x[:4000], labels[:4000], epochs=3, batch_size=64, learning_rate=0.003, callbacks=[print_line])
     return network.score(x[4000:], labels[4000:])

@@ -10,9 +10,9 @@ from training import MLP, MLPConfig, data, load, print_line, save
 
 def main() -> tuple[float, float]:
     """Train, save, load, fine-tune on 1,000 mirrored digits, and print both accuracies before and after."""
-    digits = data.open_source("starter").train
+    digits = data.load_dataset("starter").train
     network = MLP(MLPConfig(layers=(784, 64, 10)))
-    x, mirrored = (network.config.input.features(images) for images in (digits.images, digits.images[:, :, ::-1]))
+    x, mirrored = (network.config.input.to_features(images) for images in (digits.images, digits.images[:, :, ::-1]))
     y = digits.labels
     network.fit(x[:4000], y[:4000], epochs=6, callbacks=print_line)
 

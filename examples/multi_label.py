@@ -9,11 +9,11 @@ LABELS = {"even": (0, 2, 4, 6, 8), "prime": (2, 3, 5, 7), "has a loop": (0, 6, 8
 
 def main() -> float:
     """Train on 4,000 digits and print the share of the labels of 1,000 others that are right."""
-    digits = data.open_source("starter").train
+    digits = data.load_dataset("starter").train
     y = np.stack([np.isin(digits.labels, members) for members in LABELS.values()], axis=1)  # (5000, 3)
 
     network = MLP(MLPConfig(layers=(784, 64, 3), output="sigmoid"))
-    x = network.config.input.features(digits.images)
+    x = network.config.input.to_features(digits.images)
     network.fit(x[:4000], y[:4000], loss="binary_cross_entropy", epochs=8, learning_rate=0.002)
 
     right = (network.predict(x[4000:]) > 0.5) == y[4000:]

@@ -9,9 +9,9 @@ EPOCHS, BATCH_SIZE, LEARNING_RATE, MOMENTUM = 6, 64, 0.05, 0.9
 
 def main() -> float:
     """Train by gradient descent with momentum on 4,000 digits and print the accuracy on 1,000 others."""
-    digits = data.open_source("starter").train
+    digits = data.load_dataset("starter").train
     network = MLP(MLPConfig(layers=(784, 64, 10), dropout=0.1))
-    x, labels = network.config.input.features(digits.images), digits.labels
+    x, labels = network.config.input.to_features(digits.images), digits.labels
     one_hot = np.eye(10, dtype=np.float32)[labels]
 
     rng = np.random.default_rng(0)

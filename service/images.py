@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, MpoImagePlugin, TiffImagePlugin, UnidentifiedIm
 from service.errors import BlankImage, InvalidImage, PayloadTooLarge, UnsupportedMediaType
 from training.errors import DataError
 from training.types import Pixels
-from training.vision.glyph import to_glyph
+from training.vision.glyph import normalize_glyph
 from training.vision.image_io import to_gray
 from training.vision.image_segments import check_segments
 
@@ -55,7 +55,7 @@ class Picture:
     def glyph(self) -> Pixels:
         """Decode it and bring it into MNIST's form, uint8 (28, 28). Raises InvalidImage or BlankImage."""
         try:
-            return to_glyph(self.gray())
+            return normalize_glyph(self.gray())
         except DataError as error:
             raise BlankImage(str(error)) from None
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from tests.composing import ROOT, Composed
 from tests.service.conftest import png, wait_until
-from training.data import open_source
+from training.data import load_dataset
 
 FILES = ("docker-compose.yml", "docker-compose.scale.yml")
 SUBNET = "10.213.8"
@@ -90,7 +90,7 @@ class Load:
     """Clients that ask for predictions through the proxy, each request once, until they are told to stop."""
 
     def __init__(self, port: int) -> None:
-        digits = open_source("starter").train
+        digits = load_dataset("starter").train
         self._asked = [(png(digits.images[n]), digits.labels[n]) for n in range(0, 5000, 250)]
         self._port, self._stop = port, threading.Event()
         self.outcomes: Counter[str] = Counter()

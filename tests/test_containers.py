@@ -10,7 +10,7 @@ from tests.composing import ROOT, Composed, docker, engine_answers
 from tests.fleet import tell
 from tests.service.conftest import png, submitted, wait_until
 from training import Dataset
-from training.data import open_source
+from training.data import load_dataset
 
 IMAGE, BASE = "glyphserve:latest", "python:3.11-slim"
 AGAIN, LAYERS = "glyphserve:again", "{{json .RootFS.Layers}}"
@@ -45,7 +45,7 @@ def is_ready(client: httpx.Client) -> bool:
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return open_source("starter").train
+    return load_dataset("starter").train
 
 
 def test_it_predicts_trains_restarts_and_answers_by_the_new_model(composed: httpx.Client, digits: Dataset) -> None:

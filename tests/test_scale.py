@@ -16,7 +16,7 @@ from tests.monitoring import queries
 from tests.service.conftest import PATIENCE_SECONDS, png, submitted, wait_until
 from tests.service.processes import QUICK
 from training import Dataset
-from training.data import open_source
+from training.data import load_dataset
 
 pytestmark = pytest.mark.docker
 
@@ -54,7 +54,7 @@ def build_previous() -> str:
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return open_source("starter").train
+    return load_dataset("starter").train
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ import typer
 from rich.table import Table
 
 from training import recipes
-from training.cli.blas import use_better_kernel
+from training.cli.blas import reexec_with_faster_core_type
 from training.cli.commands import app as other_commands
-from training.cli.options import DataOption, RecipeOption, SeedOption, SetOption, console, errors
-from training.cli.reporters import REPORTS, download_bar
+from training.cli.options import DataOption, RecipeOption, SeedOption, SetOption, console, exit_on_error
+from training.cli.reporters import REPORTERS, download_progress
 from training.recipes.experiment import Experiment
-from training.recipes.overrides import read_changes
+from training.recipes.overrides import parse_overrides
 
 _LAST_SECONDS = 30.0
 
@@ -41,7 +41,7 @@ def fit_command(
     seed: SeedOption = None,
     changes: SetOption = None,
     settings: Annotated[str | None, typer.Option(help="The same as one JSON object, for programs.")] = None,
-    progress: Annotated[str, typer.Option(help=f"One of {', '.join(REPORTS)}.")] = "bar",
+    progress: Annotated[str, typer.Option(help=f"One of {', '.join(REPORTERS)}.")] = "bar",
     resume: Annotated[bool, typer.Option("--resume", help="Keep checkpoints, and go on from the last one.")] = False,
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Least time between checkpoints, longer where they are large; 0 for one an epoch.")
@@ -52,18 +52,18 @@ def fit_command(
     ] = False,
 ) -> None:
     """Train a network by a recipe and save it. Ctrl-C saves the best weights so far and ends."""
-    if progress not in REPORTS:
-        raise typer.BadParameter(f"choose one of {', '.join(REPORTS)}", param_hint="--progress")
+    if progress not in REPORTERS:
+        raise typer.BadParameter(f"choose one of {', '.join(REPORTERS)}", param_hint="--progress")
     signal.signal(signal.SIGTERM, _terminate)
     if stop_when_stdin_closes:
         threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
-    with errors(as_json=progress == "jsonl"):
-        chosen = recipes.get(recipe).replace(**read_changes(changes or [], settings, data=data, seed=seed))
+    with exit_on_error(as_json=progress == "jsonl"):
+        chosen = recipes.get(recipe).replace(**parse_overrides(changes or [], settings, data=data, seed=seed))
         if plots:
             import training.report.plots  # noqa: F401 -- what it needs may be missing, and is told before the training
         checkpoint, due = out / "checkpoint.npz", 0.0
-        with REPORTS[progress]() as report:
-            experiment = Experiment(chosen, progress=download_bar(progress))
+        with REPORTERS[progress]() as report:
+            experiment = Experiment(chosen, progress=download_progress(progress))
             if resume:
                 experiment.resume(checkpoint)
             report.start(experiment)
@@ -98,7 +98,7 @@ def _keep_interrupted(experiment: Experiment, out: Path) -> None:
     if not experiment.run.history:
         sys.stderr.write("interrupted in the first epoch: nothing was kept\n")
         return
-    experiment.keep_best()
+    experiment.restore_best()
     experiment.save(out)
     sys.stderr.write(f"interrupted; the best weights so far are in {out}\n")
 
@@ -119,10 +119,10 @@ def _keep(experiment: Experiment, checkpoint: Path, least_seconds: float) -> flo
 
 
 def _plot(experiment: Experiment, out: Path) -> None:
-    from training.report.plots import draw
+    from training.report.plots import draw_all
 
-    shown, history = experiment.splits.held_out, experiment.run.history
-    draw(out, dataset=shown, history=history, evaluation=experiment.evaluation(), network=experiment.network)
+    shown, history = experiment.splits.final_test, experiment.run.history
+    draw_all(out, dataset=shown, history=history, evaluation=experiment.evaluation(), network=experiment.network)
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -144,7 +144,7 @@ def _interrupt_at_end_of_input() -> None:
 
 def main() -> None:
     """Run the command."""
-    use_better_kernel()
+    reexec_with_faster_core_type()
     app(prog_name="python -m training")
 
 

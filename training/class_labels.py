@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from training.nn.mlp import MLP
 
 _TEXT = "U"
-_MOST_SHOWN = 10
+_MAX_SHOWN = 10
 
 
 def encode(classes: np.ndarray, given: Any, outputs: int, *, are_classes: bool = True) -> Targets:
@@ -93,8 +93,8 @@ def restored_classes(stored: Any, network: MLP) -> np.ndarray:
 
 def listed(labels: np.ndarray) -> str:
     """List labels for a message, the first ten of many."""
-    more = f", … ({len(labels)} in all)" if len(labels) > _MOST_SHOWN else ""
-    return ", ".join(str(label) for label in labels[:_MOST_SHOWN]) + more
+    more = f", … ({len(labels)} in all)" if len(labels) > _MAX_SHOWN else ""
+    return ", ".join(str(label) for label in labels[:_MAX_SHOWN]) + more
 
 
 def _look_up(classes: np.ndarray, y: np.ndarray) -> Labels:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from training.errors import DataError
-from training.evaluation.evaluate import class_probabilities
+from training.evaluation.evaluate import two_column_probabilities
 from training.fit.config import FitConfig
 from training.fit.history import History
 from training.inputs import as_array
@@ -68,7 +68,7 @@ class MLPClassifier:
         """Return the probabilities of the classes, shape (n, classes). Raises DataError before `fit`."""
         if not hasattr(self, "network_"):
             raise DataError("this MLPClassifier is not fitted yet; call fit(X, y) first")
-        return class_probabilities(self.network_, X)
+        return two_column_probabilities(self.network_, X)
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803 -- scikit-learn's signature
         """Return the most probable label of each row, shape (n,)."""

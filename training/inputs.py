@@ -9,12 +9,12 @@ import numpy as np
 
 from training.errors import DataError
 from training.types import Floats
-from training.vision.glyph import SIDE
+from training.vision.glyph import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from training.nn.mlp import MLPConfig
 
-_DIVIDE = "divide pixels by 255, or turn uint8 images into rows with network.config.input.features(images)"
+_DIVIDE = "divide pixels by 255, or turn uint8 images into rows with network.config.input.to_features(images)"
 
 
 def as_array(name: str, given: Any) -> np.ndarray:
@@ -57,8 +57,8 @@ _BLOCK = 4096
 def _cure_of_shape(shape: tuple[int, ...], features: int) -> str:
     if shape == (features,):
         return "; give a single row as x[np.newaxis]"
-    if len(shape) == 3 and shape[1:] == (SIDE, SIDE):
-        return "; flatten images first: network.config.input.features(images) for uint8, else x.reshape(len(x), -1)"
+    if len(shape) == 3 and shape[1:] == (IMAGE_SIZE, IMAGE_SIZE):
+        return "; flatten images first: network.config.input.to_features(images) for uint8, else x.reshape(len(x), -1)"
     if len(shape) > 2:
         return "; flatten images first: x.reshape(len(x), -1)"
     if len(shape) == 2:
@@ -71,7 +71,7 @@ def _check(config: MLPConfig, x: Floats) -> None:
     if not np.isfinite(low + high):
         raise DataError("x has numbers that are not finite (NaN or infinity)")
     form = config.input
-    sees_pictures = config.layers[0] == form.width**2
+    sees_pictures = config.layers[0] == form.grid_size**2
     # Whole numbers far above what the form makes of ink: standardised features have fractions.
     if sees_pictures and low >= 0 and 2 * max(form.low, form.high, 1) < high <= 255 and not np.any(x % 1):
         raise DataError(

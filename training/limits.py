@@ -43,7 +43,7 @@ def is_number(value: object, *, whole: bool = False) -> bool:
     return isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
 
 
-def checked_number(name: str, value: Any, limit: Limit, field: str | None = None) -> Any:
+def validate_number(name: str, value: Any, limit: Limit, field: str | None = None) -> Any:
     """Answer a number within its limits as Python's own. Raises ConfigError for `field`, by default the name."""
     if value is None and limit.optional:
         return None
@@ -56,23 +56,23 @@ def checked_number(name: str, value: Any, limit: Limit, field: str | None = None
     return value.item() if isinstance(value, np.generic) else value
 
 
-def checked_bool(name: str, value: Any, field: str | None = None) -> bool:
+def validate_bool(name: str, value: Any, field: str | None = None) -> bool:
     """Answer true or false, Python's own. Raises ConfigError for `field`, by default the name."""
     if not isinstance(value, bool | np.bool_):
         raise ConfigError(f"{name} must be true or false, not {shown(value)}", field=field or name)
     return bool(value)
 
 
-def check_fields(config: Any, limits: Mapping[str, Limit]) -> None:
+def validate_fields(config: Any, limits: Mapping[str, Limit]) -> None:
     """Check the numbers and the booleans of a frozen dataclass, and put Python's own in their place."""
     for name, limit in limits.items():
-        object.__setattr__(config, name, checked_number(name, getattr(config, name), limit))
+        object.__setattr__(config, name, validate_number(name, getattr(config, name), limit))
     for field in fields(config):
         if field.type in (bool, "bool"):
-            object.__setattr__(config, field.name, checked_bool(field.name, getattr(config, field.name)))
+            object.__setattr__(config, field.name, validate_bool(field.name, getattr(config, field.name)))
 
 
-def checked_whole_numbers(name: str, value: Any, low: int, wanted: str) -> tuple[int, ...]:
+def validate_whole_numbers(name: str, value: Any, low: int, wanted: str) -> tuple[int, ...]:
     """Answer a list, tuple or array of whole numbers as a tuple of Python's. Raises ConfigError."""
     listed = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(listed, list | tuple) or not all(is_number(n, whole=True) and n >= low for n in listed):
@@ -98,7 +98,7 @@ OPTION_LIMITS: dict[str, Limit] = {
 """Of the options of optimizers and schedules that are numbers; those of deformations have limits of their own."""
 
 
-def checked_options(field: str, options: Any, known: Mapping[str, Any], of: str) -> dict[str, Any]:
+def validate_options(field: str, options: Any, known: Mapping[str, Any], of: str) -> dict[str, Any]:
     """Check options against those that are known, by name, with their defaults; answer a copy. Raises ConfigError."""
     if not isinstance(options, Mapping):
         raise ConfigError(f"{field} must map names of options to values, not {shown(options)}", field=field)
@@ -108,8 +108,8 @@ def checked_options(field: str, options: Any, known: Mapping[str, Any], of: str)
             allowed = f"it takes {', '.join(known)}" if known else "it takes none"
             raise ConfigError(f"{of} has no option {shown(option)}; {allowed}", field=field)
         if isinstance(known[option], bool):
-            checked[option] = checked_bool(f"option {option}", value, field)
+            checked[option] = validate_bool(f"option {option}", value, field)
         else:
             limit = OPTION_LIMITS.get(option, _DEFORMATION)
-            checked[option] = checked_number(f"option {option}", value, limit, field)
+            checked[option] = validate_number(f"option {option}", value, limit, field)
     return checked

@@ -99,7 +99,7 @@ def unknown_setting(owner: str, name: str, known: Collection[str]) -> UnknownSet
     return UnknownSettingError(f"unknown setting {shown(name)} of {owner}; {cure}", field=name)
 
 
-def checked_choice(name: str, value: Any, table: Collection[str]) -> str:
+def validate_choice(name: str, value: Any, table: Collection[str]) -> str:
     """Return the entry of a table that a value names, in any case or by an alias. Raises ConfigError."""
     if not isinstance(value, str):
         raise ConfigError(f"{name} must be one of {', '.join(table)}, not {shown(value)}", field=name)

@@ -145,12 +145,12 @@ def make_environments(names: list[str], folder: Path) -> None:
 def trained_weights(folder: Path) -> tuple[Path, dict[str, tuple[np.ndarray, str]]]:
     """Train 784-128-64-10 a little; answer its file and a digit that it reads rightly, with its label."""
     from training import MLP, FitConfig, MLPConfig, fit, save
-    from training.data import open_source
-    from training.vision.glyph import InputForm
+    from training.data import load_dataset
+    from training.vision.glyph import InputSpec
 
-    digits = open_source("starter").train
+    digits = load_dataset("starter").train
     network = MLP(MLPConfig((784, 128, 64, 10)), 0)
-    x = InputForm().features(digits.images)
+    x = InputSpec().to_features(digits.images)
     fit(network, x, digits.labels, FitConfig(epochs=5))
     save(network, folder / "weights.npz")
     place = int(np.flatnonzero(network.predict(x[:100]).argmax(axis=1) == digits.labels[:100])[0])

@@ -45,9 +45,9 @@ def serve(
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     _log(settings)
     with imports():
-        from training.cli.blas import use_better_kernel  # imports NumPy, which `--help` does without
+        from training.cli.blas import reexec_with_faster_core_type  # imports NumPy, which `--help` does without
 
-    use_better_kernel()
+    reexec_with_faster_core_type()
     ensure_home(settings)
     sockets, board = _listening(settings), Board.make(settings.processes)
     # The first API process is a copy of this one. What starts threads (the store) is used in the copy alone.
@@ -108,9 +108,9 @@ def api(place: int, listener: int, board: int, report_fd: Annotated[int, typer.O
     settings = Settings()
     _log(settings)
     with imports():
-        from training.cli.blas import use_better_kernel
+        from training.cli.blas import reexec_with_faster_core_type
 
-        use_better_kernel()
+        reexec_with_faster_core_type()
     _serve(settings, socket.socket(fileno=listener), report_fd, Board(board, settings.processes), place)
 
 

@@ -45,7 +45,7 @@ def train(
     from service.jobs.validation import validate_request
     from service.registry.store import open_store
     from training import ConfigError, recipes
-    from training.recipes.overrides import read_changes
+    from training.recipes.overrides import parse_overrides
 
     if promote not in ("always", "if_better", "never"):
         raise typer.BadParameter("choose always, if_better or never", param_hint="--promote")
@@ -53,9 +53,9 @@ def train(
     open_registry(settings)
     context = training_context(settings, open_store(settings.store_location), settings.home / "scratch")
     try:
-        recipe_settings = read_changes(changes or [], data=dataset, seed=seed)
+        recipe_settings = parse_overrides(changes or [], data=dataset, seed=seed)
         changed_recipe = recipes.get(recipe).replace(**recipe_settings)
-        if changed_recipe.continues and changed_recipe.data.start_from is None:
+        if changed_recipe.requires_initial_weights and changed_recipe.data.start_from is None:
             start_from = start_from or settings.alias
         request = JobRequest(recipe, recipe_settings, model or settings.model, promote, include_samples, start_from)
         request = validate_request(request, context.registry, context.inputs.samples, settings)

@@ -20,12 +20,12 @@ from service.errors import InvalidInput, InvalidTensor, PayloadTooLarge, Unsuppo
 from service.images import ImageLimits, Picture, open_picture
 from service.inference.tensors import Tensor
 from training.types import Floats, Pixels
-from training.vision.glyph import SIDE, InputForm
+from training.vision.glyph import IMAGE_SIZE, InputSpec
 
 _T = TypeVar("_T")
 
 INPUT = "image"
-RAW = Tensor(INPUT, "UINT8", (1, SIDE, SIDE), [])
+RAW = Tensor(INPUT, "UINT8", (1, IMAGE_SIZE, IMAGE_SIZE), [])
 """What a body without any JSON is taken for: the pixels of one image."""
 
 _BASE64_OF_IMAGES = (b"iVBORw0KGgo", b"/9j/", b"_9j_", b"Qk", b"R0lGOD", b"UklGR", b"data:")
@@ -77,7 +77,7 @@ def open_pictures(tensor: Tensor, limits: BatchLimits) -> list[tuple[int, Callab
     return [(picture.pixels, partial(_named, place, picture.glyph)) for place, picture in enumerate(pictures)]
 
 
-def read_batch(tensor: Tensor, form: InputForm, limits: BatchLimits, glyphs: Sequence[Pixels] | None = None) -> Batch:
+def read_batch(tensor: Tensor, form: InputSpec, limits: BatchLimits, glyphs: Sequence[Pixels] | None = None) -> Batch:
     """Turn the model's input into what a network of this form takes. Raises InvalidTensor or PayloadTooLarge.
 
     `glyphs` are the encoded images, decoded already.
@@ -87,10 +87,10 @@ def read_batch(tensor: Tensor, form: InputForm, limits: BatchLimits, glyphs: Seq
         return _of_glyphs(np.stack(read), form)
     rows = _checked_rows(tensor, limits.most_rows)
     is_float = tensor.values.dtype.kind == "f"
-    _check_shape(tensor.shape, form.width if is_float else SIDE, tensor.datatype)
+    _check_shape(tensor.shape, form.grid_size if is_float else IMAGE_SIZE, tensor.datatype)
     if is_float:
-        return _of_features(tensor.values.reshape(rows, form.width**2), form)
-    return _of_glyphs(_pixels(tensor.values).reshape(rows, SIDE, SIDE), form)
+        return _of_features(tensor.values.reshape(rows, form.grid_size**2), form)
+    return _of_glyphs(_pixels(tensor.values).reshape(rows, IMAGE_SIZE, IMAGE_SIZE), form)
 
 
 def _checked_rows(tensor: Tensor, most: int) -> int:
@@ -117,11 +117,11 @@ def _pixels(values: NDArray[Any]) -> Pixels:
     return values.astype(np.uint8)  # a copy: metrics keep it for a while, and it must not keep the whole body
 
 
-def _of_glyphs(glyphs: Pixels, form: InputForm) -> Batch:
-    return Batch(form.features(glyphs), glyphs)
+def _of_glyphs(glyphs: Pixels, form: InputSpec) -> Batch:
+    return Batch(form.to_features(glyphs), glyphs)
 
 
-def _of_features(values: NDArray[Any], form: InputForm) -> Batch:
+def _of_features(values: NDArray[Any], form: InputSpec) -> Batch:
     slack = (form.high - form.low) * _TOLERANCE
     with np.errstate(invalid="ignore"):
         is_inside = values.min() >= form.low - slack and values.max() <= form.high + slack  # false for NaN
@@ -132,7 +132,7 @@ def _of_features(values: NDArray[Any], form: InputForm) -> Batch:
         )
     features = np.ascontiguousarray(values, np.float32)
     shades = np.clip(np.rint((features - form.low) * (255 / (form.high - form.low))), 0, 255)
-    return Batch(features, form.spread(shades).astype(np.uint8))
+    return Batch(features, form.to_image(shades).astype(np.uint8))
 
 
 def _opened(file: bytes, limits: BatchLimits) -> Picture:
@@ -158,4 +158,4 @@ def _decoded(file: bytes) -> bytes:
 
 def describe_input() -> dict[str, Any]:
     """Describe the input as the metadata of V2 does; -1 is any number."""
-    return {"name": INPUT, "datatype": RAW.datatype, "shape": [-1, SIDE, SIDE]}
+    return {"name": INPUT, "datatype": RAW.datatype, "shape": [-1, IMAGE_SIZE, IMAGE_SIZE]}

@@ -22,10 +22,10 @@ from service.registry.manifest import Manifest
 from service.registry.registry import Registry
 from service.serving.model import ServingModel, load_and_warm
 from training import Dataset, TrainingError, recipes
-from training.data import open_source, published_sets
+from training.data import load_dataset, published_sets
 from training.data.dataset import DIGITS
-from training.evaluation.metrics import accuracy, calibration_error, confusion_matrix
-from training.recipes.experiment import split
+from training.evaluation.metrics import accuracy, confusion_matrix, expected_calibration_error
+from training.recipes.experiment import load_splits
 from training.types import Floats, Labels
 
 MAX_EXAMPLES = 10_000
@@ -80,7 +80,7 @@ def evaluate_model(model: ServingModel, examples: Dataset, caveat: str | None = 
         predicted=probabilities.argmax(axis=1),
         confidences=probabilities.max(axis=1),
         accuracy=accuracy(probabilities, examples.labels),
-        calibration_error=calibration_error(probabilities, examples.labels),
+        calibration_error=expected_calibration_error(probabilities, examples.labels),
         caveat=caveat,
     )
 
@@ -88,13 +88,13 @@ def evaluate_model(model: ServingModel, examples: Dataset, caveat: str | None = 
 @cache
 def golden_set() -> Dataset:
     """Return the most typical digit of each class in the starter set: the one nearest to the mean of its class."""
-    starter = open_source("starter").train
+    starter = load_dataset("starter").train
     rows = []
     for label in range(len(starter.classes)):
         members = np.flatnonzero(starter.labels == label)
         images = starter.images[members].reshape(len(members), -1).astype(np.float32)
         rows.append(members[((images - images.mean(axis=0)) ** 2).sum(axis=1).argmin()])
-    return starter.take(np.array(rows))
+    return starter.select(np.array(rows))
 
 
 class StillEvaluatingError(Exception):
@@ -176,19 +176,19 @@ class EvaluationCache:
 
     def _open(self, manifest: Manifest, source: str) -> Dataset:
         if source in published_sets.PUBLISHED:
-            examples = open_source(source).test
+            examples = load_dataset(source).test
         elif source == "starter":
-            examples = split(recipes.get("starter")).held_out
+            examples = load_splits(recipes.get("starter")).final_test
         else:
             recipe = recipe_from_manifest(manifest)
             if (published := published_sets.PUBLISHED.get(recipe.data.data)) and not published_sets.find_folder(
                 published
             ):
                 raise NotFound(f"the files of {published.name} are not here")
-            examples = split(recipe.replace(data=resolve(recipe.data.data, self._datasets_dir))).held_out
+            examples = load_splits(recipe.replace(data=resolve(recipe.data.data, self._datasets_dir))).final_test
         if not examples:
             raise NotFound("nothing was held out from this version")
-        return examples.take(np.arange(min(len(examples), MAX_EXAMPLES)))
+        return examples.select(np.arange(min(len(examples), MAX_EXAMPLES)))
 
     def _caveat(self, manifest: Manifest, examples: Dataset) -> str | None:
         remaining = exclude_seen(examples, self._registry, manifest, self._datasets_dir)

@@ -28,7 +28,7 @@ from service.registry.registry import Registry
 from service.serving.model import ServingModel, load_and_warm
 from training import Dataset, TrainingError, recipes
 from training.data.dataset import DIGITS
-from training.recipes.experiment import split
+from training.recipes.experiment import load_splits
 
 MAX_ACCURACY_DROP = 0.002
 """On held-out examples, allowed for a version that predicts more of the samples correctly."""
@@ -146,7 +146,7 @@ def _compare_accuracy(
     recipe = resolve_recipe(recipes.get(request.recipe).replace(**request.settings), policy.datasets_dir)
     recipe = recipe.continuing(new.network.config)  # its number of classes may differ from the recipe's
     manifests = [registry.manifest(request.model, model.version) for model in (old, new)]
-    held_out, caveat = _without_leakage(split(recipe).held_out, registry, manifests, policy.datasets_dir)
+    held_out, caveat = _without_leakage(load_splits(recipe).final_test, registry, manifests, policy.datasets_dir)
     mine, theirs = evaluate_model(new, held_out), evaluate_model(old, held_out)
     gained, lost = int((mine.correct & ~theirs.correct).sum()), int((theirs.correct & ~mine.correct).sum())
     metrics |= {

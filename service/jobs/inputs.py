@@ -24,8 +24,8 @@ from service.registry.store import Store
 from service.samples.export import to_npz
 from service.samples.store import SampleStore
 from training import DataError, Dataset, recipes
-from training.data import Source
-from training.data.extra_data import divide
+from training.data import TrainTest
+from training.data.extra_data import split_extra
 from training.data.npz import parse_npz
 
 _SAMPLES = "samples.npz"
@@ -90,7 +90,7 @@ class JobInputs:
         except ValueError as error:
             raise DataError(f"the samples of the job are damaged: {error}") from None
         labels = self.registry.manifest(request.model, version).labels
-        extra = divide(Source(samples), labels, drop_others=True)
+        extra = split_extra(TrainTest(samples), labels, ignore_unknown_classes=True)
         if extra.held_out:
             return replace(extra.held_out, name=_HELD_OUT)
         return replace(extra.learned, name=_TRAINED_ON) if len(extra.learned) else None

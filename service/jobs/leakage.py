@@ -13,7 +13,7 @@ from service.registry.registry import Registry
 from training import Dataset, TrainingError
 from training.data import published_sets
 from training.recipes.config import Recipe
-from training.recipes.experiment import split
+from training.recipes.experiment import load_splits
 from training.types import Pixels
 
 _MAX_ANCESTORS = 20
@@ -31,7 +31,7 @@ def exclude_seen(
     for _ in range(_MAX_ANCESTORS):
         if ancestor is None:
             rows = [row for row, image in enumerate(examples.images) if _digest(image) not in seen]
-            return examples.take(np.array(rows, np.int64))
+            return examples.select(np.array(rows, np.int64))
         try:
             training_set = _training_set(ancestor, datasets_dir)
             ancestor = _parent(registry, ancestor)
@@ -67,7 +67,7 @@ def _training_set(manifest: Manifest, datasets_dir: Path | None) -> Dataset | No
         return None  # do not download it for this
     if name in published_sets.PUBLISHED and published_sets.find_folder(published_sets.PUBLISHED[name]) is None:
         return None  # likewise
-    training_set = split(resolve_recipe(recipe, datasets_dir)).train
+    training_set = load_splits(resolve_recipe(recipe, datasets_dir)).train
     recorded = manifest.details.get("data", {})
     if any(teacher.get("fingerprint") != recorded.get("fingerprint") for teacher in recorded.get("teachers", ())):
         return None  # its teachers may have been trained on other examples

@@ -35,7 +35,7 @@ def validate_request(
     """
     start = _load_start(registry, request)
     recipe = recipes.get(request.recipe)
-    if start and recipe.continues:
+    if start and recipe.requires_initial_weights:
         request = replace(request, settings=_inherit_data_settings(recipe, start.manifest, request, settings))
     if request.include_samples and not samples.list(request.model):
         raise InvalidInput(
@@ -78,7 +78,7 @@ def _inherit_data_settings(
     recipe: Recipe, manifest: Manifest, request: JobRequest, settings: Settings
 ) -> dict[str, Any]:
     """Return a job's settings plus the data settings of a version that differ from the recipe's."""
-    inherited, own, requested = manifest.details.get("settings") or {}, recipe.settings(), request.settings
+    inherited, own, requested = manifest.details.get("settings") or {}, recipe.to_flat_dict(), request.settings
     if requested.get("data", inherited.get("data")) != inherited.get("data"):
         return requested
     changes = {name: inherited[name] for name in _DATA_SETTINGS if name in inherited and inherited[name] != own[name]}

@@ -19,7 +19,7 @@ from service.observability.families import FAMILIES, SECONDS, TRIAL_COUNTS
 from service.observability.tallies import Cells, Labels, Tallies
 from service.serving.drift import Window, drift_psi, merge_windows
 from service.serving.model import ServingModel
-from training.evaluation.data_profile import ink_mass
+from training.evaluation.data_profile import mean_intensity
 from training.types import Pixels
 
 _FOLDED_IMAGES = 128
@@ -162,7 +162,7 @@ class Metrics:
         for label, count in Counter(read).items():
             self._tallies.of("glyphserve_predictions", snapshot.model, label)[0] += count
         pixels = np.frombuffer(b"".join(glyphs), np.uint8)  # NumPy's own joining costs seven times as much
-        self._window(snapshot).add(ink_mass(pixels.reshape(len(read), -1)), read)
+        self._window(snapshot).add(mean_intensity(pixels.reshape(len(read), -1)), read)
 
     def _observe(self, name: str, bounds: NDArray[np.float64], values: Sequence[float]) -> None:
         counts = np.bincount(bounds.searchsorted(values), minlength=len(bounds) + 1)

@@ -8,7 +8,7 @@ from service.errors import CorruptModel, NotFound, PreconditionFailed
 from service.registry.manifest import BUNDLED_PREFIX
 from service.registry.registry import Registry
 from service.registry.versions import FILE
-from training.recipes.model_zoo import released_models
+from training.recipes.model_zoo import models_dir
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ def install_bundled_models(registry: Registry, alias: str, only: str | None = No
     A release gets the alias only if the alias is new; what users have promoted stays. The store numbers the versions:
     the second release is version 1 of a store that never had the first.
     """
-    folders = (folder for folder in released_models().glob(f"{only or '*'}/*") if folder.name.isdigit())
+    folders = (folder for folder in models_dir().glob(f"{only or '*'}/*") if folder.name.isdigit())
     releases = {folder.parent.name: folder for folder in sorted(folders, key=lambda path: int(path.name))}
     installed: dict[str, int] = {}
     for name, folder in releases.items():

@@ -100,7 +100,7 @@ def load_verified(weights: bytes, manifest: Manifest) -> MLP:
     except WeightsError as error:
         raise CorruptModel(f"the weights of {manifest.name} version {manifest.version} are unusable: {error}") from None
     inputs, outputs = network.config.layers[0], network.config.layers[-1]
-    if inputs != network.config.input.width**2:
+    if inputs != network.config.input.grid_size**2:
         raise CorruptModel(
             f"{manifest.name} version {manifest.version} does not fit its images: it has {inputs} inputs"
         )

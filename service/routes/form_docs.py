@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from training.vision.glyph import SIDE
+from training.vision.glyph import IMAGE_SIZE
 
-_ONE = [[255 if 4 <= row < 24 and column in (13, 14) else 0 for column in range(SIDE)] for row in range(SIDE)]
+_ONE = [
+    [255 if 4 <= row < 24 and column in (13, 14) else 0 for column in range(IMAGE_SIZE)] for row in range(IMAGE_SIZE)
+]
 _ONE_AS_PNG = (
     "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcCAAAAABXZoBIAAAAGUlEQVR42mNgGGjw/z8Klwmf2lHJUcmBAwCNaAIlq35pDgAAAABJRU5ErkJggg=="
 )
@@ -20,7 +22,7 @@ def _lists(item: dict[str, Any]) -> list[dict[str, Any]]:
     def exactly(count: int, items: dict[str, Any]) -> dict[str, Any]:
         return {"type": "array", "minItems": count, "maxItems": count, "items": items}
 
-    return [exactly(SIDE, exactly(SIDE, item)), exactly(SIDE * SIDE, item)]
+    return [exactly(IMAGE_SIZE, exactly(IMAGE_SIZE, item)), exactly(IMAGE_SIZE * IMAGE_SIZE, item)]
 
 
 _PIXELS = {

@@ -28,7 +28,7 @@ from service.images import Picture, open_picture
 from service.parts import Parts
 from training.errors import DataError
 from training.types import Pixels
-from training.vision.glyph import SIDE, to_glyph
+from training.vision.glyph import IMAGE_SIZE, normalize_glyph
 
 Reader = Callable[[], Pixels | Picture]
 """Reads one image of a request as far as is quick; raises a ServiceError that concerns this image alone."""
@@ -130,14 +130,14 @@ def _base64(value: Any, parts: Parts) -> Reader:
 def _pixels(value: Any, parts: Parts) -> Reader:  # noqa: ARG001 -- one type for the table
     def read() -> Pixels:
         flat = _flat(value)
-        if len(flat) != SIDE * SIDE or not (kinds := set(map(type, flat))) <= {int, float}:
+        if len(flat) != IMAGE_SIZE * IMAGE_SIZE or not (kinds := set(map(type, flat))) <= {int, float}:
             raise InvalidInput("pixels must be 28×28 or 784 numbers")
         high = 1 if float in kinds else 255
         if min(flat) < 0 or max(flat) > high:
             raise InvalidInput(f"pixels must be from 0 to {high}")
-        gray = np.rint(np.array(flat) * (255 / high)).astype(np.uint8).reshape(SIDE, SIDE)
+        gray = np.rint(np.array(flat) * (255 / high)).astype(np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE)
         try:
-            return to_glyph(gray)
+            return normalize_glyph(gray)
         except DataError as error:
             raise BlankImage(str(error)) from None
 
@@ -148,7 +148,7 @@ def _flat(value: Any) -> list[Any]:
     """Line up 28 rows of 28; looks no deeper, so that a deep or long list costs nothing."""
     if not isinstance(value, list):
         return []
-    if len(value) == SIDE and all(isinstance(row, list) and len(row) == SIDE for row in value):
+    if len(value) == IMAGE_SIZE and all(isinstance(row, list) and len(row) == IMAGE_SIZE for row in value):
         return [pixel for row in value for pixel in row]
     return value
 

@@ -5,9 +5,11 @@ from typing import Any
 from service.inference.model_input import INPUT
 from service.inference.model_output import OUTPUTS
 from service.inference.tensors import DATATYPES, MAX_DIMENSIONS
-from training.vision.glyph import SIDE
+from training.vision.glyph import IMAGE_SIZE
 
-_ONE = [[255 if 4 <= row < 24 and column in (13, 14) else 0 for column in range(SIDE)] for row in range(SIDE)]
+_ONE = [
+    [255 if 4 <= row < 24 and column in (13, 14) else 0 for column in range(IMAGE_SIZE)] for row in range(IMAGE_SIZE)
+]
 _PNG = (
     "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcCAAAAABXZoBIAAAAGUlEQVR42mNgGGjw/z8Klwmf2lHJUcmBAwCNaAIlq35pDgAAAABJRU5ErkJggg=="
 )
@@ -21,7 +23,7 @@ def _exactly(count: int, items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "minItems": count, "maxItems": count, "items": items}
 
 
-_GRID = _exactly(SIDE, _exactly(SIDE, _NUMBER))
+_GRID = _exactly(IMAGE_SIZE, _exactly(IMAGE_SIZE, _NUMBER))
 _BINARY = {"type": "string", "format": "binary"}
 _BASE64 = {
     "type": "object",
@@ -40,7 +42,7 @@ _INPUT = {
             "minItems": 1,
             "maxItems": MAX_DIMENSIONS,
             "items": {"type": "integer", "minimum": 1},
-            "description": f"[n, {SIDE}, {SIDE}] or [n, {SIDE * SIDE}]; [n] for BYTES.",
+            "description": f"[n, {IMAGE_SIZE}, {IMAGE_SIZE}] or [n, {IMAGE_SIZE * IMAGE_SIZE}]; [n] for BYTES.",
         },
         "data": {
             "type": "array",
@@ -102,7 +104,7 @@ INFER: dict[str, Any] = {
             "application/json": {
                 "schema": _REQUEST,
                 "examples": {
-                    "pixels": _example("UINT8", [1, SIDE, SIDE], [_ONE]),
+                    "pixels": _example("UINT8", [1, IMAGE_SIZE, IMAGE_SIZE], [_ONE]),
                     "an image": _example("BYTES", [1], [_PNG]),
                 },
             },
@@ -144,8 +146,8 @@ INFER_ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 _KINDS = [
-    *(_exactly(SIDE, _exactly(SIDE, item)) for item in (_PIXEL, _FLOAT)),
-    *(_exactly(SIDE * SIDE, item) for item in (_PIXEL, _FLOAT)),
+    *(_exactly(IMAGE_SIZE, _exactly(IMAGE_SIZE, item)) for item in (_PIXEL, _FLOAT)),
+    *(_exactly(IMAGE_SIZE * IMAGE_SIZE, item) for item in (_PIXEL, _FLOAT)),
     _BASE64,
 ]
 

@@ -22,7 +22,7 @@ from service.schemas import MAX_VERSION, BatchPrediction, SinglePrediction
 from service.serving.model import ServingModel
 from service.transport.answers import predictions
 from training.types import Pixels
-from training.vision.glyph import SIDE
+from training.vision.glyph import IMAGE_SIZE
 
 router = APIRouter(tags=["predict"])
 
@@ -74,7 +74,7 @@ def _answer(
 ) -> list[dict[str, Any] | ServiceError]:
     """Let the network see all glyphs as one batch; an image that could not be read is answered by its error."""
     glyphs = [glyph for glyph in read if not isinstance(glyph, ServiceError)]
-    batch = np.stack(glyphs) if glyphs else np.empty((0, SIDE, SIDE), np.uint8)
+    batch = np.stack(glyphs) if glyphs else np.empty((0, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     started = time.perf_counter()
     probabilities = snapshot.predict(batch) if glyphs else np.empty((0, len(snapshot.labels)), np.float32)
     seconds = time.perf_counter() - started

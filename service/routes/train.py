@@ -49,7 +49,7 @@ def list_jobs(
 async def list_recipes() -> dict[str, dict[str, Any]]:
     """List the recipes with their settings."""
     return {
-        recipe.name: {"description": recipe.description, "settings": recipe.settings()}
+        recipe.name: {"description": recipe.description, "settings": recipe.to_flat_dict()}
         for recipe in recipes.RECIPES.values()
     }
 

@@ -14,7 +14,7 @@ from service.registry.aliases import NAME
 from service.settings import Settings
 from training import ConfigError, MLPConfig, Recipe, recipes
 from training.recipes.model_zoo import find_release
-from training.recipes.search import draw, grid
+from training.recipes.search import grid, sample_settings
 
 _PATHS = ("data", "extra_data", "start_from", "teachers")
 
@@ -50,7 +50,7 @@ def _request(body: TrainBody, settings: Settings) -> JobRequest:
     model = body.model or settings.model
     if not NAME.fullmatch(model):
         raise InvalidInput("names are lower-case letters, digits, - and _, at most 63", field="model")
-    start_from = body.start_from or (settings.alias if recipe.continues else None)
+    start_from = body.start_from or (settings.alias if recipe.requires_initial_weights else None)
     known = {field.name for field in fields(MLPConfig)} & set(changes)
     if start_from and known:
         raise InvalidInput("the network is that of the version to go on from", field=min(known))
@@ -69,7 +69,7 @@ def _trials(search: SearchBody, recipe: Recipe, most: int, max_seconds: float) -
         trials = grid(recipe, search.space)
     else:
         _limit(search.trials, most, "trials")
-        trials = draw(recipe, search.space, search.trials, search.seed)
+        trials = sample_settings(recipe, search.space, search.trials, search.seed)
     for trial in trials:
         if "max_seconds" in trial:
             trial["max_seconds"] = min(trial["max_seconds"] or max_seconds, max_seconds)

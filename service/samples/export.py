@@ -16,7 +16,7 @@ import numpy as np
 
 from service.errors import InvalidInput
 from service.samples.sample import Sample
-from training.vision.glyph import SIDE
+from training.vision.glyph import IMAGE_SIZE
 
 METADATA_FILE = "samples.json"
 
@@ -50,7 +50,7 @@ def to_npz(samples: Iterable[Sample]) -> bytes:
     """Serialize samples as an `.npz` of `images`, `labels` (class indices) and `classes` (their sorted labels)."""
     examples = [(sample.glyph, sample.label) for sample in samples]
     classes = sorted({label for _, label in examples})
-    images = np.stack([glyph for glyph, _ in examples]) if examples else np.zeros((0, SIDE, SIDE), np.uint8)
+    images = np.stack([glyph for glyph, _ in examples]) if examples else np.zeros((0, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     labels = np.array([classes.index(label) for _, label in examples], np.int64)
     content = io.BytesIO()
     np.savez(content, images=images, labels=labels, classes=np.array(classes, dtype=str))

@@ -22,7 +22,7 @@ import numpy as np
 from service.errors import InvalidInput, NotFound
 from service.samples.ring import Record, RingBuffer, buffer_size
 from training.types import Pixels
-from training.vision.glyph import SIDE
+from training.vision.glyph import IMAGE_SIZE
 
 log = logging.getLogger(__name__)
 
@@ -170,6 +170,6 @@ def _attach(path: Path) -> RingBuffer | None:
 def _prediction(record: Record) -> RecentPrediction:
     if not record.label:
         raise InvalidInput("that image of the request could not be read", field="index")
-    glyph = np.frombuffer(record.glyph, np.uint8).reshape(SIDE, SIDE).copy()
+    glyph = np.frombuffer(record.glyph, np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE).copy()
     label = record.label.decode(errors="ignore")
     return RecentPrediction(glyph, record.model.decode(), record.version, label, record.confidence)

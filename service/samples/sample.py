@@ -15,7 +15,7 @@ from service.json_objects import read_object
 from training.errors import ConfigError
 from training.stored import restored
 from training.types import Pixels
-from training.vision.glyph import SIDE, fingerprint
+from training.vision.glyph import IMAGE_SIZE, preprocessing_id
 
 _MIN_CONTRAST = 16
 
@@ -87,7 +87,7 @@ def to_bytes(glyph: Pixels, model: str, label: str, source: Provenance) -> bytes
         "model": model,
         "label": label,
         "picture": base64.b64encode(png.getvalue()).decode(),
-        "preprocessing": fingerprint(),
+        "preprocessing": preprocessing_id(),
         # Older releases, which may share the store, reject unknown names: leave out an empty `key_name`.
         "source": {name: value for name, value in asdict(source).items() if name != "key_name" or value},
     }
@@ -108,7 +108,7 @@ def from_bytes(content: bytes, sample_id: str, timestamp: int) -> Sample:
         raise ValueError(f"sample {sample_id} cannot be read: {error}") from error
     except Exception as error:  # json, base64 and Pillow raise many types for damaged content
         raise ValueError(f"sample {sample_id} is damaged") from error
-    if glyph.shape != (SIDE, SIDE) or content_id(glyph) != sample_id:
+    if glyph.shape != (IMAGE_SIZE, IMAGE_SIZE) or content_id(glyph) != sample_id:
         raise ValueError(f"sample {sample_id} is damaged")
     return sample
 

@@ -10,7 +10,7 @@ from service.serving.batch_invariant import LARGE_PARAMETERS, Forward, batch_inv
 from service.serving.drift import Baseline
 from training import MLP
 from training.types import Floats, Pixels
-from training.vision.glyph import SIDE
+from training.vision.glyph import IMAGE_SIZE
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ServingModel:
 
     def predict(self, glyphs: Pixels) -> Floats:
         """Predict probabilities, float32 (n, labels), for glyphs, uint8 (n, 28, 28)."""
-        return self.predict_features(self.network.config.input.features(glyphs))
+        return self.predict_features(self.network.config.input.to_features(glyphs))
 
     def predict_features(self, features: Floats) -> Floats:
         """Predict probabilities, float32 (n, labels), for network inputs, float32 (n, inputs).
@@ -72,6 +72,6 @@ def load_and_warm(verified: VerifiedModel, generation: int = 0) -> ServingModel:
         manifest,
         Baseline.parse(manifest.details.get("baseline")),
     )
-    if not np.isfinite(model.predict(np.zeros((1, SIDE, SIDE), np.uint8))).all():
+    if not np.isfinite(model.predict(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8))).all():
         raise CorruptModel(f"{manifest.name} version {manifest.version} predicts probabilities that are not finite")
     return model

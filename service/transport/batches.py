@@ -13,7 +13,7 @@ import numpy as np
 
 from service.serving.model import ServingModel
 from training.types import Floats, Pixels
-from training.vision.glyph import SIDE
+from training.vision.glyph import IMAGE_SIZE
 
 MOST_IMAGES = 64
 """In one batch."""
@@ -74,7 +74,9 @@ class Computed:
 
 def batch_of(snapshot: ServingModel, requests: Sequence[FastRequest], glyphs: Sequence[bytes]) -> Batch:
     """Put the glyphs of requests together."""
-    return Batch(snapshot, requests, glyphs, np.frombuffer(b"".join(glyphs), np.uint8).reshape(-1, SIDE, SIDE))
+    return Batch(
+        snapshot, requests, glyphs, np.frombuffer(b"".join(glyphs), np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
+    )
 
 
 def compute(batch: Batch) -> Computed:

@@ -13,7 +13,7 @@ from service.transport.plain_jpeg import read_plain_jpeg
 from service.transport.plain_png import read_plain_png
 from training.errors import DataError
 from training.types import Pixels
-from training.vision.glyph import SIDE, to_glyph
+from training.vision.glyph import IMAGE_SIZE, normalize_glyph
 
 FORM = b"multipart/form-data; boundary="
 """What the content type of a form begins with, as every client writes it."""
@@ -49,7 +49,9 @@ class GlyphReader:
                 glyphs[place] = self._brought_into_form(content, gray)
         passing = centred(fitting)
         for place, pixels in fitting.items():
-            glyphs[place] = passing.get(place) or _glyph_of(np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE))
+            glyphs[place] = passing.get(place) or _glyph_of(
+                np.frombuffer(pixels, np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE)
+            )
         return glyphs
 
     def _brought_into_form(self, content: bytes, gray: Gray | None) -> bytes | None:
@@ -67,7 +69,7 @@ class GlyphReader:
 
 def _glyph_of(gray: Pixels) -> bytes | None:
     try:
-        return to_glyph(gray).tobytes()
+        return normalize_glyph(gray).tobytes()
     except DataError:
         return None
 

@@ -1,4 +1,4 @@
-"""The glyph that is worth a shortcut: 28×28 gray values in MNIST's form, which `to_glyph` passes as they are.
+"""The glyph that is worth a shortcut: 28×28 gray values in MNIST's form, which `normalize_glyph` passes as they are.
 
 What is asked here is what `training.vision.glyph` asks, in less time and of many pictures at once, and no other form is
 known: a test holds the two together.
@@ -9,11 +9,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from service.transport.gray import Gray
-from training.vision.glyph import BOX, SIDE
+from training.vision.glyph import BOX_SIZE, IMAGE_SIZE
 
-_SIZE = (SIDE, SIDE)
-_ROWS, _COLUMNS = np.divmod(np.arange(SIDE * SIDE, dtype=np.float32), SIDE)
-_MOMENTS = np.stack([np.ones_like(_ROWS), _ROWS - SIDE / 2, _COLUMNS - SIDE / 2], axis=1)
+_SIZE = (IMAGE_SIZE, IMAGE_SIZE)
+_ROWS, _COLUMNS = np.divmod(np.arange(IMAGE_SIZE * IMAGE_SIZE, dtype=np.float32), IMAGE_SIZE)
+_MOMENTS = np.stack([np.ones_like(_ROWS), _ROWS - IMAGE_SIZE / 2, _COLUMNS - IMAGE_SIZE / 2], axis=1)
 
 
 def fits_the_box(gray: Gray) -> bool:
@@ -22,14 +22,14 @@ def fits_the_box(gray: Gray) -> bool:
         return False
     left, top, right, bottom = box
     longest: int = max(right - left, bottom - top)
-    return BOX - 2 <= longest <= BOX
+    return BOX_SIZE - 2 <= longest <= BOX_SIZE
 
 
 def centred(glyphs: Mapping[int, bytes]) -> dict[int, bytes]:
     """Pick out the pictures, by number and of 784 gray values each, whose centre of mass is in the middle."""
     if not glyphs:
         return {}
-    ink = np.frombuffer(b"".join(glyphs.values()), np.uint8).reshape(-1, SIDE * SIDE).astype(np.float32)
+    ink = np.frombuffer(b"".join(glyphs.values()), np.uint8).reshape(-1, IMAGE_SIZE * IMAGE_SIZE).astype(np.float32)
     sums = ink.dot(_MOMENTS).tolist()  # whole numbers below 2²⁴: exact in any order
     return {
         number: pixels

@@ -15,8 +15,8 @@ import pytest
 from tests.clients.environments import python_of
 from tests.service.conftest import Server, png, running_server
 from training import load
-from training.data import open_source
-from training.recipes.model_zoo import released_models
+from training.data import load_dataset
+from training.recipes.model_zoo import models_dir
 
 HERE = Path(__file__).parent
 ROWS = 12
@@ -34,12 +34,12 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Digits, the same as files, and what training's `predict` says of them by the released weights."""
-    newest = max((released_models() / "mnist").glob("[0-9]*"), key=lambda folder: int(folder.name))
+    newest = max((models_dir() / "mnist").glob("[0-9]*"), key=lambda folder: int(folder.name))
     network = load((newest / "weights.npz").read_bytes())
-    images = open_source("starter").train.images[:ROWS]
+    images = load_dataset("starter").train.images[:ROWS]
     arrays: dict[str, Any] = {f"file{row:03}": np.frombuffer(png(image), np.uint8) for row, image in enumerate(images)}
     path = tmp_path_factory.mktemp("expected") / "expected.npz"
-    answers = network.predict(network.config.input.features(images))
+    answers = network.predict(network.config.input.to_features(images))
     np.savez(path, images=images, expected=answers, **arrays)
     return path
 

@@ -14,9 +14,9 @@ from service.transport.plain_glyph import centred, fits_the_box
 from service.transport.plain_jpeg import read_plain_jpeg
 from service.transport.plain_png import read_plain_png
 from tests.hostile.pictures import chunk, digit, encoded
-from training.data import open_source
+from training.data import load_dataset
 from training.errors import DataError
-from training.vision.glyph import SIDE, to_glyph
+from training.vision.glyph import IMAGE_SIZE, normalize_glyph
 
 LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=300_000, max_side=4096)
 _MOST = 102_400
@@ -24,7 +24,7 @@ _MOST = 102_400
 
 @cache
 def _digits() -> np.ndarray:
-    return open_source("starter").train.images[:8]
+    return load_dataset("starter").train.images[:8]
 
 
 def pngs() -> list[bytes]:
@@ -65,7 +65,7 @@ def _rows(width: int, height: int) -> bytes:
 def inks() -> list[bytes]:
     """Gray values behind two bytes that tell the width; the height follows."""
     random_ = np.random.default_rng(0)
-    found = [(SIDE).to_bytes(2, "big") + image.tobytes() for image in _digits()[:3]]
+    found = [(IMAGE_SIZE).to_bytes(2, "big") + image.tobytes() for image in _digits()[:3]]
     specks = np.zeros((60, 60), np.uint8)
     specks[::4, ::4] = 255
     noise = np.clip(random_.normal(200, 5, (80, 80)), 0, 255).astype(np.uint8)
@@ -103,12 +103,12 @@ def check_jpeg(content: bytes) -> None:
 
 def check_glyph(content: bytes) -> None:
     """What the shortcut takes as a glyph must pass the whole preparation unchanged."""
-    pixels = (content + bytes(SIDE * SIDE))[: SIDE * SIDE]
-    gray = decoded(codecs.raw_decoder("L", "L", 0, 1), pixels, (SIDE, SIDE))
+    pixels = (content + bytes(IMAGE_SIZE * IMAGE_SIZE))[: IMAGE_SIZE * IMAGE_SIZE]
+    gray = decoded(codecs.raw_decoder("L", "L", 0, 1), pixels, (IMAGE_SIZE, IMAGE_SIZE))
     assert gray is not None
     assert pixels_of(gray) == pixels
     if fits_the_box(gray) and centred({7: pixels}):
-        assert to_glyph(np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE)).tobytes() == pixels
+        assert normalize_glyph(np.frombuffer(pixels, np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE)).tobytes() == pixels
 
 
 def check_gray(content: bytes) -> None:
@@ -129,13 +129,13 @@ def check_ink(content: bytes) -> None:
         return
     gray = np.frombuffer(content, np.uint8, rows * width, 2).reshape(rows, width)
     try:
-        found = to_glyph(gray)
+        found = normalize_glyph(gray)
     except DataError:
         return
-    assert found.shape == (SIDE, SIDE)
+    assert found.shape == (IMAGE_SIZE, IMAGE_SIZE)
     assert found.dtype == np.uint8
     assert found.any()
-    assert np.array_equal(found, to_glyph(gray))
+    assert np.array_equal(found, normalize_glyph(gray))
 
 
 def check_picture(content: bytes) -> None:
@@ -146,5 +146,5 @@ def check_picture(content: bytes) -> None:
     except ServiceError as error:
         must_be_the_callers(error)
         return
-    assert glyph.shape == (SIDE, SIDE)
+    assert glyph.shape == (IMAGE_SIZE, IMAGE_SIZE)
     assert Image.open(io.BytesIO(content)).size[0] > 0

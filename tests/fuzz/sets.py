@@ -7,7 +7,7 @@ from contextlib import suppress
 import numpy as np
 
 from training.data import idx, npz
-from training.data.dataset import Source
+from training.data.dataset import TrainTest
 from training.errors import DataError, WeightsError
 from training.export.npz import load, to_bytes
 from training.nn.mlp import MLP, MLPConfig
@@ -53,7 +53,7 @@ def _packed(members: dict[str, np.ndarray]) -> bytes:
 def check_npz(content: bytes) -> None:
     """What is read as pixels is what numpy.load reads; else DataError or ValueError."""
     try:
-        source: Source = npz.parse(io.BytesIO(content), "a")
+        source: TrainTest = npz.parse(io.BytesIO(content), "a")
     except ValueError:  # DataError among them
         return
     with np.load(io.BytesIO(content), allow_pickle=False) as members:

@@ -12,7 +12,7 @@ from service.inference import open_inference, tensorflow_rest
 from service.inference.model_input import INPUT, RAW, BatchLimits, only_input, read_batch
 from service.inference.tensors import DATATYPES, Tensor
 from tests.fuzz.pictures import LIMITS, glyphs, must_be_the_callers, pngs
-from training.vision.glyph import InputForm
+from training.vision.glyph import InputSpec
 
 _LIMITS = BatchLimits(LIMITS, 8, 64)
 
@@ -57,7 +57,7 @@ def _compare(tensor: Tensor, binary: bytes) -> None:
 
 
 def _read(tensor: Tensor) -> None:
-    batch = read_batch(tensor, InputForm(), _LIMITS)
+    batch = read_batch(tensor, InputSpec(), _LIMITS)
     assert batch.features.shape == (len(batch), 784)
     assert np.isfinite(batch.features).all()
     assert batch.glyphs.dtype == np.uint8

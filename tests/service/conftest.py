@@ -29,7 +29,7 @@ from service.settings import Settings
 from tests.service.browsing import browser, page
 from tests.service.s3 import fresh_location, s3, s3_server
 from training import Dataset
-from training.data import open_source
+from training.data import load_dataset
 from training.types import Pixels
 
 __all__ = ["browser", "page", "s3", "s3_server"]  # fixtures that live in rooms of their own
@@ -56,7 +56,7 @@ def png(picture: Pixels) -> bytes:
 
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
-    return open_source("starter").train
+    return load_dataset("starter").train
 
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.s3)])

@@ -18,9 +18,9 @@ import numpy as np
 
 from training import MLP, MLPConfig
 from training.export.npz import to_bytes
-from training.vision.glyph import InputForm, fingerprint
+from training.vision.glyph import InputSpec, preprocessing_id
 
-FORM = InputForm(side=8)
+FORM = InputSpec(side=8)
 CONFIG = MLPConfig((64, 4, 10), input=FORM)
 LABELS = [str(label) for label in range(10)]
 Members = dict[str, bytes]
@@ -187,7 +187,7 @@ def _headers(members: Members) -> dict[str, bytes]:
         "an input that does not fit the layers": json.dumps(
             good
             | {"config": good["config"] | {"input": {"side": 10, "low": 0.0, "high": 1.0}}}
-            | {"preprocessing": fingerprint(InputForm(side=10))}
+            | {"preprocessing": preprocessing_id(InputSpec(side=10))}
         ).encode(),
     }
 

@@ -3,13 +3,13 @@ import pytest
 
 from tests.service.conftest import Server, png
 from training import evaluate, load
-from training.data.published_sets import MNIST, open_published
+from training.data.published_sets import MNIST, load_published
 
 
 @pytest.mark.mnist
 def test_over_http_all_ten_thousand_test_digits_are_read_as_offline(server: Server, mnist_source: object) -> None:  # noqa: ARG001 -- skips where MNIST is not
     """One PNG a file, 50 files a request, through a really started server: the same answer for every image."""
-    test = open_published(MNIST).test
+    test = load_published(MNIST).test
     assert test is not None
     weights = server.http.get("/models/mnist/versions/1/weights.npz").content
     offline = evaluate(load(weights), test)

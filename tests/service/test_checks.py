@@ -22,7 +22,7 @@ from service.settings import Settings
 from tests.service.conftest import half_trained
 from tests.service.test_evaluation import publish_from
 from training import Dataset
-from training.data import write_images
+from training.data import save_image_folder
 from training.data.dataset import DIGITS
 
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -32,7 +32,7 @@ LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 def place(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> tuple[Registry, SampleStore, Settings]:
     """A store whose model mnist reads digits, and some data sets."""
     folder = tmp_path_factory.mktemp("sets")
-    some = digits.take(np.arange(260))
+    some = digits.select(np.arange(260))
     letters = Dataset("letters", some.images, np.arange(260) % 26, LETTERS)
     np.savez(folder / "letters.npz", images=letters.images, labels=letters.labels, classes=np.array(LETTERS))
     single = Dataset("single", some.images[:20], np.zeros(20, np.int64), ("A",))
@@ -41,10 +41,10 @@ def place(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> tuple[Re
     np.savez(folder / "small.npz", images=some.images[:, :20, :20], labels=some.labels)
     np.savez(folder / "torn.npz", images=some.images, labels=some.labels)
     (folder / "torn.npz").write_bytes((folder / "torn.npz").read_bytes()[:-300])
-    write_images(digits.take(np.arange(60)), folder / "pictures")
-    write_images(single, folder / "alone")
+    save_image_folder(digits.select(np.arange(60)), folder / "pictures")
+    save_image_folder(single, folder / "alone")
     for name in ("bad", "parts", "nested"):
-        write_images(digits.take(np.arange(60)), folder / name if name != "parts" else folder / name / "train")
+        save_image_folder(digits.select(np.arange(60)), folder / name if name != "parts" else folder / name / "train")
     (folder / "bad" / "3" / "x.png").write_bytes(b"no picture")
     (folder / "parts" / "val").mkdir()
     (folder / "nested" / "3" / "more").mkdir()
@@ -81,7 +81,7 @@ def asked(place: Place, **body: Any) -> JobRequest:
         ({"settings": {"classes": [3, 12]}, "model": "s"}, "classes", "has the classes 0 to 9"),
         ({"settings": {"classes": [3, 8]}}, "model", "mnist has the classes"),
         ({"dataset": "rare.npz"}, "dataset", "leaves none to hold out"),
-        ({"dataset": "small.npz"}, "dataset", "expected pictures of shape"),
+        ({"dataset": "small.npz"}, "dataset", "expected images of shape"),
         ({"dataset": "torn.npz"}, "dataset", "torn.npz is not an .npz"),
         ({"dataset": "bad"}, "dataset", "bad/3/x.png is not an image"),
         ({"dataset": "parts"}, "dataset", "the two folders train and test"),
@@ -156,7 +156,7 @@ def test_a_check_opens_no_more_than_a_thousand_pictures(place: Place, monkeypatc
     monkeypatch.setattr(Image, "open", counted)
     asked(place, dataset="pictures")
     assert len(opened) == 60
-    monkeypatch.setattr("training.data.survey._MOST_OPENED", 7)
+    monkeypatch.setattr("training.data.survey._MAX_OPENED", 7)
     opened.clear()
     asked(place, dataset="pictures")
     assert len(opened) == 7

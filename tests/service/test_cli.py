@@ -14,7 +14,7 @@ from tests.service.conftest import COMMAND, Server, png
 from tests.service.processes import ENDLESS, trainers_of
 from tests.service.test_worker import queue_of, running_worker, submit, wait_for_epochs
 from training import Dataset
-from training.data import open_source
+from training.data import load_dataset
 
 
 def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
@@ -191,7 +191,7 @@ def test_on_a_terminal_training_shows_a_bar(tmp_path: Path) -> None:
 
 def digit(folder: Path) -> Path:
     path = folder / "digit.png"
-    path.write_bytes(png(open_source("starter").train.images[0]))
+    path.write_bytes(png(load_dataset("starter").train.images[0]))
     return path
 
 
@@ -209,7 +209,7 @@ def test_samples_are_added_listed_exported_and_deleted(tmp_path: Path, digits: D
     assert run("samples", "list", home=home).stdout.startswith("3 samples (7: 3)")
     exported = run("samples", "export", str(tmp_path / "folder"), home=home)
     assert exported.stdout.startswith("3 samples in ")
-    read = open_source(str(tmp_path / "folder")).train
+    read = load_dataset(str(tmp_path / "folder")).train
     assert read.classes == ("7",)
     assert {image.tobytes() for image in read.images} == {image.tobytes() for image in digits.images[:3]}
     assert run("samples", "export", str(tmp_path / "folder"), home=home).stderr.startswith("error: the folder is not")

@@ -187,6 +187,6 @@ def test_golden_digits_are_one_typical_digit_of_each_class() -> None:
     from training import load
 
     network = load(released)
-    probabilities = network.predict(network.config.input.features(golden.images))
+    probabilities = network.predict(network.config.input.to_features(golden.images))
     assert (probabilities.argmax(axis=1) == np.arange(10)).all()
     assert (probabilities.max(axis=1) > 0.99).all()

@@ -12,16 +12,16 @@ from tests.service.conftest import Server, running_server
 from tests.service.processes import QUICK
 from tests.service.test_predict import assert_problem
 from training import Dataset, recipes
-from training.data import write_images
+from training.data import save_image_folder
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, digits: Dataset) -> Path:
     folder = tmp_path_factory.mktemp("datasets")
-    some = digits.take(np.arange(400))
+    some = digits.select(np.arange(400))
     np.savez(folder / "some.npz", images=some.images, labels=some.labels)
-    write_images(digits.take(np.arange(100)), folder / "pictures")
-    write_images(digits.take(np.arange(100)), folder / "broken")
+    save_image_folder(digits.select(np.arange(100)), folder / "pictures")
+    save_image_folder(digits.select(np.arange(100)), folder / "broken")
     torn = next((folder / "broken" / "3").glob("*.png"))
     torn.write_bytes(torn.read_bytes()[:-60])
     (folder / "notes.txt").write_text("no data set")

@@ -35,7 +35,7 @@ async def test_a_version_can_be_run_elsewhere_as_onnx(app: FastAPI, client: http
     assert answer.status_code == 200, answer.text
     session = runtime.InferenceSession(answer.content)
     network = app.state.parts.predictor.serving.network
-    features = network.config.input.features(digits.images[:50])
+    features = network.config.input.to_features(digits.images[:50])
     (outputs,) = session.run(None, {session.get_inputs()[0].name: features})
     np.testing.assert_allclose(outputs, network.predict(features), atol=1e-5)
     assert json.loads(session.get_modelmeta().custom_metadata_map["labels"]) == [str(n) for n in range(10)]
@@ -74,7 +74,7 @@ def test_released_models_bring_their_files(store: Store, tmp_path: Path, monkeyp
     (folder / "weights.npz").write_bytes(weights)
     (folder / "manifest.json").write_text(json.dumps(details))
     (folder / "card.md").write_text("# Odd")
-    monkeypatch.setattr("service.registry.bundled.released_models", lambda: tmp_path / "released")
+    monkeypatch.setattr("service.registry.bundled.models_dir", lambda: tmp_path / "released")
     registry = Registry(store)
     install_bundled_models(registry, "production")
     assert registry.files("odd", 1) == ["card.md"]
@@ -90,7 +90,7 @@ def test_a_new_store_gets_the_newest_release_alone_as_its_first_version(
         weights, details = half_trained(seed=release)
         (folder / "weights.npz").write_bytes(weights)
         (folder / "manifest.json").write_text(json.dumps(details))
-    monkeypatch.setattr("service.registry.bundled.released_models", lambda: tmp_path / "released")
+    monkeypatch.setattr("service.registry.bundled.models_dir", lambda: tmp_path / "released")
     registry = Registry(store)
     install_bundled_models(registry, "production")
     (only,) = registry.manifests("odd")

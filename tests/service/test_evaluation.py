@@ -33,9 +33,9 @@ from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from tests.service.test_predict import assert_problem
 from training import MLP, Experiment, recipes
-from training.data import published_sets, write_images
+from training.data import published_sets, save_image_folder
 from training.export.npz import to_bytes
-from training.recipes.experiment import split
+from training.recipes.experiment import load_splits
 from training.types import Pixels
 
 ADDRESS = "/models/mnist/versions/1/evaluation"
@@ -113,7 +113,7 @@ async def test_the_confusions_of_a_version_are_those_of_the_examples_held_out(cl
 
 
 async def test_a_misread_picture_is_misread_again_when_it_is_sent(client: httpx.AsyncClient) -> None:
-    held_out = split(recipes.get("starter")).held_out
+    held_out = load_splits(recipes.get("starter")).final_test
     shown = (await client.get(ADDRESS)).json()["misread"]
     assert shown
     for misread in shown:
@@ -170,7 +170,7 @@ def test_what_a_version_has_learned_from_is_told(registry: Registry) -> None:
 def test_a_version_with_labels_of_its_own_is_held_against_what_its_recipe_holds_out(
     registry: Registry, tmp_path: Path
 ) -> None:
-    some = split(recipes.get("starter")).held_out.take(np.arange(200))
+    some = load_splits(recipes.get("starter")).final_test.select(np.arange(200))
     (tmp_path / "sets").mkdir()
     names = np.array([f"no {n}" for n in range(10)])
     np.savez(tmp_path / "sets" / "own.npz", images=some.images, labels=some.labels, classes=names)
@@ -182,7 +182,7 @@ def test_a_version_with_labels_of_its_own_is_held_against_what_its_recipe_holds_
     shown = EvaluationCache(registry, tmp_path / "sets").get("odd", version)
     assert shown.caveat is None
     assert shown.examples.classes == tuple(names)
-    assert np.array_equal(shown.examples.images, experiment.splits.held_out.images)
+    assert np.array_equal(shown.examples.images, experiment.splits.final_test.images)
     with pytest.raises(NotFound, match="not here"):
         EvaluationCache(registry, None).get("odd", version)
 
@@ -243,9 +243,9 @@ def test_the_network_reads_as_it_was_trained_to(registry: Registry) -> None:
     network: MLP = registry.load("odd", version).network
     expected = evaluate(network, shown.examples)
     assert shown.accuracy == expected.accuracy
-    assert np.array_equal(shown.confusion, expected.confusion)
+    assert np.array_equal(shown.confusion, expected.confusion_matrix)
     assert shown.calibration_error == pytest.approx(expected.calibration_error, abs=1e-6)
-    assert sorted(shown.wrong) == expected.wrong.tolist()
+    assert sorted(shown.wrong) == expected.misclassified.tolist()
 
 
 @pytest.fixture
@@ -254,8 +254,8 @@ def slow(app: FastAPI, settings: Settings) -> tuple[int, threading.Event]:
     parts: Parts = app.state.parts
     folder = settings.datasets_dir
     assert folder
-    some = split(recipes.get("starter")).held_out.take(np.arange(40))
-    write_images(replace(some, classes=tuple(f"no {n}" for n in range(10))), folder / "slow")
+    some = load_splits(recipes.get("starter")).final_test.select(np.arange(40))
+    save_image_folder(replace(some, classes=tuple(f"no {n}" for n in range(10))), folder / "slow")
     body = {"data": "slow", "skip_unreadable": True}
     version = publish_from(parts.registry, JobRequest("starter", body, "odd"), settings)
     pipe, open_it = folder / "slow" / "no 3" / "pipe.png", threading.Event()

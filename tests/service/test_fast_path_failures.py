@@ -147,7 +147,7 @@ def test_the_list_of_functions_has_all_readers() -> None:
         "read_plain_png",
         "read_plain_jpeg",
         "read_plain_request",
-        "to_glyph",
+        "normalize_glyph",
         "open_picture",
         "predictions",
     } <= names

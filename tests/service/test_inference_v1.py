@@ -16,7 +16,7 @@ from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from tests.service.test_inference_v2 import assert_refused
 from training import Dataset
-from training.recipes.model_zoo import released_models
+from training.recipes.model_zoo import models_dir
 from training.types import Floats
 
 MODEL = "/v1/models/mnist"
@@ -27,7 +27,7 @@ def reference(app: FastAPI, digits: Dataset) -> Floats:
     """What training's network says of the first four digits by the very weights that serve, to the bit."""
     parts: Parts = app.state.parts
     network = parts.predictor.serving.network
-    return batch_invariant_forward(network)(network.config.input.features(digits.images[:4]))
+    return batch_invariant_forward(network)(network.config.input.to_features(digits.images[:4]))
 
 
 async def answered(client: httpx.AsyncClient, path: str, body: Any) -> Any:
@@ -147,9 +147,7 @@ async def test_a_browser_is_led_to_a_page(client: httpx.AsyncClient) -> None:
 
 
 async def test_models_are_listed(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/v1/models")).json() == {
-        "models": sorted(model.name for model in released_models().iterdir())
-    }
+    assert (await client.get("/v1/models")).json() == {"models": sorted(model.name for model in models_dir().iterdir())}
 
 
 @pytest.mark.parametrize(

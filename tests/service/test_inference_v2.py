@@ -55,7 +55,7 @@ def reference(app: FastAPI) -> Any:
     network = parts.predictor.serving.network
 
     def probabilities(images: Any) -> Floats:
-        return batch_invariant_forward(network)(network.config.input.features(images))
+        return batch_invariant_forward(network)(network.config.input.to_features(images))
 
     return probabilities
 
@@ -294,7 +294,7 @@ async def test_versions_are_asked_for_by_number(app: FastAPI, client: httpx.Asyn
     answer = await client.post(f"/v2/models/mnist/versions/{made}/infer", json=body)
     assert answer.json()["model_version"] == answer.headers["x-model-version"] == str(made)
     network = parts.registry.load("mnist", made).network
-    expected = batch_invariant_forward(network)(network.config.input.features(digits.images[:1]))
+    expected = batch_invariant_forward(network)(network.config.input.to_features(digits.images[:1]))
     assert np.array_equal(values_of(answer), expected)
     for path in ("mnist/versions/9", "mnist/versions/x", "mnist/versions/-1", "mnist/versions/01", "other", "A%20b"):
         assert_refused(await client.post(f"/v2/models/{path}/infer", json=body), 404, "not_found")

@@ -11,9 +11,9 @@ from service.transport.admission import Admission
 from tests.service.conftest import half_trained
 from tests.service.test_inference_v2 import PATH, asks, assert_refused, tensor
 from training import Dataset
-from training.recipes.model_zoo import released_models
+from training.recipes.model_zoo import models_dir
 
-RELEASED = sorted(model.name for model in released_models().iterdir())
+RELEASED = sorted(model.name for model in models_dir().iterdir())
 
 
 async def found(client: httpx.AsyncClient, path: str) -> Any:

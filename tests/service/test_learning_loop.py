@@ -24,7 +24,7 @@ from tests.service.learning_loop import correct, learn, mirrored, share_right
 from tests.service.test_cli import run
 from tests.service.test_predict import assert_problem
 from training import Dataset
-from training.data import open_source
+from training.data import load_dataset
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ MNIST_LOSS = 0.002
 
 @pytest.mark.mnist
 def test_the_loop_on_all_of_mnist_keeps_what_was_known(tmp_path: Path, mnist_source: Path) -> None:
-    source = open_source(str(mnist_source))
+    source = load_dataset(str(mnist_source))
     test = source.test
     assert test is not None
     corrected = mirrored(source.train.images[source.train.labels == 7][:50])
@@ -143,7 +143,7 @@ def test_samples_deleted_while_a_job_takes_its_own_are_left_out_and_the_job_goes
     begun.wait()
     given = inputs.materialize(replace(REQUEST, start_from="1"), "job-1", tmp_path)
     deleter.join()
-    taken = {image.tobytes() for image in open_source(given["extra_data"]).train.images}
+    taken = {image.tobytes() for image in load_dataset(given["extra_data"]).train.images}
     assert taken <= {image.tobytes() for image in digits.images[:200]}
     assert inputs.samples.list("mnist") == []
 
@@ -151,7 +151,7 @@ def test_samples_deleted_while_a_job_takes_its_own_are_left_out_and_the_job_goes
 def of_the_first(network_seed: int, registry: Registry, digits: Dataset) -> Dataset:
     """Samples that one version reads right, and the others mostly do not: its own answers."""
     network = registry.load("mnist", network_seed + 1).network
-    answers = network.predict(network.config.input.features(digits.images[:300])).argmax(axis=1)
+    answers = network.predict(network.config.input.to_features(digits.images[:300])).argmax(axis=1)
     return Dataset("samples", digits.images[:300], answers)
 
 

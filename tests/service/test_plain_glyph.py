@@ -5,7 +5,7 @@ from service.transport.gray import pixels_of
 from service.transport.plain_glyph import centred, fits_the_box
 from training import Dataset
 from training.types import Pixels
-from training.vision.glyph import is_glyph, to_glyph
+from training.vision.glyph import is_mnist_like, normalize_glyph
 
 
 def passes(picture: Pixels) -> bool:
@@ -14,7 +14,7 @@ def passes(picture: Pixels) -> bool:
 
 
 def test_digits_in_mnist_form_take_the_shortcut_and_what_takes_it_passes_bit_for_bit(digits: Dataset) -> None:
-    """Moved, made smaller, cut, specked: whatever the shortcut takes is what `to_glyph` takes as it is."""
+    """Moved, made smaller, cut, specked: whatever the shortcut takes is what `normalize_glyph` takes as it is."""
     rng = np.random.default_rng(0)
     taken = 0
     assert all(passes(digit) for digit in digits.images)
@@ -28,8 +28,8 @@ def test_digits_in_mnist_form_take_the_shortcut_and_what_takes_it_passes_bit_for
         for picture in (cut, specked, moved, small, 255 - digit, digit // 2):
             if passes(picture):
                 taken += 1
-                assert is_glyph(picture)
-                assert to_glyph(picture) is picture
+                assert is_mnist_like(picture)
+                assert normalize_glyph(picture) is picture
     assert taken > 600
 
 

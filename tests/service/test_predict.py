@@ -90,7 +90,7 @@ async def test_over_http_the_answers_are_those_of_the_network_to_the_last_image(
 ) -> None:
     parts: Parts = app.state.parts
     network = parts.predictor.serving.network
-    expected = network.predict(network.config.input.features(digits.images[:256])).argmax(axis=1)
+    expected = network.predict(network.config.input.to_features(digits.images[:256])).argmax(axis=1)
     for start in range(0, 256, 64):
         files = [("file", (f"{n}.png", png(digits.images[n]), "image/png")) for n in range(start, start + 64)]
         answer = await client.post("/predict", files=files)

@@ -8,7 +8,7 @@ from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import Store
 from tests.service.conftest import half_trained
-from training.recipes.model_zoo import released_models
+from training.recipes.model_zoo import models_dir
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_released_models_are_adopted_once_and_what_users_promoted_stays(registry
 
 
 def test_the_released_models_are_what_their_manifests_say() -> None:
-    for folder in released_models().glob("*/*"):
+    for folder in models_dir().glob("*/*"):
         manifest = json.loads((folder / "manifest.json").read_text())
         from hashlib import sha256
 

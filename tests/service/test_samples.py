@@ -18,7 +18,7 @@ from service.samples.export import to_npz, write_folder, write_zip
 from service.samples.sample import Provenance, Sample
 from service.samples.store import SampleStore, count_by_label, sample_filter
 from training import Dataset
-from training.data import open_source
+from training.data import load_dataset
 
 BY_HAND = Provenance("by-hand", 1, "1", 0.5)
 
@@ -182,18 +182,18 @@ def test_a_folder_a_zip_and_an_npz_are_read_back_bit_for_bit(
     samples: SampleStore, digits: Dataset, tmp_path: Path
 ) -> None:
     fill(samples, digits, 60)
-    expected = pictures(digits.take(np.arange(60)))
+    expected = pictures(digits.select(np.arange(60)))
     assert write_folder(samples.read_all("mnist"), tmp_path / "folder") == 60
-    assert pictures(open_source(str(tmp_path / "folder")).train) == expected
+    assert pictures(load_dataset(str(tmp_path / "folder")).train) == expected
     packed = io.BytesIO()
     write_zip(samples.read_all("mnist"), packed)
     with zipfile.ZipFile(packed) as archive:
         archive.extractall(tmp_path / "unpacked")
-    assert pictures(open_source(str(tmp_path / "unpacked")).train) == expected
+    assert pictures(load_dataset(str(tmp_path / "unpacked")).train) == expected
     listed = json.loads((tmp_path / "unpacked" / "samples.json").read_text())
     assert {sample["source"]["request_id"] for sample in listed} == {"by-hand"}
     (tmp_path / "set.npz").write_bytes(to_npz(samples.read_all("mnist")))
-    assert pictures(open_source(str(tmp_path / "set.npz")).train) == expected
+    assert pictures(load_dataset(str(tmp_path / "set.npz")).train) == expected
 
 
 def test_a_set_of_samples_has_the_classes_that_they_have(samples: SampleStore, digits: Dataset) -> None:

@@ -22,7 +22,7 @@ from service.settings import Settings
 from tests.service.conftest import half_trained, png, running_server
 from tests.service.test_predict import assert_problem
 from training import Dataset
-from training.data import open_source
+from training.data import load_dataset
 
 
 async def send(client: httpx.AsyncClient, digits: Dataset, *rows: int) -> list[dict[str, Any]]:
@@ -131,7 +131,7 @@ async def test_the_export_is_an_image_folder_that_training_reads_bit_for_bit(
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         archive.extractall(tmp_path / "folder")
-    read = open_source(str(tmp_path / "folder")).train
+    read = load_dataset(str(tmp_path / "folder")).train
     expected = {(digits.images[row].tobytes(), str(digits.labels[row])) for row in range(40)}
     assert {(i.tobytes(), read.classes[n]) for i, n in zip(read.images, read.labels, strict=True)} == expected
 

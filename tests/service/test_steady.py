@@ -26,7 +26,7 @@ CONFIGS = {
 def test_rows_answer_the_same_bits_in_any_company(config: MLPConfig, digits: Dataset) -> None:
     network = MLP(config)
     outputs = batch_invariant_forward(network)
-    features = config.input.features(digits.images[:200])
+    features = config.input.to_features(digits.images[:200])
     together = outputs(features)
     for start, count in ((0, 1), (7, 1), (3, 2), (50, 3), (11, 17), (100, 64), (137, 63)):
         assert np.array_equal(outputs(features[start : start + count]), together[start : start + count])

@@ -4,15 +4,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.augment.geometry import resample
-from training.augment.random_deform import AUGMENTATIONS, deform, elastic, make_augment, rotate, scale, shear, shift
-from training.data import open_source
+from training.augment.geometry import bilinear_sample
+from training.augment.random_deform import (
+    AUGMENTATIONS,
+    elastic,
+    make_augment,
+    random_deform,
+    rotate,
+    scale,
+    shear,
+    shift,
+)
+from training.data import load_dataset
 from training.errors import ConfigError
 from training.export.npz import load
 from training.types import Floats
-from training.vision.glyph import InputForm
+from training.vision.glyph import InputSpec
 
-STARTER = open_source("starter").train
+STARTER = load_dataset("starter").train
 DIGITS, LABELS = STARTER.images[:300], STARTER.labels[:300]
 NAMES = sorted(AUGMENTATIONS)
 
@@ -31,7 +40,7 @@ def centre_of_mass(x: Floats) -> Floats:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("side", [28, 20])
 def test_shapes_types_and_the_range_of_values_stay(name: str, side: int, rng: np.random.Generator) -> None:
-    x = InputForm(side=side, low=-1.0).features(DIGITS)
+    x = InputSpec(side=side, low=-1.0).to_features(DIGITS)
     before = x.copy()
     y = AUGMENTATIONS[name](side, -1.0)(x, rng)
     assert y.shape == x.shape
@@ -44,7 +53,7 @@ def test_shapes_types_and_the_range_of_values_stay(name: str, side: int, rng: np
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_deforms_the_same_and_another_does_not(name: str) -> None:
-    x = InputForm().features(DIGITS)
+    x = InputSpec().to_features(DIGITS)
     augment = AUGMENTATIONS[name]()
     one, same, other = (augment(x, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
@@ -53,7 +62,7 @@ def test_the_same_seed_deforms_the_same_and_another_does_not(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_row_is_deformed_by_draws_of_its_own(name: str, rng: np.random.Generator) -> None:
-    x = np.repeat(InputForm().features(DIGITS[:1]), 200, axis=0)
+    x = np.repeat(InputSpec().to_features(DIGITS[:1]), 200, axis=0)
     y = AUGMENTATIONS[name]()(x, rng)
     assert len(np.unique(y, axis=0)) == 200
 
@@ -66,18 +75,18 @@ def test_an_empty_picture_stays_empty_and_no_rows_stay_none(name: str, rng: np.r
 
 
 def test_options_at_nothing_change_nothing(rng: np.random.Generator) -> None:
-    x = InputForm().features(DIGITS)
-    still = deform(max_shift=0, max_degrees=0, min_scale=1, max_scale=1, max_shear=0, alpha=0)
+    x = InputSpec().to_features(DIGITS)
+    still = random_deform(max_shift=0, max_degrees=0, min_scale=1, max_scale=1, max_shear=0, alpha=0)
     np.testing.assert_array_equal(still(x, rng), x)
 
 
 def test_resampling_at_whole_pixels_is_exact() -> None:
-    x = InputForm().features(DIGITS[:4])
-    np.testing.assert_array_equal(resample(x, np.repeat(pixels(28), 4, axis=0)), x)
-    moved = resample(x, np.repeat(pixels(28), 4, axis=0) - np.array([[3], [-2]], np.float32)).reshape(4, 28, 28)
+    x = InputSpec().to_features(DIGITS[:4])
+    np.testing.assert_array_equal(bilinear_sample(x, np.repeat(pixels(28), 4, axis=0)), x)
+    moved = bilinear_sample(x, np.repeat(pixels(28), 4, axis=0) - np.array([[3], [-2]], np.float32)).reshape(4, 28, 28)
     np.testing.assert_array_equal(moved[:, 3:, :26], x.reshape(4, 28, 28)[:, :25, 2:])
     np.testing.assert_array_equal(moved[:, :3], 0)
-    turned = resample(x, np.repeat(np.stack([pixels(28)[:, 1], 27 - pixels(28)[:, 0]], axis=1), 4, axis=0))
+    turned = bilinear_sample(x, np.repeat(np.stack([pixels(28)[:, 1], 27 - pixels(28)[:, 0]], axis=1), 4, axis=0))
     np.testing.assert_array_equal(turned.reshape(4, 28, 28), np.rot90(x.reshape(4, 28, 28), axes=(1, 2), k=1))
 
 
@@ -85,18 +94,18 @@ def test_resampling_between_pixels_is_the_mean_of_its_neighbours_by_distance() -
     x = np.arange(9, dtype=np.float32).reshape(1, 9)  # linear in row and column, so bilinear reading is exact
     places = np.full((1, 2, 9), 0.25, np.float32)
     places[:, 1] = 1.5
-    np.testing.assert_allclose(resample(x, places), 3 * 0.25 + 1.5, rtol=1e-6)
+    np.testing.assert_allclose(bilinear_sample(x, places), 3 * 0.25 + 1.5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("far", [-0.6, -1e9, 2.6, 1e9])
 def test_what_lies_outside_fades_into_the_background(far: float) -> None:
-    read = resample(np.ones((1, 9), np.float32), np.full((1, 2, 9), far, np.float32), background=-1.0)
+    read = bilinear_sample(np.ones((1, 9), np.float32), np.full((1, 2, 9), far, np.float32), background=-1.0)
     assert (read < 0).all()
     assert (read >= -1).all()
 
 
 def test_shifts_move_the_ink_by_up_to_the_pixels_named(rng: np.random.Generator) -> None:
-    x = InputForm().features(DIGITS)
+    x = InputSpec().to_features(DIGITS)
     moved = np.abs(centre_of_mass(shift(max_shift=3)(x, rng)) - centre_of_mass(x))
     assert 2.8 < moved.max() < 3.001
     assert moved.mean() == pytest.approx(1.5, abs=0.2)
@@ -143,8 +152,8 @@ def test_elastic_fields_are_smooth_and_as_large_as_the_paper_says() -> None:
 
 def test_deformed_digits_are_still_read_as_what_they_are(rng: np.random.Generator) -> None:
     network = load(Path(__file__).parents[2] / "models" / "mnist" / "1" / "weights.npz")
-    x, labels = network.config.input.features(DIGITS), LABELS
-    assert np.mean(network.predict(deform()(x, rng)).argmax(axis=1) == labels) > 0.9
+    x, labels = network.config.input.to_features(DIGITS), LABELS
+    assert np.mean(network.predict(random_deform()(x, rng)).argmax(axis=1) == labels) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -165,7 +174,7 @@ def test_every_option_is_a_keyword_with_a_number_for_its_default(name: str) -> N
 
 
 def test_settings_build_what_the_table_builds() -> None:
-    x = InputForm(side=20, low=-1.0).features(DIGITS)
+    x = InputSpec(side=20, low=-1.0).to_features(DIGITS)
     made = make_augment("shift", {"max_shift": 3}, 20, -1.0)
     assert made is not None
     same = shift(20, -1.0, max_shift=3)(x, np.random.default_rng(1))

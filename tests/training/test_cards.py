@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from training import evaluate, load
-from training.data import open_source
+from training.data import load_dataset
 from training.errors import ConfigError
 from training.export.npz import write_npz
-from training.report.corruptions import DAMAGES
-from training.report.measure import open_released
-from training.report.seed_comparison import compared
-from training.vision.glyph import InputForm
+from training.report.corruptions import CORRUPTIONS
+from training.report.measure import open_released_model
+from training.report.seed_comparison import compare_seeds
+from training.vision.glyph import InputSpec
 
-DIGITS = open_source("starter").train
+DIGITS = load_dataset("starter").train
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -50,10 +50,10 @@ def test_a_run_becomes_a_calibrated_model_with_a_card_that_evaluate_repeats(fitt
     assert released.returncode == 0, released.stderr
     manifest, network = json.loads((folder / "manifest.json").read_text()), load(folder / "weights.npz")
     temperature = manifest["calibration"]["temperature"]
-    before, x = load(fitted / "weights.npz"), InputForm().features(DIGITS.images[:50])
+    before, x = load(fitted / "weights.npz"), InputSpec().to_features(DIGITS.images[:50])
     np.testing.assert_allclose(network.forward(x)[0], before.forward(x)[0] / temperature, rtol=0.02, atol=0.05)
     assert (folder / "weights.npz").stat().st_size < 0.6 * (fitted / "weights.npz").stat().st_size
-    judged = evaluate(network, open_released(folder).test)
+    judged = evaluate(network, open_released_model(folder).test)
     assert manifest["metrics"]["test_accuracy"] == judged.accuracy
     text = (folder / "card.md").read_text()
     assert text.startswith("# odd, version 1\n")
@@ -66,7 +66,7 @@ def test_a_run_becomes_a_calibrated_model_with_a_card_that_evaluate_repeats(fitt
         assert f"]({picture}.png)" in text
 
     figures = json.loads(run("evaluate", str(folder), "--json").stdout)
-    assert figures["test"]["wrong"] == len(judged.wrong)
+    assert figures["test"]["wrong"] == len(judged.misclassified)
     assert f"{figures['test']['wrong']} of {judged.examples} test images are misread" in text
     assert figures["abstaining"]["threshold"] == manifest["abstain"]["below"]
     assert manifest["abstain"]["risk"] == 0.2
@@ -111,11 +111,11 @@ def test_only_the_best_seed_on_held_out_examples_may_be_released(fitted: Path, t
     accuracy, loss = mine["metrics"]["validation_accuracy"], mine["metrics"]["validation_loss"]
     worse = another(fitted, tmp_path / "worse", seed=7, validation_accuracy=accuracy - 0.01, test_accuracy=1.0)
     surer = another(fitted, tmp_path / "surer", seed=2, validation_loss=loss - 0.01, test_accuracy=0.5)
-    assert [row["seed"] for row in compared(mine, [worse])] == [0, 7]
+    assert [row["seed"] for row in compare_seeds(mine, [worse])] == [0, 7]
     with pytest.raises(ConfigError, match="surer is better on the held-out examples"):
-        compared(mine, [worse, surer])
+        compare_seeds(mine, [worse, surer])
     theirs = json.loads((surer / "manifest.json").read_text())
-    rows = compared(theirs, [worse, fitted])
+    rows = compare_seeds(theirs, [worse, fitted])
     assert [(row["seed"], row["test_accuracy"]) for row in rows] == [
         (0, None),  # a run without test examples
         (2, 0.5),
@@ -129,12 +129,12 @@ def test_runs_that_cannot_be_compared_are_refused(fitted: Path, tmp_path: Path) 
     mine = json.loads((fitted / "manifest.json").read_text())
     for folder, complaint in ((shorter, "other settings"), (fitted, "has seed 0"), (tmp_path, "no folder")):
         with pytest.raises(ConfigError, match=complaint):
-            compared(mine, [folder])
+            compare_seeds(mine, [folder])
 
 
-@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_every_level_of_a_damage_changes_more_than_the_one_before(name: str) -> None:
-    damage, before, images = DAMAGES[name], 0.0, DIGITS.images[::25]
+    damage, before, images = CORRUPTIONS[name], 0.0, DIGITS.images[::25]
     for level in damage.levels:
         damaged = damage.function(images, level, np.random.default_rng(0))
         assert damaged.shape == images.shape
@@ -149,6 +149,6 @@ def test_a_shift_moves_the_ink_that_far_and_a_turn_leaves_the_middle_where_it_is
     image[:, 13:15, 13:15] = 255
     places = np.indices((28, 28)).reshape(2, -1)
     for name, level, expected in (("shift", 3, 3.0), ("turn", 30, 0.0)):
-        damaged = DAMAGES[name].function(image, level, np.random.default_rng(1)).reshape(40, -1).astype(float)
+        damaged = CORRUPTIONS[name].function(image, level, np.random.default_rng(1)).reshape(40, -1).astype(float)
         centre = damaged @ places.T / damaged.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(np.hypot(*(centre - 13.5).T), expected, atol=0.05)

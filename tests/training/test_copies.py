@@ -136,7 +136,7 @@ def test_configs_recipes_and_data_are_copied(way: str) -> None:
         assert hash(twin) == hash(original)
         with pytest.raises(FrozenInstanceError):
             twin.epochs = 3
-    digits = data.open_source("starter").train
+    digits = data.load_dataset("starter").train
     assert WAYS[way](digits).fingerprint() == digits.fingerprint()
 
 

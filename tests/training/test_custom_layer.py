@@ -74,7 +74,7 @@ def test_its_input_gradient_is_there_for_attributions_only(rng: np.random.Genera
 def test_a_recipe_takes_it_as_a_setting() -> None:
     recipe = recipes.get("starter").replace(stem=[["conv2d", 4, 5]])
     assert recipe.network.stem == (("conv2d", 4, 5),)
-    assert recipes.get("starter").replace(**recipe.settings()) == recipe.replace()
+    assert recipes.get("starter").replace(**recipe.to_flat_dict()) == recipe.replace()
 
 
 def test_a_layer_without_an_onnx_form_is_named() -> None:

@@ -34,25 +34,25 @@ def test_an_empty_set_is_a_set() -> None:
 
 
 def test_taking_rows_keeps_their_order(dataset: Dataset) -> None:
-    taken = dataset.take(np.array([4, 0]))
+    taken = dataset.select(np.array([4, 0]))
     assert taken.labels.tolist() == [1, 0]
     np.testing.assert_array_equal(taken.images, IMAGES[[4, 0]])
 
 
 def test_keeping_classes_numbers_them_anew_in_the_order_given(dataset: Dataset) -> None:
-    kept = dataset.only([2, 0])
+    kept = dataset.filter_classes([2, 0])
     assert kept.classes == ("c", "a")
     assert kept.labels.tolist() == [1, 0, 0, 1]
     np.testing.assert_array_equal(kept.images, IMAGES[[0, 2, 3, 5]])
     for impossible in ([], [3], [-1]):
         with pytest.raises(DataError, match="classes 0 to 2"):
-            dataset.only(impossible)
+            dataset.filter_classes(impossible)
 
 
 def test_joining_puts_one_behind_the_other(dataset: Dataset) -> None:
-    assert dataset.joined(dataset).labels.tolist() == [*LABELS, *LABELS]
+    assert dataset.concat(dataset).labels.tolist() == [*LABELS, *LABELS]
     with pytest.raises(DataError, match="different classes"):
-        dataset.joined(dataset.only([0, 1]))
+        dataset.concat(dataset.filter_classes([0, 1]))
 
 
 def test_the_fingerprint_names_the_content_and_nothing_else(dataset: Dataset) -> None:
@@ -60,7 +60,7 @@ def test_the_fingerprint_names_the_content_and_nothing_else(dataset: Dataset) ->
     assert same.fingerprint() == dataset.fingerprint()
     changed = IMAGES.copy()
     changed[0, 0, 0] ^= 1
-    others = [Dataset("", changed, LABELS), Dataset("", IMAGES, LABELS[::-1].copy()), dataset.take(np.arange(5))]
+    others = [Dataset("", changed, LABELS), Dataset("", IMAGES, LABELS[::-1].copy()), dataset.select(np.arange(5))]
     assert len({other.fingerprint() for other in [dataset, *others]}) >= 3
 
 

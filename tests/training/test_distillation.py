@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from training import ConfigError, Experiment, TrainingState, evaluate, fit, load, recipes, save, train
-from training.data import open_source
+from training.data import load_dataset
 from training.evaluation.gradcheck import relative_error
 from training.fit.config import FitConfig
 from training.nn.activations import softmax
 from training.nn.losses import LOSSES, Loss
 from training.nn.mlp import MLP, MLPConfig
 from training.recipes.distillation import distillation_loss, make_distillation
-from training.recipes.model_zoo import find_release, released_models
+from training.recipes.model_zoo import find_release, models_dir
 from training.types import Floats, Labels
 
 PLAIN = LOSSES["cross_entropy"]
@@ -121,8 +121,8 @@ def test_a_small_network_without_labels_learns_from_a_teacher_alone(rng: np.rand
     """It comes to read what the teacher reads, although every label that it is given is wrong."""
     release = find_release("fast")
     assert release is not None
-    teacher, digits = load(release / "weights.npz"), open_source("starter").train
-    x = teacher.config.input.features(digits.images)
+    teacher, digits = load(release / "weights.npz"), load_dataset("starter").train
+    x = teacher.config.input.to_features(digits.images)
     network = MLP(MLPConfig((784, 32, 10)), 0)
     config = FitConfig(epochs=6, learning_rate=0.005)
     fit(
@@ -208,7 +208,7 @@ def test_other_examples_are_learned_without_the_teachers_of_a_recipe() -> None:
 
 
 def test_a_release_is_found_by_name_and_its_newest_by_the_models_name() -> None:
-    numbers = [int(folder.name) for folder in (released_models() / "mnist").iterdir() if folder.name.isdigit()]
+    numbers = [int(folder.name) for folder in (models_dir() / "mnist").iterdir() if folder.name.isdigit()]
     newest, oldest = find_release("mnist"), find_release(f"mnist/{min(numbers)}")
     assert newest is not None
     assert oldest is not None

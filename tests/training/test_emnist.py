@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tests.training.test_mnist import encoded
-from training.data import emnist, open_source
+from training.data import emnist, load_dataset
 from training.errors import DataError
 
-PICTURES = open_source("starter").train.images[:52]
+PICTURES = load_dataset("starter").train.images[:52]
 
 
 def write(folder: Path, split: str, labels: np.ndarray) -> Path:
@@ -24,7 +24,7 @@ def write(folder: Path, split: str, labels: np.ndarray) -> Path:
 
 def test_letters_are_upright_and_named(tmp_path: Path) -> None:
     folder = write(tmp_path / "letters", "letters", np.arange(52) % 26 + 1)
-    source = open_source(str(folder))
+    source = load_dataset(str(folder))
     assert "".join(source.train.classes) == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     assert np.array_equal(source.train.images, PICTURES)
     assert np.array_equal(source.train.labels, np.arange(52) % 26)
@@ -33,7 +33,7 @@ def test_letters_are_upright_and_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("split", "count"), [("balanced", 47), ("byclass", 62), ("digits", 10)])
 def test_each_set_has_its_classes(split: str, count: int, tmp_path: Path) -> None:
-    source = open_source(str(write(tmp_path / "set", split, np.arange(52) % count)))
+    source = load_dataset(str(write(tmp_path / "set", split, np.arange(52) % count)))
     assert len(source.train.classes) == count
 
 
@@ -41,10 +41,10 @@ def test_several_sets_in_one_folder_and_a_missing_file_are_told(tmp_path: Path) 
     folder = write(tmp_path / "set", "letters", np.arange(52) % 26 + 1)
     next(folder.glob("*test-labels*")).unlink()
     with pytest.raises(DataError, match="has no emnist-letters-test-labels-idx1-ubyte"):
-        open_source(str(folder))
+        load_dataset(str(folder))
     write(folder, "digits", np.arange(10))
     with pytest.raises(DataError, match="has the EMNIST sets digits, letters; keep the files of one"):
-        open_source(str(folder))
+        load_dataset(str(folder))
     assert emnist.has_files(folder)
 
 
@@ -52,6 +52,6 @@ def test_letters_under_the_names_of_mnist_have_more_than_ten_classes(tmp_path: P
     for part in ("train", "t10k"):
         (tmp_path / f"{part}-images.idx3-ubyte").write_bytes(encoded(PICTURES))
         (tmp_path / f"{part}-labels.idx1-ubyte").write_bytes(encoded(np.arange(52) % 26 + 1))
-    source = open_source(str(tmp_path))
+    source = load_dataset(str(tmp_path))
     assert source.train.classes == tuple(map(str, range(1, 27)))
     assert np.array_equal(source.train.labels, np.arange(52) % 26)

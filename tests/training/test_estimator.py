@@ -62,7 +62,7 @@ def test_labels_of_any_type_are_learned_and_predicted(labels: Any, blobs: tuple[
     assert network.score(x, y) == 1.0
     evaluation = evaluate(network, x, y)
     assert evaluation.accuracy == 1.0
-    assert evaluation.confusion.shape == (3, 3)
+    assert evaluation.confusion_matrix.shape == (3, 3)
 
 
 def test_class_numbers_train_as_they_always_did(blobs: tuple[np.ndarray, np.ndarray]) -> None:

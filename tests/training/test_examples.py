@@ -33,7 +33,7 @@ def test_an_example_reaches_what_it_promises(name: str) -> None:
 
 
 def test_the_plain_network_is_the_library_s_to_a_millionth() -> None:
-    digits = data.open_source("starter").train
+    digits = data.load_dataset("starter").train
     x, labels = digits.images[:2000].reshape(-1, 784) / 255, digits.labels[:2000]
     plain = example("plain_mlp")["train"](x, labels, 3, weights_rng(0), training_rng(0))
     network = MLP(MLPConfig((784, 128, 64, 10)), 0, np.float64)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from training import ConfigError, DataError, Experiment, evaluate, load, recipes
-from training.recipes.experiment import split
+from training.recipes.experiment import load_splits
 
 QUICK = recipes.get("starter").replace(epochs=3, layers=(784, 32, 10))
 
 
 def test_splits_do_not_overlap_and_are_the_same_for_every_seed() -> None:
-    one, other = split(QUICK.replace(test_share=0.1)), split(QUICK.replace(test_share=0.1, seed=9))
+    one, other = load_splits(QUICK.replace(test_share=0.1)), load_splits(QUICK.replace(test_share=0.1, seed=9))
     assert one.validation is not None
     assert one.test is not None
     assert (len(one.train), len(one.validation), len(one.test)) == (3600, 900, 500)
@@ -30,7 +30,7 @@ def test_what_is_saved_is_what_was_trained_and_the_manifest_tells_the_truth(tmp_
     assert json.loads((tmp_path / "manifest.json").read_text()) == manifest
     assert manifest["weights_sha256"] == sha256((tmp_path / "weights.npz").read_bytes()).hexdigest()
     assert manifest["metrics"]["epochs"] == len(epochs) == 3
-    held_out = experiment.splits.held_out
+    held_out = experiment.splits.final_test
     assert manifest["metrics"]["validation_accuracy"] == evaluate(load(tmp_path / "weights.npz"), held_out).accuracy
     assert manifest["settings"]["layers"] == [784, 32, 10]
     assert manifest["labels"] == list("0123456789")
@@ -66,7 +66,7 @@ def test_a_missing_source_says_what_there_is() -> None:
 
 @pytest.mark.mnist
 def test_released_models_read_mnists_test_images_as_well_as_they_say(mnist_source: object) -> None:  # noqa: ARG001 -- skips where MNIST is not
-    test = split(recipes.get("mnist")).test
+    test = load_splits(recipes.get("mnist")).test
     assert test is not None
     for weights in (Path(__file__).parents[2] / "models").glob("*/*/weights.npz"):
         manifest = json.loads(weights.with_name("manifest.json").read_text())

@@ -11,9 +11,9 @@ import pytest
 from training.errors import WeightsError
 from training.export.npz import load, save, to_bytes, write_atomically
 from training.nn.mlp import MLP, MLPConfig
-from training.vision.glyph import InputForm
+from training.vision.glyph import InputSpec
 
-CONFIG = MLPConfig((9, 6, 6, 3), batch_norm=True, residual=True, input=InputForm(side=20, low=-1.0))
+CONFIG = MLPConfig((9, 6, 6, 3), batch_norm=True, residual=True, input=InputSpec(side=20, low=-1.0))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from training.export.onnx import OPERATORS, to_onnx
 from training.nn.activations import ACTIVATIONS
 from training.nn.layers import BatchNorm, Residual
 from training.nn.mlp import MLP, MLPConfig
-from training.vision.glyph import InputForm, fingerprint
+from training.vision.glyph import InputSpec, preprocessing_id
 
 
 def run(content: bytes, x: np.ndarray) -> np.ndarray:
@@ -72,12 +72,12 @@ def test_the_statistics_and_the_skips_that_are_exported_matter(rng: np.random.Ge
 @pytest.mark.onnx
 def test_the_model_tells_how_pictures_become_features(rng: np.random.Generator) -> None:
     onnx = pytest.importorskip("onnx")
-    form = InputForm(side=20, low=-1.0)
+    form = InputSpec(side=20, low=-1.0)
     exported = MLP(MLPConfig((400, 10), input=form), rng)
     model = onnx.load_from_string(to_onnx(exported, labels=list("0123456789")))
     told = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
     assert told["input"] == {"side": 20, "low": -1.0, "high": 1.0}
-    assert told["preprocessing"] == fingerprint(form)
+    assert told["preprocessing"] == preprocessing_id(form)
     assert told["labels"] == list("0123456789")
 
 

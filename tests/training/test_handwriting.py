@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from training.augment.handwriting import handwriting
-from training.data import open_source
+from training.data import load_dataset
 from training.errors import ConfigError
 from training.types import Floats
-from training.vision.glyph import InputForm
+from training.vision.glyph import InputSpec
 
-DIGITS = open_source("starter").train.images[:600:2]
-X = InputForm().features(DIGITS)
+DIGITS = load_dataset("starter").train.images[:600:2]
+X = InputSpec().to_features(DIGITS)
 STILL: dict[str, Any] = {"max_degrees": 0.0, "max_shear": 0.0, "max_stretch": 0.0, "alpha": 0.0, "max_shift": 0.0}
 
 

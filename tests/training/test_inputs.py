@@ -9,7 +9,7 @@ import pytest
 
 from training import MLP, ConfigError, DataError, Dataset, FitConfig, MLPConfig, WeightsError, data, evaluate, fit, save
 from training.export.npz import load, to_bytes
-from training.vision.glyph import InputForm
+from training.vision.glyph import InputSpec
 
 Entrance = Callable[[MLP, Any], object]
 LABELS = np.arange(20) % 10
@@ -43,8 +43,8 @@ def pixels(rng: np.random.Generator) -> Any:
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES)
-@pytest.mark.parametrize("form", [InputForm(), InputForm(low=-1.0)])
-def test_raw_pixels_are_refused_and_the_error_says_to_divide(entrance: str, form: InputForm, pixels: Any) -> None:
+@pytest.mark.parametrize("form", [InputSpec(), InputSpec(low=-1.0)])
+def test_raw_pixels_are_refused_and_the_error_says_to_divide(entrance: str, form: InputSpec, pixels: Any) -> None:
     network = MLP(MLPConfig((784, 8, 10), input=form))
     for raw in (pixels, pixels.astype(np.float32), pixels.astype(np.int64), pixels.tolist()):
         with pytest.raises(DataError, match=r"as raw pixels 0 … 255 are.*divide pixels by 255"):
@@ -53,7 +53,7 @@ def test_raw_pixels_are_refused_and_the_error_says_to_divide(entrance: str, form
 
 
 def test_a_network_of_raw_pixels_or_of_other_features_takes_them(pixels: Any) -> None:
-    assert MLP(MLPConfig((784, 10), input=InputForm(high=255.0))).predict(pixels.astype(np.float32)).shape == (20, 10)
+    assert MLP(MLPConfig((784, 10), input=InputSpec(high=255.0))).predict(pixels.astype(np.float32)).shape == (20, 10)
     assert MLP(MLPConfig((4, 3))).predict(np.array([[10.0, 200.0, 3.0, 4.0]])).shape == (1, 3)
 
 

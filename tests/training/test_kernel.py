@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from training.cli.blas import better_kernel
+from training.cli.blas import faster_core_type
 
 AVX2 = {"avx", "avx2", "fma"}
 AVX512 = AVX2 | {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"}
 
 COMMAND = """
 import os, sys
-from training.cli.blas import restart_with
+from training.cli.blas import reexec
 if "OPENBLAS_CORETYPE" not in os.environ:
-    restart_with("HASWELL")
+    reexec("HASWELL")
 import numpy, threadpoolctl
 print(*{library["architecture"] for library in threadpoolctl.threadpool_info()}, os.getpid(), *sys.argv[1:])
 """
@@ -24,17 +24,17 @@ print(*{library["architecture"] for library in threadpoolctl.threadpool_info()},
 
 @pytest.mark.parametrize("architecture", ["Haswell", "Zen"])
 def test_a_cpu_with_avx512_that_is_taken_for_one_without_gets_better_kernels(architecture: str) -> None:
-    assert better_kernel(architecture, AVX512) == "SKYLAKEX"
+    assert faster_core_type(architecture, AVX512) == "SKYLAKEX"
 
 
 @pytest.mark.parametrize("missing", sorted(AVX512 - AVX2))
 def test_a_cpu_that_lacks_one_instruction_set_never_gets_kernels_that_use_it(missing: str) -> None:
-    assert better_kernel("Haswell", AVX512 - {missing}) is None
+    assert faster_core_type("Haswell", AVX512 - {missing}) is None
 
 
 @pytest.mark.parametrize("architecture", ["SkylakeX", "Cooperlake", "SapphireRapids", "neoversen1", ""])
 def test_a_right_choice_stays(architecture: str) -> None:
-    assert better_kernel(architecture, AVX512) is None
+    assert faster_core_type(architecture, AVX512) is None
 
 
 def test_a_restarted_command_runs_on_the_kernel_and_keeps_its_id_and_arguments() -> None:

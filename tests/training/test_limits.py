@@ -25,13 +25,13 @@ from training import (
     train,
 )
 from training.augment.random_deform import AUGMENTATIONS, make_augment
-from training.data.dataset import Dataset, Source
+from training.data.dataset import Dataset, TrainTest
 from training.fit.optim import OPTIMIZERS
 from training.fit.schedules import SCHEDULES
 from training.recipes.feasibility import check
-from training.recipes.overrides import read_changes
+from training.recipes.overrides import parse_overrides
 from training.stored import restored
-from training.vision.glyph import InputForm
+from training.vision.glyph import InputSpec
 
 ODD: tuple[Any, ...] = (
     *(None, True, False, "a", "", math.nan, math.inf, -1, -1e-3, 0, 0.5, 1, 2, 1.5, 10**30, 10**5000, 1e300),
@@ -51,35 +51,35 @@ OPTIONS = [
 
 
 @pytest.fixture
-def digits(rng: np.random.Generator) -> Source:
+def digits(rng: np.random.Generator) -> TrainTest:
     images = rng.integers(0, 255, (100, 28, 28)).astype(np.uint8)
-    return Source(Dataset("noise", images, np.arange(100) % 10))
+    return TrainTest(Dataset("noise", images, np.arange(100) % 10))
 
 
-def trained(recipe: Recipe, source: Source) -> None:
+def trained(recipe: Recipe, source: TrainTest) -> None:
     """Do what a job does, for one epoch, on pictures in memory."""
     check(recipe, source)
     images, labels = source.train.images, source.train.labels
     network = MLP(recipe.network, recipe.fit.seed)
     run = TrainingState.start(network, recipe.fit)
-    examples = (recipe.network.input.features(images), labels)
+    examples = (recipe.network.input.to_features(images), labels)
     validation = None if recipe.fit.validation_share else examples
     next(train(run, examples, recipe.fit, validation=validation, augment=recipe.make_augment()))
     assert np.isfinite(network.parameters).all()
 
 
-def refused(settings: dict[str, Any], source: Source) -> TrainingError | None:
+def refused(settings: dict[str, Any], source: TrainTest) -> TrainingError | None:
     """Train by the settings, or answer why not; any other error comes through."""
     try:
         recipe = RECIPE.replace(**settings)
-        json.dumps(recipe.settings(), allow_nan=False)
+        json.dumps(recipe.to_flat_dict(), allow_nan=False)
         trained(recipe, source)
     except TrainingError as error:
         return error
     return None
 
 
-def assert_taken_or_refused(settings: dict[str, Any], field: str, source: Source) -> None:
+def assert_taken_or_refused(settings: dict[str, Any], field: str, source: TrainTest) -> None:
     error = refused(settings, source)
     if isinstance(error, ConfigError):
         assert error.field == field, settings
@@ -90,20 +90,20 @@ def assert_taken_or_refused(settings: dict[str, Any], field: str, source: Source
 
 
 @pytest.mark.parametrize(("part", "name"), FIELDS)
-def test_every_field_is_taken_and_trains_or_is_refused_by_its_name(part: str, name: str, digits: Source) -> None:
+def test_every_field_is_taken_and_trains_or_is_refused_by_its_name(part: str, name: str, digits: TrainTest) -> None:
     for odd in ODD:
         assert_taken_or_refused({name: odd}, name, digits)
     assert refused({name: getattr(CONFIGS[part](), name)}, digits) is None or name in ("layers", "data")
 
 
 @pytest.mark.parametrize(("kind", "name", "option"), OPTIONS)
-def test_every_option_is_taken_and_trains_or_is_refused(kind: str, name: str, option: str, digits: Source) -> None:
+def test_every_option_is_taken_and_trains_or_is_refused(kind: str, name: str, option: str, digits: TrainTest) -> None:
     for odd in ODD:
         assert_taken_or_refused({kind: name, f"{kind}_options": {option: odd}}, f"{kind}_options", digits)
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(InputForm)])
-def test_every_field_of_the_input_form_is_taken_and_trains_or_is_refused(name: str, digits: Source) -> None:
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(InputSpec)])
+def test_every_field_of_the_input_form_is_taken_and_trains_or_is_refused(name: str, digits: TrainTest) -> None:
     for odd in ODD:
         width = {"side": 2, "block": 14}.get(name, 28) if type(odd) is int and odd == 2 else 28
         layers = (width**2, 4, 10)
@@ -155,10 +155,10 @@ def test_what_cannot_work_is_refused_at_the_gate(settings: dict[str, Any], field
 
 def test_a_word_among_typed_layers_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"layers must be two or more positive whole numbers.*True"):
-        RECIPE.replace(**read_changes(["layers=784,true,10"]))
+        RECIPE.replace(**parse_overrides(["layers=784,true,10"]))
 
 
-def test_what_only_the_data_rule_out_is_refused_before_the_first_step(digits: Source) -> None:
+def test_what_only_the_data_rule_out_is_refused_before_the_first_step(digits: TrainTest) -> None:
     for settings, field in (
         ({"class_weights": {99: 2}}, "class_weights"),
         ({"batch_norm": True, "batch_size": 1}, "batch_size"),
@@ -168,14 +168,14 @@ def test_what_only_the_data_rule_out_is_refused_before_the_first_step(digits: So
         with pytest.raises(ConfigError) as caught:
             check(recipe, digits)
         assert caught.value.field == field
-        x, y = recipe.network.input.features(digits.train.images), digits.train.labels
+        x, y = recipe.network.input.to_features(digits.train.images), digits.train.labels
         with pytest.raises(ConfigError) as caught:
             fit(MLP(recipe.network), x, y, recipe.fit)
         assert caught.value.field == field
 
 
 def test_numbers_of_numpy_are_taken_and_become_python_s() -> None:
-    network = MLPConfig(np.array([784, 8, 10]), dropout=np.float32(0.5), bias=np.True_, input=InputForm(np.int64(28)))  # type: ignore[arg-type]
+    network = MLPConfig(np.array([784, 8, 10]), dropout=np.float32(0.5), bias=np.True_, input=InputSpec(np.int64(28)))  # type: ignore[arg-type]
     config = FitConfig(
         epochs=np.int32(3),  # type: ignore[arg-type]
         learning_rate=np.float64(0.01),
@@ -192,5 +192,5 @@ def test_numbers_of_numpy_are_taken_and_become_python_s() -> None:
 
 def test_every_recipe_and_every_released_setting_passes_the_gate() -> None:
     for recipe in recipes.RECIPES.values():
-        assert recipe.replace(**json.loads(json.dumps(recipe.settings()))).settings() == recipe.settings()
+        assert recipe.replace(**json.loads(json.dumps(recipe.to_flat_dict()))).settings() == recipe.to_flat_dict()
     assert make_augment("none", {}) is None

@@ -33,5 +33,5 @@ def test_the_report_reads_precision_recall_and_f1_off_it() -> None:
 def test_calibration_error_is_0_for_honest_confidence_and_the_gap_for_boasting() -> None:
     probabilities = np.tile([0.75, 0.25], (400, 1))
     labels = np.repeat([0, 0, 0, 1], 100)
-    assert metrics.calibration_error(probabilities, labels) == pytest.approx(0)
-    assert metrics.calibration_error(np.tile([1.0, 0.0], (400, 1)), labels) == pytest.approx(0.25)
+    assert metrics.expected_calibration_error(probabilities, labels) == pytest.approx(0)
+    assert metrics.expected_calibration_error(np.tile([1.0, 0.0], (400, 1)), labels) == pytest.approx(0.25)

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.data import Dataset, Source, idx, open_source
+from training.data import Dataset, TrainTest, idx, load_dataset
 from training.data.dataset import DIGITS
 from training.data.npz import read_npz, survey_npz
 from training.errors import DataError
 
-ALL = open_source("starter").train
-STARTER = ALL.take(np.sort(np.concatenate([np.flatnonzero(ALL.labels == label)[:4] for label in range(10)])))
+ALL = load_dataset("starter").train
+STARTER = ALL.select(np.sort(np.concatenate([np.flatnonzero(ALL.labels == label)[:4] for label in range(10)])))
 IMAGES, LABELS = STARTER.images, STARTER.labels
 
 
-def opened(folder: Path, **arrays: Any) -> Source:
+def opened(folder: Path, **arrays: Any) -> TrainTest:
     np.savez(folder / "set.npz", **arrays)
-    return open_source(str(folder / "set.npz"))
+    return load_dataset(str(folder / "set.npz"))
 
 
 def read(folder: Path, images: Any = IMAGES, labels: Any = LABELS, **others: Any) -> Dataset:

@@ -27,7 +27,7 @@ def test_figures_come_when_they_are_due_and_give_step_speed_and_time_left(clock:
     told = []
     for step in range(1, 11):
         clock.now += 0.2
-        if figures := pace.step(step, 10, SCORE):
+        if figures := pace.on_step(step, 10, SCORE):
             told.append(figures)
     assert [figures["step"] for figures in told] == [3, 6, 9]
     assert told[0]["images_per_second"] == pytest.approx(50)
@@ -38,10 +38,10 @@ def test_figures_come_when_they_are_due_and_give_step_speed_and_time_left(clock:
 def test_the_next_epoch_has_a_speed_of_its_own_and_less_time_left(clock: Clock) -> None:
     pace = Pace(FitConfig(epochs=8, batch_size=10), 5, clock=clock)
     clock.now += 1
-    first = pace.step(10, 10, SCORE)
+    first = pace.on_step(10, 10, SCORE)
     pace.epoch()
     clock.now += 4
-    second = pace.step(1, 10, SCORE)
+    second = pace.on_step(1, 10, SCORE)
     assert first is not None
     assert second is not None
     assert (first["epoch"], second["epoch"]) == (6, 7)

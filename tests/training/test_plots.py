@@ -34,7 +34,7 @@ def test_everything_is_drawn_from_everything_as_png_and_svg(
 ) -> None:
     paths = plots.draw(
         tmp_path / "new",
-        dataset=experiment.splits.held_out,
+        dataset=experiment.splits.final_test,
         history=experiment.run.history,
         evaluation=evaluation,
         network=experiment.network,
@@ -95,23 +95,23 @@ def test_regression_has_a_loss_and_no_accuracy() -> None:
 def test_misread_pictures_carry_what_they_are_and_what_they_were_taken_for(
     experiment: Experiment, evaluation: Evaluation
 ) -> None:
-    dataset = experiment.splits.held_out
+    dataset = experiment.splits.final_test
     figure = plots.misread(dataset, evaluation)
     assert len(figure.axes) == 25
-    first = evaluation.wrong[0]
+    first = evaluation.misclassified[0]
     assert figure.axes[0].get_title() == f"{dataset.labels[first]} → {evaluation.predicted[first]}"
 
 
 def test_a_network_without_mistakes_has_an_empty_picture_of_them(experiment: Experiment) -> None:
-    held_out = experiment.splits.held_out
-    right = held_out.take(np.flatnonzero(evaluate(experiment.network, held_out).predicted == held_out.labels)[:20])
+    held_out = experiment.splits.final_test
+    right = held_out.select(np.flatnonzero(evaluate(experiment.network, held_out).predicted == held_out.labels)[:20])
     perfect = evaluate(experiment.network, right)
     assert not plots.misread(right, perfect).axes
     plots.confusion(right, perfect).savefig(io.BytesIO(), format="png")
 
 
 def test_classes_with_few_examples_or_none_are_drawn_as_far_as_they_go(experiment: Experiment) -> None:
-    few = experiment.splits.train.take(np.arange(4))
+    few = experiment.splits.train.select(np.arange(4))
     plots.digits(few).savefig(io.BytesIO(), format="png")
     assert plots.variants(few, label=int(few.labels[0])).axes[0].get_title().endswith(f"variants of {few.labels[0]}")
     missing = next(label for label in range(10) if label not in few.labels)
@@ -120,7 +120,7 @@ def test_classes_with_few_examples_or_none_are_drawn_as_far_as_they_go(experimen
 
 
 def test_long_names_of_classes_are_turned(experiment: Experiment, evaluation: Evaluation) -> None:
-    held_out = experiment.splits.held_out
+    held_out = experiment.splits.final_test
     named = Dataset("named", held_out.images, held_out.labels, tuple(f"class number {n}" for n in range(10)))
     axes = plots.confusion(named, evaluation).axes[0]
     assert axes.get_xticklabels()[0].get_rotation() == 45

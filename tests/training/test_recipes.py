@@ -12,7 +12,7 @@ from training.recipes.config import Recipe
 @pytest.mark.parametrize("name", RECIPES)
 def test_settings_survive_json_and_make_the_same_recipe(name: str) -> None:
     recipe = recipes.get(name)
-    assert recipe.replace(**json.loads(json.dumps(recipe.settings()))) == recipe
+    assert recipe.replace(**json.loads(json.dumps(recipe.to_flat_dict()))) == recipe
     assert recipe.description
 
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from tests.training.test_network import BODIES
-from training.data import open_source
+from training.data import load_dataset
 from training.evaluation.saliency import gradient_times_input, input_gradient
 from training.nn.activations import ACTIVATIONS
 from training.nn.mlp import MLP, MLPConfig
 from training.types import Floats, Labels
-from training.vision.glyph import InputForm
+from training.vision.glyph import InputSpec
 
-DIGITS = open_source("starter").train.images[:6]
+DIGITS = load_dataset("starter").train.images[:6]
 
 
 def measured_gradient(network: MLP, x: Floats, classes: Labels, step: float = 1e-5) -> Floats:
@@ -43,15 +43,15 @@ def test_the_gradient_by_the_input_is_the_measured_one(
     )
 
 
-@pytest.mark.parametrize("form", [InputForm(), InputForm(side=20), InputForm(low=-1.0), InputForm(side=24, block=3)])
-def test_a_map_is_gradient_times_input_at_the_place_of_each_pixel(form: InputForm) -> None:
-    network = MLP(MLPConfig((form.width**2, 12, 10), activation="tanh", input=form), 3, np.float64)
+@pytest.mark.parametrize("form", [InputSpec(), InputSpec(side=20), InputSpec(low=-1.0), InputSpec(side=24, block=3)])
+def test_a_map_is_gradient_times_input_at_the_place_of_each_pixel(form: InputSpec) -> None:
+    network = MLP(MLPConfig((form.grid_size**2, 12, 10), activation="tanh", input=form), 3, np.float64)
     classes = np.arange(len(DIGITS))
-    features = form.features(DIGITS).astype(np.float64)
+    features = form.to_features(DIGITS).astype(np.float64)
     edge = (28 - form.side) // 2
     centre = slice(edge, 28 - edge)
     expected = np.zeros((len(DIGITS), 28, 28))
-    gradient = measured_gradient(network, features, classes).reshape(-1, form.width, form.width)
+    gradient = measured_gradient(network, features, classes).reshape(-1, form.grid_size, form.grid_size)
     pixels = DIGITS[:, centre, centre] / 255 * (form.high - form.low) + form.low
     expected[:, centre, centre] = np.kron(gradient, np.ones((1, form.block, form.block))) / form.block**2 * pixels
     np.testing.assert_allclose(gradient_times_input(network, DIGITS, classes), expected, rtol=1e-5, atol=1e-8)
@@ -61,14 +61,14 @@ def test_without_biases_the_map_of_a_relu_network_adds_up_to_the_score() -> None
     """Such a network is linear in its input as far as no unit changes sides, so the parts make the whole."""
     network = MLP(MLPConfig((784, 20, 10), bias=False), 0, np.float64)
     classes = np.array([0, 1, 2, 3, 4, 5])
-    logits, _ = network.forward(network.config.input.features(DIGITS).astype(np.float64))
+    logits, _ = network.forward(network.config.input.to_features(DIGITS).astype(np.float64))
     maps = gradient_times_input(network, DIGITS, classes)
     np.testing.assert_allclose(maps.sum(axis=(1, 2)), logits[np.arange(6), classes])
 
 
 def test_asking_why_changes_no_answer() -> None:
     network = MLP(MLPConfig((784, 20, 10), batch_norm=True), 0)
-    features = network.config.input.features(DIGITS)
+    features = network.config.input.to_features(DIGITS)
     before = network.predict(features)
     gradient_times_input(network, DIGITS, np.zeros(len(DIGITS), int))
     np.testing.assert_array_equal(network.predict(features), before)

@@ -7,7 +7,7 @@ import pytest
 
 from training import recipes
 from training.errors import ConfigError, DataError
-from training.recipes.search import Trial, draw, grid, ranking, read, search
+from training.recipes.search import Trial, grid, rank_trials, read, sample_settings, search
 
 RECIPE = recipes.get("starter").replace(epochs=1, layers=(784, 8, 10), classes=None)
 SPACE: dict[str, Any] = {
@@ -28,13 +28,13 @@ def test_a_grid_combines_every_choice_with_every_other() -> None:
 
 
 def test_the_same_space_and_seed_draw_the_same_and_another_seed_others() -> None:
-    assert draw(RECIPE, SPACE, 20, seed=1) == draw(RECIPE, SPACE, 20, seed=1)
-    assert draw(RECIPE, SPACE, 20, seed=1)[:5] == draw(RECIPE, SPACE, 5, seed=1)
-    assert draw(RECIPE, SPACE, 20, seed=1) != draw(RECIPE, SPACE, 20, seed=2)
+    assert sample_settings(RECIPE, SPACE, 20, seed=1) == sample_settings(RECIPE, SPACE, 20, seed=1)
+    assert sample_settings(RECIPE, SPACE, 20, seed=1)[:5] == sample_settings(RECIPE, SPACE, 5, seed=1)
+    assert sample_settings(RECIPE, SPACE, 20, seed=1) != sample_settings(RECIPE, SPACE, 20, seed=2)
 
 
 def test_draws_stay_in_their_ranges_and_reach_all_of_them() -> None:
-    trials = draw(RECIPE, SPACE, 400)
+    trials = sample_settings(RECIPE, SPACE, 400)
     rates = np.array([trial["learning_rate"] for trial in trials])
     assert rates.min() >= 1e-4
     assert rates.max() <= 1e-1
@@ -47,7 +47,7 @@ def test_draws_stay_in_their_ranges_and_reach_all_of_them() -> None:
 
 
 def test_a_small_space_is_drawn_once_and_not_again() -> None:
-    assert len(draw(RECIPE, {"optimizer": ["sgd", "adam"]}, 10)) == 2
+    assert len(sample_settings(RECIPE, {"optimizer": ["sgd", "adam"]}, 10)) == 2
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_small_space_is_drawn_once_and_not_again() -> None:
 )  # fmt: skip
 def test_a_bad_space_is_refused_by_the_setting_before_anything_runs(space: Any, field: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        draw(RECIPE, space, 50)
+        sample_settings(RECIPE, space, 50)
     assert caught.value.field == field
 
 
@@ -74,7 +74,7 @@ def test_a_grid_refuses_ranges_and_too_many_trials() -> None:
     with pytest.raises(ConfigError, match="the grid has 12,000 trials"):
         grid(RECIPE, {"seed": list(range(120)), "batch_size": list(range(1, 101))})
     with pytest.raises(ConfigError, match="trials must be"):
-        draw(RECIPE, SPACE, 0)
+        sample_settings(RECIPE, SPACE, 0)
 
 
 def test_results_come_one_by_one_and_a_search_resumes_where_it_stopped(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_results_come_one_by_one_and_a_search_resumes_where_it_stopped(tmp_path:
     again = results.read_text()
     assert list(search(RECIPE, trials, results)) == everything
     assert results.read_text() == again
-    assert ranking(everything)[0].settings["learning_rate"] == 0.01
+    assert rank_trials(everything)[0].settings["learning_rate"] == 0.01
 
 
 def test_trials_of_another_recipe_are_not_taken_for_ours(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_trial_that_diverges_is_a_result_and_comes_last(tmp_path: Path) -> Non
     assert diverged.accuracy is None
     assert "diverged" in (diverged.failure or "")
     assert good.accuracy is not None
-    assert ranking([diverged, good]) == [good, diverged]
+    assert rank_trials([diverged, good]) == [good, diverged]
     assert read(tmp_path / "results.jsonl") == [diverged, good]
 
 
@@ -120,7 +120,7 @@ def test_the_ranking_goes_by_accuracy_and_then_by_loss() -> None:
         return Trial("", {}, accuracy, loss, 1, 1.0)
 
     trials = [trial(0.9, 0.5), trial(None, None), trial(0.95, 0.9), trial(0.9, 0.4), trial(None, 0.2)]
-    assert [(t.accuracy, t.loss) for t in ranking(trials)] == [
+    assert [(t.accuracy, t.loss) for t in rank_trials(trials)] == [
         (0.95, 0.9), (0.9, 0.4), (0.9, 0.5), (None, 0.2), (None, None),
     ]  # fmt: skip
 

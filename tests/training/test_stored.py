@@ -29,7 +29,7 @@ from training.export.npz import to_bytes
 from training.recipes.config import DataConfig
 from training.recipes.search import Trial, _key, read
 from training.stored import of_known_fields, restored
-from training.vision.glyph import InputForm, fingerprint
+from training.vision.glyph import InputSpec, preprocessing_id
 
 NETWORK, FIT = MLPConfig((4, 5, 3)), FitConfig(epochs=2)
 Change = Callable[[dict[str, Any]], None]
@@ -81,12 +81,12 @@ def test_weights_with_an_array_of_a_newer_release_are_refused_by_its_name() -> N
 
 def test_a_new_field_of_the_input_form_keeps_the_fingerprint_of_every_released_model() -> None:
     @dataclass(frozen=True)
-    class Grown(InputForm):
+    class Grown(InputSpec):
         gamma: float = 1.0
 
-    assert fingerprint(Grown()) == fingerprint(InputForm())
-    assert fingerprint(Grown(gamma=2.0)) != fingerprint(InputForm())
-    assert fingerprint(InputForm(block=2)) != fingerprint(InputForm())
+    assert preprocessing_id(Grown()) == preprocessing_id(InputSpec())
+    assert preprocessing_id(Grown(gamma=2.0)) != preprocessing_id(InputSpec())
+    assert preprocessing_id(InputSpec(block=2)) != preprocessing_id(InputSpec())
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_checkpoint_with_unknown_or_without_needed_arrays_is_refused_by_their_
         load_checkpoint(checkpoint, MLP(NETWORK), FIT)
 
 
-@pytest.mark.parametrize("kind", [MLPConfig, FitConfig, DataConfig, InputForm])
+@pytest.mark.parametrize("kind", [MLPConfig, FitConfig, DataConfig, InputSpec])
 def test_any_field_may_be_absent_from_what_is_stored_and_one_more_is_refused(kind: type) -> None:
     stored = json.loads(json.dumps(asdict(kind())))
     for name in stored:
@@ -150,7 +150,7 @@ def test_what_has_no_default_is_named_when_it_is_absent_and_what_is_no_object_is
 
 
 def test_figures_to_show_are_read_without_what_only_a_newer_release_knows() -> None:
-    assert of_known_fields(InputForm, {"side": 20, "future": 1}) == InputForm(side=20)
+    assert of_known_fields(InputSpec, {"side": 20, "future": 1}) == InputSpec(side=20)
 
 
 def test_results_of_a_search_name_what_they_lack_and_what_is_unknown(tmp_path: Path) -> None:

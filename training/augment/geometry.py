@@ -16,14 +16,16 @@ from training.types import Floats
 Augment = Callable[[Floats, "np.random.Generator"], Floats]
 """A batch of inputs (n, features) → the same deformed; the labels stay."""
 
-Field = Callable[[int, "np.random.Generator"], NDArray[np.float32]]
+DisplacementField = Callable[[int, "np.random.Generator"], NDArray[np.float32]]
 """How far each pixel's origin lies from it: (n, rng) → rows and columns, float32 (n, 2, side²)."""
 
 BLOCK = 128
 """Rows that are deformed at a time: their coordinates stay in the CPU's cache."""
 
 
-def affine(side: int, max_shift: float, max_degrees: float, scales: tuple[float, float], max_shear: float) -> Field:
+def affine(
+    side: int, max_shift: float, max_degrees: float, scales: tuple[float, float], max_shear: float
+) -> DisplacementField:
     """Build the field of straight moves: about the picture's centre, each origin is a linear function of the pixel."""
     centred = np.indices((side, side), np.float32).reshape(2, side * side) - np.float32((side - 1) / 2)
     grid = np.vstack([centred, np.ones_like(centred[:1])])
@@ -43,7 +45,7 @@ def affine(side: int, max_shift: float, max_degrees: float, scales: tuple[float,
     return field
 
 
-def wobble(side: int, alpha: float, sigma: float) -> Field:
+def elastic_field(side: int, alpha: float, sigma: float) -> DisplacementField:
     """Build the elastic field: noise, smoothed along rows and columns by one matrix product each."""
     distance = np.subtract.outer(np.arange(side), np.arange(side))
     bell = np.exp(-0.5 * np.square(np.arange(-4 * side, 4 * side + 1) / sigma)).sum()
@@ -59,7 +61,7 @@ def wobble(side: int, alpha: float, sigma: float) -> Field:
     return field
 
 
-def resample(x: Floats, origins: NDArray[np.float32], background: float = 0.0) -> Floats:
+def bilinear_sample(x: Floats, origins: NDArray[np.float32], background: float = 0.0) -> Floats:
     """Read rows x (n, side²) at `origins` (n, 2, side²), rows and columns in pixels, by bilinear interpolation.
 
     Outside the picture everything is `background`. Whole-numbered origins give back exact pixels.

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.augment.geometry import BLOCK, Augment, Field, affine, resample, wobble
+from training.augment.geometry import BLOCK, Augment, DisplacementField, affine, bilinear_sample, elastic_field
 from training.errors import ConfigError
 from training.types import Floats
-from training.vision.glyph import BOX, SIDE
+from training.vision.glyph import BOX_SIZE, IMAGE_SIZE
 
 _KINDS = 12
 """Blurs, and sizes of cells, that are made ready."""
@@ -25,7 +25,7 @@ _VISIBLE = 0.15
 
 
 def handwriting(
-    side: int = SIDE,
+    side: int = IMAGE_SIZE,
     background: float = 0.0,
     *,
     max_degrees: float = 10.0,
@@ -33,8 +33,8 @@ def handwriting(
     max_stretch: float = 0.15,
     alpha: float = 36.0,
     sigma: float = 4.5,
-    min_box: float = BOX - 1.0,
-    max_box: float = BOX + 0.5,
+    min_box: float = BOX_SIZE - 1.0,
+    max_box: float = BOX_SIZE + 0.5,
     max_shift: float = 0.75,
     bolder: float = 0.0,
     finer: float = 0.0,
@@ -61,7 +61,7 @@ def handwriting(
             field="augment_options",
         )
     straight = affine(side, 0.0, max_degrees, (1 - max_stretch, 1 + max_stretch), max_shear)
-    wobbling = wobble(side, alpha, sigma)
+    wobbling = elastic_field(side, alpha, sigma)
     kernels, full = _kernels(side, max_blur, max_cell), np.float32(1 - background)
     pixels = np.indices((side, side), np.float32).reshape(2, side * side)
 
@@ -90,7 +90,7 @@ def handwriting(
 
 def _boxed(
     ink: Floats,
-    field: Field,
+    field: DisplacementField,
     pixels: NDArray[np.float32],
     rng: np.random.Generator,
     boxes: tuple[float, float],
@@ -110,7 +110,7 @@ def _boxed(
     centre = np.stack([rough.sum(axis=2) @ along, rough.sum(axis=1) @ along]).T / total[:, np.newaxis]
     middle = side / 2 + rng.uniform(-max_shift, max_shift, (len(ink), 2, 1)).astype(np.float32)
     origins = (pixels - middle) * zoom + centre[:, :, np.newaxis] + moves
-    return resample(ink, origins.astype(np.float32, copy=False))
+    return bilinear_sample(ink, origins.astype(np.float32, copy=False))
 
 
 def _extent(inked: Any) -> NDArray[np.float32]:

@@ -16,45 +16,47 @@ from typing import Any
 
 import numpy as np
 
-from training.augment.geometry import BLOCK, Augment, Field, affine, resample, wobble
+from training.augment.geometry import BLOCK, Augment, DisplacementField, affine, bilinear_sample, elastic_field
 from training.augment.handwriting import handwriting
 from training.errors import ConfigError
-from training.limits import checked_options, shown
+from training.limits import shown, validate_options
 from training.types import Floats
-from training.vision.glyph import SIDE
+from training.vision.glyph import IMAGE_SIZE
 
 
-def shift(side: int = SIDE, background: float = 0.0, *, max_shift: float = 2.0) -> Augment:
+def shift(side: int = IMAGE_SIZE, background: float = 0.0, *, max_shift: float = 2.0) -> Augment:
     """Move each picture by up to `max_shift` pixels along both axes."""
-    return deform(side, background, **_STILL | {"max_shift": max_shift})
+    return random_deform(side, background, **_STILL | {"max_shift": max_shift})
 
 
-def rotate(side: int = SIDE, background: float = 0.0, *, max_degrees: float = 12.0) -> Augment:
+def rotate(side: int = IMAGE_SIZE, background: float = 0.0, *, max_degrees: float = 12.0) -> Augment:
     """Turn each picture about its centre by up to `max_degrees` either way."""
-    return deform(side, background, **_STILL | {"max_degrees": max_degrees})
+    return random_deform(side, background, **_STILL | {"max_degrees": max_degrees})
 
 
-def scale(side: int = SIDE, background: float = 0.0, *, min_scale: float = 0.85, max_scale: float = 1.15) -> Augment:
+def scale(
+    side: int = IMAGE_SIZE, background: float = 0.0, *, min_scale: float = 0.85, max_scale: float = 1.15
+) -> Augment:
     """Enlarge each picture by a factor from `min_scale` to `max_scale`, height and width each by its own."""
-    return deform(side, background, **_STILL | {"min_scale": min_scale, "max_scale": max_scale})
+    return random_deform(side, background, **_STILL | {"min_scale": min_scale, "max_scale": max_scale})
 
 
-def shear(side: int = SIDE, background: float = 0.0, *, max_shear: float = 0.2) -> Augment:
+def shear(side: int = IMAGE_SIZE, background: float = 0.0, *, max_shear: float = 0.2) -> Augment:
     """Slant each picture like italics, by up to `max_shear` columns a row either way."""
-    return deform(side, background, **_STILL | {"max_shear": max_shear})
+    return random_deform(side, background, **_STILL | {"max_shear": max_shear})
 
 
-def elastic(side: int = SIDE, background: float = 0.0, *, alpha: float = 34.0, sigma: float = 4.0) -> Augment:
-    """Let each picture wobble like a hand's muscles (Simard, Steinkraus and Platt 2003).
+def elastic(side: int = IMAGE_SIZE, background: float = 0.0, *, alpha: float = 34.0, sigma: float = 4.0) -> Augment:
+    """Let each picture elastic_field like a hand's muscles (Simard, Steinkraus and Platt 2003).
 
     Every pixel is displaced by uniform noise from ±1, smoothed by a Gaussian of `sigma` pixels and multiplied by
     `alpha`; the defaults are the paper's, and move a pixel by 1.4 on average.
     """
-    return deform(side, background, **_STILL | {"alpha": alpha, "sigma": sigma})
+    return random_deform(side, background, **_STILL | {"alpha": alpha, "sigma": sigma})
 
 
-def deform(
-    side: int = SIDE,
+def random_deform(
+    side: int = IMAGE_SIZE,
     background: float = 0.0,
     *,
     max_shift: float = 1.0,
@@ -65,7 +67,7 @@ def deform(
     alpha: float = 20.0,
     sigma: float = 4.0,
 ) -> Augment:
-    """Shift, rotate, scale, shear and wobble in one; an option at 0, or scales of 1, leave that part out.
+    """Shift, rotate, scale, shear and elastic_field in one; an option at 0, or scales of 1, leave that part out.
 
     Raises ConfigError for options that make no picture.
     """
@@ -75,11 +77,11 @@ def deform(
         )
     if sigma <= 0:
         raise ConfigError(f"sigma must be above 0, not {sigma}", field="augment_options")
-    fields: list[Field] = []
+    fields: list[DisplacementField] = []
     if max_shift or max_degrees or max_shear or (min_scale, max_scale) != (1, 1):
         fields.append(affine(side, max_shift, max_degrees, (min_scale, max_scale), max_shear))
     if alpha:
-        fields.append(wobble(side, alpha, sigma))
+        fields.append(elastic_field(side, alpha, sigma))
     pixels = np.indices((side, side), np.float32).reshape(2, side * side)
 
     def augment(x: Floats, rng: np.random.Generator) -> Floats:
@@ -89,7 +91,7 @@ def deform(
             origins = np.broadcast_to(pixels, (len(rows), *pixels.shape))
             for field in fields:
                 origins = origins + field(len(rows), rng)
-            deformed[start : start + BLOCK] = resample(rows, origins, background)
+            deformed[start : start + BLOCK] = bilinear_sample(rows, origins, background)
         return deformed
 
     return augment
@@ -104,15 +106,17 @@ AUGMENTATIONS: dict[str, Callable[..., Augment]] = {
     "scale": scale,
     "shear": shear,
     "elastic": elastic,
-    "deform": deform,
+    "deform": random_deform,
     "handwriting": handwriting,
 }
 
 
-def make_augment(name: str, options: Mapping[str, Any], side: int = SIDE, background: float = 0.0) -> Augment | None:
+def make_augment(
+    name: str, options: Mapping[str, Any], side: int = IMAGE_SIZE, background: float = 0.0
+) -> Augment | None:
     """Build an augmentation from settings, None for `none`. Raises ConfigError that names what is wrong."""
     if name == "none":
-        checked_options("augment_options", options, {}, "the augment none")
+        validate_options("augment_options", options, {}, "the augment none")
         return None
     if name not in AUGMENTATIONS:
         raise ConfigError(
@@ -121,4 +125,4 @@ def make_augment(name: str, options: Mapping[str, Any], side: int = SIDE, backgr
     builder = AUGMENTATIONS[name]
     parameters = inspect.signature(builder).parameters.values()
     known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return builder(side, background, **checked_options("augment_options", options, known, name))
+    return builder(side, background, **validate_options("augment_options", options, known, name))

@@ -20,12 +20,12 @@ _AVX512 = frozenset({"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd"})
 """What the kernels for Skylake-X use; a CPU without one of these would crash on them."""
 
 
-def better_kernel(architecture: str, cpu_flags: Set[str]) -> str | None:
+def faster_core_type(architecture: str, cpu_flags: Set[str]) -> str | None:
     """Name the kernel to use instead of OpenBLAS's choice; None when that choice is right for the CPU."""
     return "SKYLAKEX" if architecture.lower() in _AVX2_KERNELS and cpu_flags >= _AVX512 else None
 
 
-def use_better_kernel() -> None:
+def reexec_with_faster_core_type() -> None:
     """Start this command once more with a better kernel if there is one; returns when there is nothing to better.
 
     Call it first of all: the process keeps its id, its arguments and its files, and nothing else.
@@ -37,11 +37,11 @@ def use_better_kernel() -> None:
     from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # it brings no types
 
     for library in threadpool_info():
-        if better := better_kernel(library.get("architecture") or "", cpu_flags):
-            restart_with(better)
+        if better := faster_core_type(library.get("architecture") or "", cpu_flags):
+            reexec(better)
 
 
-def restart_with(kernel: str) -> None:
+def reexec(kernel: str) -> None:
     """Start this command once more, on this kernel."""
     log.debug("OpenBLAS takes this CPU for another; starting again with %s=%s", _VARIABLE, kernel)
     sys.stdout.flush()

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from training.cli.options import errors
-from training.report.markdown import figures_text
-from training.report.measure import measure, open_released
+from training.cli.options import exit_on_error
+from training.report.markdown import format_measurements
+from training.report.measure import measure, open_released_model
 from training.report.release import RISK, history_of, release, write_card
 
 app = typer.Typer()
@@ -28,21 +28,21 @@ def release_command(
     ] = None,
 ) -> None:
     """Make a released model of a run: calibrated on what it held out, measured, with card and pictures."""
-    with errors():
+    with exit_on_error():
         made = release(run, model, half=half, others=other or (), risk=risk)
         figures = write_card(made, history_of(run, made.network))
-    typer.echo(figures_text(figures))
+    typer.echo(format_measurements(figures))
 
 
 @app.command(name="card", epilog="Example: python -m training card models/mnist/2")
 def card_command(model: ModelArgument) -> None:
     """Measure a model again, and write its card and pictures anew."""
-    with errors():
-        typer.echo(figures_text(write_card(open_released(model))))
+    with exit_on_error():
+        typer.echo(format_measurements(write_card(open_released_model(model))))
 
 
 def print_figures(model: Path, *, as_json: bool) -> None:
     """Print all that a model's card tells, measured on its file."""
-    with errors(as_json=as_json):
-        figures = measure(open_released(model))
-    sys.stdout.write((json.dumps(figures) if as_json else figures_text(figures)) + "\n")
+    with exit_on_error(as_json=as_json):
+        figures = measure(open_released_model(model))
+    sys.stdout.write((json.dumps(figures) if as_json else format_measurements(figures)) + "\n")

@@ -11,13 +11,13 @@ from rich.table import Table
 from training import recipes
 from training.cli.card_commands import app as card_commands
 from training.cli.card_commands import print_figures
-from training.cli.options import EXIT_FAILED, DataOption, RecipeOption, SetOption, console, errors
-from training.cli.reporters import download_bar
-from training.data import open_source
+from training.cli.options import EXIT_FAILED, DataOption, RecipeOption, SetOption, console, exit_on_error
+from training.cli.reporters import download_progress
+from training.data import load_dataset
 from training.errors import ConfigError
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.export.npz import load, save, write_atomically
-from training.recipes.overrides import read_changes
+from training.recipes.overrides import parse_overrides
 
 app = typer.Typer()
 app.add_typer(card_commands)
@@ -37,13 +37,13 @@ def evaluate_command(
     if weights.is_dir() and data is None:
         print_figures(weights, as_json=as_json)
         return
-    with errors(as_json=as_json):
-        source = open_source(data or "mnist", download_bar("none" if as_json else "bar"))
+    with exit_on_error(as_json=as_json):
+        source = load_dataset(data or "mnist", download_progress("none" if as_json else "bar"))
         examined = source.test or source.train
         result = evaluate(load(weights), examined)
     if as_json:
         figures = {"examples": result.examples, "accuracy": result.accuracy, "top_3_accuracy": result.top_3_accuracy}
-        figures |= {"calibration_error": result.calibration_error, "confusion": result.confusion.tolist()}
+        figures |= {"calibration_error": result.calibration_error, "confusion": result.confusion_matrix.tolist()}
         sys.stdout.write(json.dumps(figures) + "\n")
     else:
         _print_evaluation(result, examined.classes)
@@ -63,18 +63,18 @@ def search_command(
     results: Annotated[Path, typer.Option(help="File of finished trials, to go on from.")] = Path("runs/search.jsonl"),
 ) -> None:
     """Try combinations of settings and rank them."""
-    from training.recipes.search import draw, grid, ranking, search
+    from training.recipes.search import grid, rank_trials, sample_settings, search
 
-    with errors():
-        wanted = read_changes([], space)
-        chosen = recipes.get(recipe).replace(**read_changes(changes or [], data=data))
-        candidates = draw(chosen, wanted, trials, seed) if trials is not None else grid(chosen, wanted)
+    with exit_on_error():
+        wanted = parse_overrides([], space)
+        chosen = recipes.get(recipe).replace(**parse_overrides(changes or [], data=data))
+        candidates = sample_settings(chosen, wanted, trials, seed) if trials is not None else grid(chosen, wanted)
         done = []
         for trial in search(chosen, candidates, results):
             done.append(trial)
             typer.echo(f"{len(done)}/{len(candidates)}  {_share(trial.accuracy)}  {trial.settings}", err=True)
     table = Table("rank", "accuracy", "loss", "epochs", "seconds", *wanted, box=None)
-    for rank, trial in enumerate(ranking(done), start=1):
+    for rank, trial in enumerate(rank_trials(done), start=1):
         loss = "diverged" if trial.loss is None else f"{trial.loss:.4f}"
         values = (str(trial.settings[name]) for name in wanted)
         table.add_row(str(rank), _share(trial.accuracy), loss, str(trial.epochs), f"{trial.seconds:.1f}", *values)
@@ -86,8 +86,8 @@ def gradcheck_command(recipe: RecipeOption = "starter", changes: SetOption = Non
     """Hold a recipe's backpropagation against numerical gradients, in float64, array by array."""
     from training.recipes.feasibility import check_gradients
 
-    with errors():
-        errors_of = check_gradients(recipes.get(recipe).replace(**read_changes(changes or [], data="starter")))
+    with exit_on_error():
+        errors_of = check_gradients(recipes.get(recipe).replace(**parse_overrides(changes or [], data="starter")))
     for name, error in errors_of.items():
         typer.echo(f"{name}: relative error {error:.2e}: " + ("right" if error <= 1e-6 else "WRONG"))
     if max(errors_of.values()) > 1e-6:
@@ -101,19 +101,19 @@ def plot_command(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("runs/pictures"),
 ) -> None:
     """Draw a data set, what a network misreads of it, its confusion and its first layer, as PNG and SVG."""
-    with errors():
-        from training.report.plots import draw
+    with exit_on_error():
+        from training.report.plots import draw_all
 
-        source = open_source(data or "mnist", download_bar("bar"))
+        source = load_dataset(data or "mnist", download_progress("bar"))
         shown, network = source.test or source.train, load(weights)
-        for path in draw(out, dataset=shown, evaluation=evaluate(network, shown), network=network):
+        for path in draw_all(out, dataset=shown, evaluation=evaluate(network, shown), network=network):
             typer.echo(str(path))
 
 
 @app.command(name="export", epilog="Example: python -m training export models/mnist/1/weights.npz model.onnx")
 def export_command(weights: WeightsArgument, target: Annotated[Path, typer.Argument(help="An .onnx or .npz.")]) -> None:
     """Write a network as ONNX, or as .npz again, checked on the way."""
-    with errors():
+    with exit_on_error():
         network = load(weights)
         if target.suffix == ".onnx":
             from training.export.onnx import to_onnx
@@ -132,16 +132,18 @@ def describe_command(model: Annotated[Path, typer.Argument(help="A folder with a
 
     They are opened and divided as the manifest's settings say, and must have the fingerprint that it tells.
     """
-    from training.evaluation.data_profile import baseline
-    from training.recipes.experiment import split
+    from training.evaluation.data_profile import profile
+    from training.recipes.experiment import load_splits
 
     path = model / "manifest.json"
-    with errors():
+    with exit_on_error():
         manifest = json.loads(path.read_bytes())
-        examples = split(recipes.get(manifest["recipe"]).replace(**manifest["settings"]), download_bar("bar")).train
+        examples = load_splits(
+            recipes.get(manifest["recipe"]).replace(**manifest["settings"]), download_progress("bar")
+        ).train
         if examples.fingerprint() != manifest["data"]["fingerprint"]:
             raise ConfigError(f"these are not the {manifest['data']['name']} examples it was trained on", field="data")
-        manifest["baseline"] = baseline(examples)
+        manifest["baseline"] = profile(examples)
         write_atomically(path, (json.dumps(manifest, indent=2) + "\n").encode())
     typer.echo(json.dumps(manifest["baseline"]))
 
@@ -155,7 +157,7 @@ def reproduce_command(
     """Run the published systems again, and set their figures beside ours. Exit code 1 when one is missed."""
     from training.recipes.reproduce import reproduce, table
 
-    with errors():
+    with exit_on_error():
         chosen = (
             [recipes.get(name) for name in names] if names else [r for r in recipes.RECIPES.values() if r.published]
         )
@@ -174,14 +176,14 @@ def reproduce_command(
 def _print_evaluation(result: Evaluation, classes: tuple[str, ...]) -> None:
     report, screen = result.report, console()
     screen.print(
-        f"[bold]{result.accuracy:.2%}[/] right ({len(result.wrong)} of {result.examples:,} wrong), "
+        f"[bold]{result.accuracy:.2%}[/] right ({len(result.misclassified)} of {result.examples:,} wrong), "
         f"{result.top_3_accuracy:.2%} in the first three, calibration error {result.calibration_error:.4f}"
     )
     table = Table("class", "precision", "recall", "F1", "examples", *(f"as {name}" for name in classes), box=None)
     for number, name in enumerate(classes):
         figures = (report.precision[number], report.recall[number], report.f1[number])
         row = [f"{figure:.4f}" for figure in figures] + [str(report.support[number])]
-        table.add_row(name, *row, *map(str, result.confusion[number]))
+        table.add_row(name, *row, *map(str, result.confusion_matrix[number]))
     screen.print(table)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from training.fit.history import Epoch
 from training.recipes.experiment import Experiment
 
-EpochLine = Callable[[Epoch, Experiment], str]
+LogFormat = Callable[[Epoch, Experiment], str]
 
 
 def plain(epoch: Epoch, experiment: Experiment) -> str:  # noqa: ARG001 -- one type for the room
@@ -22,7 +22,7 @@ def plain(epoch: Epoch, experiment: Experiment) -> str:  # noqa: ARG001 -- one t
 
 def correct_of_total(epoch: Epoch, experiment: Experiment) -> str:
     """Print as Nielsen does, counting epochs from 0: `Epoch 0: 9129 / 10000`."""
-    total = len(experiment.splits.watched or experiment.splits.train)
+    total = len(experiment.splits.monitored or experiment.splits.train)
     return f"Epoch {epoch.number - 1}: {round((epoch.monitored.accuracy or 0) * total)} / {total}"
 
 
@@ -56,7 +56,7 @@ def keras(epoch: Epoch, experiment: Experiment) -> str:
     )
 
 
-EPOCH_LINES: dict[str, EpochLine] = {
+LOG_FORMATS: dict[str, LogFormat] = {
     "plain": plain,
     "correct_of_total": correct_of_total,
     "mse_and_accuracies": mse_and_accuracies,
@@ -66,7 +66,7 @@ EPOCH_LINES: dict[str, EpochLine] = {
 }
 
 
-def make_line(experiment: Experiment) -> Callable[[Epoch], str]:
+def make_formatter(experiment: Experiment) -> Callable[[Epoch], str]:
     """Give the form of a recipe's epoch lines."""
-    line = EPOCH_LINES[experiment.recipe.lines]
+    line = LOG_FORMATS[experiment.recipe.log_format]
     return lambda epoch: line(epoch, experiment)

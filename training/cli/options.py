@@ -32,7 +32,7 @@ def console() -> Console:
 
 
 @contextmanager
-def errors(*, as_json: bool = False) -> Iterator[None]:
+def exit_on_error(*, as_json: bool = False) -> Iterator[None]:
     """Turn what the user can mend into one line, or one JSON object, and an exit code."""
     try:
         yield

@@ -24,7 +24,7 @@ class Pace:
         self._steps_made = 0
         self._began = self._epoch_began = self._told = clock()
 
-    def step(self, step: int, steps: int, score: LossAndAccuracy) -> dict[str, Any] | None:
+    def on_step(self, step: int, steps: int, score: LossAndAccuracy) -> dict[str, Any] | None:
         """Take in a step of the epoch; answer its figures when they are due. The time left is the longest possible."""
         self._steps_made += 1
         now = self._clock()

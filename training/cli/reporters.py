@@ -11,14 +11,14 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training.cli.log_formats import make_line
+from training.cli.log_formats import make_formatter
 from training.cli.progress import Pace
 from training.data.dataset import Progress as DownloadProgress
 from training.fit.history import Epoch, LossAndAccuracy
 from training.recipes.experiment import Experiment
 
 
-class Silent:
+class NullReporter:
     """Say nothing."""
 
     def __enter__(self) -> Self:
@@ -43,7 +43,7 @@ class Silent:
         """All is done and saved in `folder`."""
 
 
-class JsonLines(Silent):
+class JsonReporter(NullReporter):
     """Print one JSON object a line for programs to read."""
 
     def _print(self, event: str, **figures: Any) -> None:
@@ -51,7 +51,7 @@ class JsonLines(Silent):
         sys.stdout.flush()
 
     def start(self, experiment: Experiment) -> None:
-        """See Silent."""
+        """See NullReporter."""
         splits, past = experiment.splits, experiment.run.history
         self._pace = Pace(experiment.recipe.fit, len(past))
         self._print(
@@ -65,23 +65,23 @@ class JsonLines(Silent):
         )
 
     def step(self, step: int, steps: int, score: LossAndAccuracy) -> None:
-        """See Silent."""
-        if figures := self._pace.step(step, steps, score):
+        """See NullReporter."""
+        if figures := self._pace.on_step(step, steps, score):
             self._print("progress", **figures)
 
     def epoch(self, epoch: Epoch) -> None:
-        """See Silent."""
+        """See NullReporter."""
         self._pace.epoch()
         self._print("epoch", **_figures(epoch))
 
     def finish(self, manifest: dict[str, Any], folder: str) -> None:
-        """See Silent."""
+        """See NullReporter."""
         metrics = manifest["metrics"]
         paths = {"weights": f"{folder}/weights.npz", "manifest": f"{folder}/manifest.json"}
         self._print("finished", seconds=metrics["seconds"], metrics=metrics, **paths)
 
 
-class Lines(Silent):
+class LineReporter(NullReporter):
     """Print one line an epoch, and a last one."""
 
     def __init__(self) -> None:
@@ -89,19 +89,19 @@ class Lines(Silent):
         self.console = Console(highlight=False)
 
     def start(self, experiment: Experiment) -> None:
-        """See Silent."""
+        """See NullReporter."""
         splits, layers = experiment.splits, "-".join(map(str, experiment.recipe.network.layers))
         held = f", {len(splits.validation):,} to validate" if splits.validation else ""
         held += f", {len(splits.test):,} to test" if splits.test else ""
-        self.line = make_line(experiment)
+        self.line = make_formatter(experiment)
         self.console.print(f"{experiment.recipe.name}: {layers}, {len(splits.train):,} examples to learn from{held}")
 
     def epoch(self, epoch: Epoch) -> None:
-        """See Silent."""
+        """See NullReporter."""
         self.console.print(self.line(epoch), soft_wrap=True, markup=False)
 
     def finish(self, manifest: dict[str, Any], folder: str) -> None:
-        """See Silent."""
+        """See NullReporter."""
         metrics = manifest["metrics"]
         part = next(part for part in ("test", "validation", "train") if f"{part}_examples" in metrics)
         self.console.print(
@@ -111,7 +111,7 @@ class Lines(Silent):
         )
 
 
-class Bar(Lines):
+class BarReporter(LineReporter):
     """Show a live bar with loss, speed and time left, and a line an epoch above it."""
 
     def __init__(self) -> None:
@@ -127,18 +127,18 @@ class Bar(Lines):
         self.progress = Progress(*columns, console=self.console, transient=True)
 
     def __enter__(self) -> Self:
-        """See Silent."""
+        """See NullReporter."""
         self.progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """See Silent."""
+        """See NullReporter."""
         self.progress.stop()
 
     def start(self, experiment: Experiment) -> None:
-        """See Silent."""
+        """See NullReporter."""
         super().start(experiment)
         fit, run = experiment.recipe.fit, experiment.run
         self.steps_before, self.batch_size = run.step, fit.batch_size
@@ -146,7 +146,7 @@ class Bar(Lines):
         self.task = self.progress.add_task("", total=None, epoch=epoch, epochs=fit.epochs, loss=float("nan"), speed=0)
 
     def step(self, step: int, steps: int, score: LossAndAccuracy) -> None:
-        """See Silent."""
+        """See NullReporter."""
         task = self.progress.tasks[self.task]
         self.progress.update(
             self.task,
@@ -157,7 +157,7 @@ class Bar(Lines):
         )
 
     def epoch(self, epoch: Epoch) -> None:
-        """See Silent."""
+        """See NullReporter."""
         super().epoch(epoch)
         self.steps_before = epoch.step
         self.progress.update(self.task, epoch=min(epoch.number + 1, epoch.epochs))
@@ -168,7 +168,7 @@ def _figures(epoch: Epoch) -> dict[str, Any]:
     return {"epoch": figures.pop("number")} | figures
 
 
-def download_bar(progress: str) -> DownloadProgress | None:
+def download_progress(progress: str) -> DownloadProgress | None:
     """Give what shows a download on the terminal; nothing for programs and for silence."""
     if progress not in ("bar", "lines") or not sys.stderr.isatty():
         return None
@@ -180,4 +180,9 @@ def download_bar(progress: str) -> DownloadProgress | None:
     return show
 
 
-REPORTS: dict[str, type[Silent]] = {"bar": Bar, "lines": Lines, "jsonl": JsonLines, "none": Silent}
+REPORTERS: dict[str, type[NullReporter]] = {
+    "bar": BarReporter,
+    "lines": LineReporter,
+    "jsonl": JsonReporter,
+    "none": NullReporter,
+}

@@ -9,7 +9,7 @@ import numpy as np
 from training.errors import DataError
 from training.inputs import as_array, class_numbers
 from training.types import Floats, Labels, Pixels
-from training.vision.glyph import SIDE
+from training.vision.glyph import IMAGE_SIZE
 
 DIGITS = tuple("0123456789")
 
@@ -36,9 +36,9 @@ class Dataset:
         if len(labels) and labels.dtype.kind not in "iu":
             raise DataError(f"{self.name}: labels must be whole numbers, not {labels.dtype}")
         object.__setattr__(self, "labels", labels)
-        if self.images.dtype != np.uint8 or self.images.ndim != 3 or self.images.shape[1:] != (SIDE, SIDE):
+        if self.images.dtype != np.uint8 or self.images.ndim != 3 or self.images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
             found = f"{self.images.dtype} {self.images.shape}"
-            raise DataError(f"{self.name}: expected images of uint8 (n, {SIDE}, {SIDE}), got {found}")
+            raise DataError(f"{self.name}: expected images of uint8 (n, {IMAGE_SIZE}, {IMAGE_SIZE}), got {found}")
         if self.labels.shape != (len(self.images),):
             raise DataError(f"{self.name}: {len(self.images)} images but labels of shape {self.labels.shape}")
         wrong = (self.labels < 0) | (self.labels >= len(self.classes))
@@ -51,18 +51,18 @@ class Dataset:
     @classmethod
     def of_labels(cls, name: str, labels: Labels, classes: tuple[str, ...]) -> "Dataset":
         """Make a set of blank pictures that take no memory, to find out what its labels alone decide."""
-        blank = np.broadcast_to(np.zeros((), np.uint8), (len(labels), SIDE, SIDE))
+        blank = np.broadcast_to(np.zeros((), np.uint8), (len(labels), IMAGE_SIZE, IMAGE_SIZE))
         return cls(name, blank, labels, classes)
 
     def __len__(self) -> int:
         """Count the examples."""
         return len(self.labels)
 
-    def take(self, rows: Labels) -> "Dataset":
+    def select(self, rows: Labels) -> "Dataset":
         """Keep only these rows, in this order."""
         return replace(self, images=self._pictures(rows), labels=self.labels[rows])
 
-    def only(self, classes: Sequence[int]) -> "Dataset":
+    def filter_classes(self, classes: Sequence[int]) -> "Dataset":
         """Keep only the examples of these classes, numbered anew in the order given."""
         if not classes or not all(0 <= label < len(self.classes) for label in classes):
             raise DataError(f"{self.name} has the classes 0 to {len(self.classes) - 1}, not all of {list(classes)}")
@@ -74,10 +74,10 @@ class Dataset:
 
     def _pictures(self, rows: Labels) -> Pixels:
         if len(self) and not self.images.strides[0]:  # blank ones, of `of_labels`, go on taking no memory
-            return np.broadcast_to(self.images[0, 0, 0], (len(self.labels[rows]), SIDE, SIDE))
+            return np.broadcast_to(self.images[0, 0, 0], (len(self.labels[rows]), IMAGE_SIZE, IMAGE_SIZE))
         return self.images[rows]
 
-    def joined(self, other: "Dataset") -> "Dataset":
+    def concat(self, other: "Dataset") -> "Dataset":
         """Put another set of the same classes behind this one."""
         if other.classes != self.classes:
             raise DataError(f"{self.name} and {other.name} have different classes")
@@ -96,7 +96,7 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Source:
+class TrainTest:
     """What a source gives: examples to learn from, and, where it has its own, examples to test on."""
 
     train: Dataset

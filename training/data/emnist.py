@@ -9,7 +9,7 @@ from string import ascii_lowercase, ascii_uppercase
 import numpy as np
 
 from training.data import idx
-from training.data.dataset import DIGITS, Dataset, Source
+from training.data.dataset import DIGITS, Dataset, TrainTest
 from training.errors import DataError
 
 _MERGED = (*DIGITS, *ascii_uppercase, *"abdefghnqrt")  # letters whose capitals look alike are one class
@@ -29,7 +29,7 @@ def has_files(folder: Path) -> bool:
     return bool(_splits(folder))
 
 
-def read_folder(folder: Path, *, labels_only: bool = False) -> Source:
+def read_folder(folder: Path, *, labels_only: bool = False) -> TrainTest:
     """Read the four files of one of EMNIST's sets; with `labels_only` each picture is blank.
 
     Raises DataError that names the file, or the sets when there are several.
@@ -48,7 +48,7 @@ def read_folder(folder: Path, *, labels_only: bool = False) -> Source:
         else:
             pictures = idx.read_idx(images, dimensions=3).transpose(0, 2, 1)
             parts.append(Dataset(folder.name, np.ascontiguousarray(pictures), labels, classes))
-    return Source(*parts)
+    return TrainTest(*parts)
 
 
 def _splits(folder: Path) -> list[str]:

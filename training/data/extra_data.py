@@ -1,7 +1,7 @@
 """Extra examples: a second, small source beside the first, such as the corrections that users have sent.
 
 A few dozen among tens of thousands would not be heard. So each is shown several times in an epoch, until together they
-make up a given share of it; not more often than MOST_REPEATS times, so that a single one does not drown the rest. The
+make up a given share of it; not more often than MAX_REPEATS times, so that a single one does not drown the rest. The
 first time an example is shown as it is, the other times deformed a little, each its own way: repeated as it is, it
 would be learned by heart, and its like still be misread.
 
@@ -19,18 +19,18 @@ import numpy as np
 
 from training.augment.geometry import Augment
 from training.augment.random_deform import make_augment
-from training.data.dataset import Dataset, Source
+from training.data.dataset import Dataset, TrainTest
 from training.errors import DataError
-from training.vision.glyph import SIDE, InputForm
+from training.vision.glyph import IMAGE_SIZE, InputSpec
 
-MOST_REPEATS = 100
+MAX_REPEATS = 100
 HELD_OUT_SHARE = 0.2
 _ENOUGH = 5
 """Examples that a class must have before any is held out."""
 
 
 @dataclass(frozen=True)
-class Extra:
+class ExtraData:
     """An extra source, divided."""
 
     name: str
@@ -42,29 +42,34 @@ class Extra:
     """What it is judged on; None where there are too few."""
 
 
-def divide(source: Source, classes: Sequence[str], *, drop_others: bool = False) -> Extra:
+def split_extra(source: TrainTest, classes: Sequence[str], *, ignore_unknown_classes: bool = False) -> ExtraData:
     """Divide an extra source, its classes numbered as `classes` are; its own test examples, if any, are held out.
 
     Raises DataError for a class that is not among them, unless those are to be dropped.
     """
     given = source.train
-    learned = _renumbered(given, classes, drop_others=drop_others)
+    learned = _renumbered(given, classes, ignore_unknown_classes=ignore_unknown_classes)
     if source.test:
-        return Extra(
-            given.name, given.fingerprint(), learned, _renumbered(source.test, classes, drop_others=drop_others)
+        return ExtraData(
+            given.name,
+            given.fingerprint(),
+            learned,
+            _renumbered(source.test, classes, ignore_unknown_classes=ignore_unknown_classes),
         )
     held = _held_out_rows(learned)
-    return Extra(given.name, given.fingerprint(), learned.take(~held), learned.take(held) if held.any() else None)
+    return ExtraData(
+        given.name, given.fingerprint(), learned.select(~held), learned.select(held) if held.any() else None
+    )
 
 
-def repeated(extra: Dataset, among: int, share: float, seed: int, *, deform: bool) -> Dataset:
-    """Repeat examples until they are `share` of all when shown `among` others; at least once, at most MOST_REPEATS.
+def oversample(extra: Dataset, among: int, share: float, seed: int, *, deform: bool) -> Dataset:
+    """Repeat examples until they are `share` of all when shown `among` others; at least once, at most MAX_REPEATS.
 
     With `deform`, every time but the first they are deformed, by draws from `seed`.
     """
     if not len(extra):
         return extra
-    times = min(max(round(share / (1 - share) * among / len(extra)), 1), MOST_REPEATS)
+    times = min(max(round(share / (1 - share) * among / len(extra)), 1), MAX_REPEATS)
     augment = make_augment("deform", {}) if deform else None
     rng = np.random.default_rng(seed)
     again = [_deformed(extra, augment, rng) if augment else extra.images for _ in range(times - 1)]
@@ -72,14 +77,14 @@ def repeated(extra: Dataset, among: int, share: float, seed: int, *, deform: boo
 
 
 def _deformed(extra: Dataset, augment: Augment, rng: np.random.Generator) -> np.ndarray:
-    rows = augment(InputForm().features(extra.images), rng)
-    return np.rint(np.clip(rows, 0, 1) * 255).astype(np.uint8).reshape(-1, SIDE, SIDE)
+    rows = augment(InputSpec().to_features(extra.images), rng)
+    return np.rint(np.clip(rows, 0, 1) * 255).astype(np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
 
 
-def _renumbered(given: Dataset, classes: Sequence[str], *, drop_others: bool) -> Dataset:
+def _renumbered(given: Dataset, classes: Sequence[str], *, ignore_unknown_classes: bool) -> Dataset:
     present = {given.classes[label] for label in np.unique(given.labels)}
     unknown = sorted(present - set(classes))
-    if unknown and not drop_others:
+    if unknown and not ignore_unknown_classes:
         raise DataError(f"{given.name} has examples of {', '.join(unknown)}; expected only {', '.join(classes)}")
     number = np.array([classes.index(name) if name in classes else -1 for name in given.classes], np.int64)
     labels = number[given.labels]

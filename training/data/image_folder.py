@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.data.dataset import Dataset, Source
+from training.data.dataset import Dataset, TrainTest
 from training.errors import DataError
 from training.types import Pixels
-from training.vision.glyph import to_glyph
-from training.vision.image_io import MOST_PIXELS, check_size, to_gray
+from training.vision.glyph import normalize_glyph
+from training.vision.image_io import MAX_PIXELS, check_size, to_gray
 from training.vision.image_segments import check_segments
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ IGNORED = frozenset(
 """Names of files and folders that are no pictures and no classes, in lower case."""
 
 _OTHER_PARTS = frozenset({"val", "valid", "validation", "dev", "eval", "testing", "training", "tests"})
-_MOST_NAMED = 20
+_MAX_NAMED = 20
 """Unreadable files that an error names; it counts the others."""
 
 Files = tuple[tuple[Path, ...], ...]
@@ -62,7 +62,7 @@ def list_images(folder: Path) -> dict[str, tuple[tuple[str, ...], Files]]:
     return {"train": _list_classes(folder)}
 
 
-def read_images(folder: Path, *, skip_unreadable: bool = False) -> Source:
+def read_images(folder: Path, *, skip_unreadable: bool = False) -> TrainTest:
     """Read a folder of images.
 
     Raises DataError that names the folder, or all files that cannot be read; with `skip_unreadable` those are left
@@ -88,10 +88,10 @@ def read_images(folder: Path, *, skip_unreadable: bool = False) -> Source:
         parts.append(Dataset(folder.name, np.stack(images), np.array(labels), classes, tuple(skipped)))
     if faults and not skip_unreadable:
         raise DataError(f"{_listed(faults)}; mend or delete them, or leave them out with skip_unreadable=true")
-    return Source(*parts)
+    return TrainTest(*parts)
 
 
-def write_images(dataset: Dataset, folder: Path) -> None:
+def save_image_folder(dataset: Dataset, folder: Path) -> None:
     """Write a set as PNG files `<class>/<row>.png`, which `read_images` takes back pixel for pixel.
 
     Raises DataError when the folder holds something already, or a class's name cannot name a folder.
@@ -143,8 +143,8 @@ def _is_ignored(path: Path) -> bool:
 
 def _listed(faults: Sequence[str]) -> str:
     """Name the first faults, and count the others."""
-    more = f"; and {len(faults) - _MOST_NAMED:,} more files" if len(faults) > _MOST_NAMED else ""
-    return "; ".join(faults[:_MOST_NAMED]) + more
+    more = f"; and {len(faults) - _MAX_NAMED:,} more files" if len(faults) > _MAX_NAMED else ""
+    return "; ".join(faults[:_MAX_NAMED]) + more
 
 
 @contextmanager
@@ -161,7 +161,7 @@ def open_image(file: Path) -> Iterator["Image.Image"]:
             check_size(*image.size)
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # beyond Pillow's own limit
-        raise DataError(f"the picture has more than {MOST_PIXELS:,} pixels: make it smaller") from None
+        raise DataError(f"the picture has more than {MAX_PIXELS:,} pixels: make it smaller") from None
 
 
 def _read_image(file: Path) -> Pixels:
@@ -169,7 +169,7 @@ def _read_image(file: Path) -> Pixels:
 
     try:
         with open_image(file) as image:
-            return to_glyph(to_gray(image))
+            return normalize_glyph(to_gray(image))
     except DataError as error:
         raise DataError(f"{file}: {error}") from None
     except UnidentifiedImageError:

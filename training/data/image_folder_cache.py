@@ -18,20 +18,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.dataset import Dataset, Source
+from training.data.dataset import Dataset, TrainTest
 from training.data.image_folder import list_images, read_images
 from training.data.published_sets import cache_directory
 from training.errors import DataError
 from training.export.npz import write_atomically
-from training.vision.glyph import fingerprint
+from training.vision.glyph import preprocessing_id
 
-_LEAST_IMAGES = 100
+_MIN_IMAGES = 100
 """A smaller folder is read in about a second."""
-_MOST_ENTRIES = 16
-_MOST_BYTES = 2 * 1024**3
+_MAX_ENTRIES = 16
+_MAX_BYTES = 2 * 1024**3
 
 
-def read_images_once(folder: Path, *, skip_unreadable: bool = False) -> Source:
+def read_images_once(folder: Path, *, skip_unreadable: bool = False) -> TrainTest:
     """Read a folder of images, or give what was read of it before. Raises what `read_images` raises."""
     key = _key(folder, skip_unreadable=skip_unreadable)
     if key is None:
@@ -47,22 +47,22 @@ def read_images_once(folder: Path, *, skip_unreadable: bool = False) -> Source:
 
 def _key(folder: Path, *, skip_unreadable: bool) -> str | None:
     """Name what a folder holds; None when it is too small to be kept."""
-    digest, count = hashlib.sha256(repr((folder.resolve(), fingerprint(), skip_unreadable)).encode()), 0
+    digest, count = hashlib.sha256(repr((folder.resolve(), preprocessing_id(), skip_unreadable)).encode()), 0
     for part, (classes, files) in list_images(folder).items():
         digest.update(repr((part, classes)).encode())
         for path in (path for paths in files for path in paths):
             status = path.stat()
             digest.update(repr((path, status.st_size, status.st_mtime_ns)).encode())
             count += 1
-    return digest.hexdigest()[:32] if count >= _LEAST_IMAGES else None
+    return digest.hexdigest()[:32] if count >= _MIN_IMAGES else None
 
 
-def _load(entry: Path, name: str) -> Source | None:
+def _load(entry: Path, name: str) -> TrainTest | None:
     try:
         with np.load(entry) as arrays:
             parts = [_dataset(arrays, part, name) for part in ("train", "test") if f"{part}_images" in arrays]
         os.utime(entry)  # those that were used last are kept
-        return Source(*parts)
+        return TrainTest(*parts)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, DataError):  # none, or damaged
         return None
 
@@ -72,7 +72,7 @@ def _dataset(arrays: "np.lib.npyio.NpzFile", part: str, name: str) -> Dataset:
     return Dataset(name, arrays[f"{part}_images"], arrays[f"{part}_labels"], tuple(classes), tuple(skipped))
 
 
-def _keep(entry: Path, source: Source) -> None:
+def _keep(entry: Path, source: TrainTest) -> None:
     arrays: dict[str, NDArray[Any]] = {}
     content = io.BytesIO()
     for part, dataset in (("train", source.train), ("test", source.test)):
@@ -94,5 +94,5 @@ def _surplus(folder: Path) -> Iterator[Path]:
     size = 0
     for place, path in enumerate(entries):
         size += path.stat().st_size
-        if place >= _MOST_ENTRIES or size > _MOST_BYTES:
+        if place >= _MAX_ENTRIES or size > _MAX_BYTES:
             yield path

@@ -8,7 +8,7 @@ from training.data.dataset import DIGITS
 from training.errors import DataError
 from training.types import Labels
 
-_MOST_CLASSES = 100_000
+_MAX_CLASSES = 100_000
 
 
 def class_numbers(
@@ -54,7 +54,7 @@ def _flat(labels: np.ndarray, what: str) -> np.ndarray:
         _refuse(labels, ~whole, what, "whole numbers, such as labels.astype(int)")
         return labels.astype(np.int64)
     if labels.dtype.kind == "u":
-        _refuse(labels, labels > _MOST_CLASSES, what, f"0 to {_MOST_CLASSES}")
+        _refuse(labels, labels > _MAX_CLASSES, what, f"0 to {_MAX_CLASSES}")
     if labels.dtype.kind not in "Uiub":
         raise DataError(f"{what} holds {labels.dtype}; save labels as whole numbers or as text: labels.astype(str)")
     return labels if labels.dtype.kind == "U" else labels.astype(np.int64)

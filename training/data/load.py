@@ -5,14 +5,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from training.data import emnist
-from training.data.dataset import Dataset, Progress, Source
+from training.data.dataset import Dataset, Progress, TrainTest
 from training.data.image_folder_cache import read_images_once
 from training.data.npz import read_npz
-from training.data.published_sets import PUBLISHED, has_files, open_address, open_published, read_folder
+from training.data.published_sets import PUBLISHED, has_files, load_published, load_url, read_folder
 from training.errors import UnknownDataError
 
 
-def open_source(name: str, progress: Progress | None = None, *, skip_unreadable: bool = False) -> Source:
+def load_dataset(name: str, progress: Progress | None = None, *, skip_unreadable: bool = False) -> TrainTest:
     """Open a source by its name.
 
     That is `starter`, `mnist` or `fashion`; an `http(s)://…` folder of four IDX files; or a path, perhaps written
@@ -22,11 +22,11 @@ def open_source(name: str, progress: Progress | None = None, *, skip_unreadable:
     UnknownDataError for a name that names nothing.
     """
     if name == "starter":
-        return Source(starter())
+        return TrainTest(starter())
     if name in PUBLISHED:
-        return open_published(PUBLISHED[name], progress)
+        return load_published(PUBLISHED[name], progress)
     if name.startswith(("http://", "https://")):
-        return open_address(name, progress)
+        return load_url(name, progress)
     path = path_of(name)
     if path.suffix == ".npz" and path.is_file():
         return read_npz(path)

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from training.data import idx
-from training.data.dataset import Dataset, Source
+from training.data.dataset import Dataset, TrainTest
 from training.data.labels import class_numbers
 from training.data.pixels import as_pixels, check_shape
 from training.errors import DataError
@@ -24,7 +24,7 @@ _LAYOUTS = (
 _EXPECTED = "expected images and labels (and classes), or Keras's x_train, y_train, x_test and y_test"
 
 
-def read_npz(path: Path) -> Source:
+def read_npz(path: Path) -> TrainTest:
     """Read a set from an `.npz` file; see `parse`. Raises DataError that names the file."""
     try:
         with path.open("rb") as file:  # opened here: NumPy leaves the file open when it turns out to be broken
@@ -35,7 +35,7 @@ def read_npz(path: Path) -> Source:
         raise DataError(f"{path} is not an .npz with `images` and `labels`: {error}") from error
 
 
-def parse(file: BinaryIO, name: str) -> Source:
+def parse(file: BinaryIO, name: str) -> TrainTest:
     """Read a set from an open `.npz`: `images`, `labels` and perhaps `classes`, or another of the known layouts.
 
     Images and labels are what `as_pixels` and `class_numbers` take. Raises DataError for members that cannot be used,
@@ -56,7 +56,7 @@ def parse(file: BinaryIO, name: str) -> Source:
         Dataset(name, as_pixels(images, f"{name}: {what}"), labels, classes)
         for (what, _, images, _), labels in zip(arrays, numbers, strict=True)
     ]
-    return Source(*parts)
+    return TrainTest(*parts)
 
 
 def parse_npz(file: BinaryIO, name: str) -> Dataset:
@@ -64,7 +64,7 @@ def parse_npz(file: BinaryIO, name: str) -> Dataset:
     return parse(file, name).train
 
 
-def survey_npz(path: Path) -> Source:
+def survey_npz(path: Path) -> TrainTest:
     """Read the labels alone; each picture is blank. Raises DataError that names the file."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
@@ -83,7 +83,7 @@ def survey_npz(path: Path) -> Source:
     for (what, where), found in zip(pairs, numbers, strict=True):
         if shapes[what][0][0] != len(found):
             raise DataError(f"{path.stem}: {what} has {shapes[what][0][0]:,} images, {where} {len(found):,} labels")
-    return Source(*(Dataset.of_labels(path.stem, found, classes) for found in numbers))
+    return TrainTest(*(Dataset.of_labels(path.stem, found, classes) for found in numbers))
 
 
 def _check_members(archive: zipfile.ZipFile, pairs: list[tuple[str, str]]) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from training.errors import DataError
 from training.types import Pixels
-from training.vision.glyph import SIDE
+from training.vision.glyph import IMAGE_SIZE
 
 _ROWS = 4096
 """Pictures converted at a time, so that a large array of floats needs no second one."""
@@ -40,18 +40,18 @@ def as_pixels(given: np.ndarray, what: str) -> Pixels:
 
 def check_shape(shape: tuple[int, ...], dtype: np.dtype, what: str) -> None:
     """Raise DataError unless arrays of this shape are pictures of 28×28."""
-    square = (SIDE, SIDE)
-    fits = shape[1:] in (square, (*square, 1), (1, *square), (SIDE * SIDE,))
+    square = (IMAGE_SIZE, IMAGE_SIZE)
+    fits = shape[1:] in (square, (*square, 1), (1, *square), (IMAGE_SIZE * IMAGE_SIZE,))
     if not fits or not shape:
         raise DataError(
-            f"{what}: expected pictures of shape (n, {SIDE}, {SIDE}), (n, {SIDE}, {SIDE}, 1) or (n, {SIDE * SIDE}), "
-            f"got {dtype} {shape}; save pictures of other sizes as a folder of image files for each class"
+            f"{what}: expected images of shape (n, 28, 28), (n, 28, 28, 1) or (n, 784), got {dtype} {shape}; "
+            "save images of other sizes as a folder of image files for each class"
         )
 
 
 def _shaped(given: np.ndarray, what: str) -> np.ndarray:
     check_shape(given.shape, given.dtype, what)
-    return given.reshape(len(given), SIDE, SIDE)
+    return given.reshape(len(given), IMAGE_SIZE, IMAGE_SIZE)
 
 
 def _pieces(images: np.ndarray) -> list[np.ndarray]:

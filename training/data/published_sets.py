@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from training.data import idx
-from training.data.dataset import DIGITS, Dataset, Progress, Source
+from training.data.dataset import DIGITS, Dataset, Progress, TrainTest
 from training.data.labels import class_numbers
 from training.errors import DataError
 
@@ -27,7 +27,7 @@ FILES = (
 
 
 @dataclass(frozen=True)
-class Published:
+class IdxDataset:
     """A set published as four IDX files."""
 
     name: str
@@ -40,7 +40,7 @@ class Published:
     """Empty where the labels tell."""
 
 
-MNIST = Published(
+MNIST = IdxDataset(
     "mnist",
     mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
     sha256=(
@@ -50,7 +50,7 @@ MNIST = Published(
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
 )
-FASHION = Published(
+FASHION = IdxDataset(
     "fashion",
     mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
     packed_sha256=(
@@ -72,7 +72,7 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glyphserve"
 
 
-def open_published(published: Published, progress: Progress | None = None) -> Source:
+def load_published(published: IdxDataset, progress: Progress | None = None) -> TrainTest:
     """Find or download the four files, check them and read them.
 
     Raises DataError that says which file is wrong, or what to do when there is neither a file nor a network.
@@ -85,17 +85,17 @@ def open_published(published: Published, progress: Progress | None = None) -> So
     return read_folder(folder, published)
 
 
-def open_address(address: str, progress: Progress | None = None) -> Source:
+def load_url(address: str, progress: Progress | None = None) -> TrainTest:
     """Download the four files from an http(s) address, of which only the form can be checked, and read them."""
     parts = urlsplit(address)
     name = parts.path.strip("/").rpartition("/")[2] or parts.hostname or "downloaded"
-    published = Published(name, mirrors=(address,), classes=())
+    published = IdxDataset(name, mirrors=(address,), classes=())
     folder = cache_directory() / "addresses" / hashlib.sha256(address.encode()).hexdigest()[:16]
     _download(published, folder, progress)
     return read_folder(folder, published)
 
 
-def find_folder(published: Published) -> Path | None:
+def find_folder(published: IdxDataset) -> Path | None:
     """Find the folder that has the files already: a given one with any of them, or the cache with all of them."""
     given = os.environ.get("GLYPHSERVE_DATA_DIR")
     folders = [Path(given) / published.name] if given else []
@@ -113,12 +113,12 @@ def has_files(folder: Path) -> bool:
     return any(_find(folder, name) for name in FILES)
 
 
-def read_folder(folder: Path, published: Published | None = None, *, labels_only: bool = False) -> Source:
+def read_folder(folder: Path, published: IdxDataset | None = None, *, labels_only: bool = False) -> TrainTest:
     """Read the four files of a folder, plain or `.gz`, checked against the published checksums if any.
 
     With `labels_only` each picture is blank.
     """
-    published = published or Published(folder.name, mirrors=(), classes=())
+    published = published or IdxDataset(folder.name, mirrors=(), classes=())
     paths, arrays = dict[str, Path](), dict[str, np.ndarray]()
     for place, name in enumerate(FILES):
         path = _find(folder, name)
@@ -130,9 +130,9 @@ def read_folder(folder: Path, published: Published | None = None, *, labels_only
     labels = {paths[name].name: array for name, array in arrays.items() if "labels" in name}
     numbers, classes = class_numbers(labels, published.classes or None, published.name)
     if labels_only:
-        return Source(*(Dataset.of_labels(published.name, each, classes) for each in numbers))
+        return TrainTest(*(Dataset.of_labels(published.name, each, classes) for each in numbers))
     images = (arrays[name] for name in FILES if "images" in name)
-    return Source(
+    return TrainTest(
         *(Dataset(published.name, pictures, each, classes) for pictures, each in zip(images, numbers, strict=True))
     )
 
@@ -142,7 +142,7 @@ def _find(folder: Path, name: str) -> Path | None:
     return next((folder / f"{n}{end}" for n in names for end in ("", ".gz") if (folder / f"{n}{end}").is_file()), None)
 
 
-def _read(path: Path, published: Published, place: int) -> np.ndarray:
+def _read(path: Path, published: IdxDataset, place: int) -> np.ndarray:
     """Read and check the file at this place of FILES."""
     content = idx.read_bytes(path)
     if published.sha256:
@@ -150,7 +150,7 @@ def _read(path: Path, published: Published, place: int) -> np.ndarray:
     return idx.parse(content, dimensions=1 if "labels" in FILES[place] else 3, name=str(path))
 
 
-def _download(published: Published, folder: Path, progress: Progress | None) -> None:
+def _download(published: IdxDataset, folder: Path, progress: Progress | None) -> None:
     """Download those of the four files that the folder does not have."""
     from training.data.download import download  # which imports all of HTTP
 

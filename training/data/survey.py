@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 
 from training.data import emnist
-from training.data.dataset import DIGITS, Dataset, Source
+from training.data.dataset import DIGITS, Dataset, TrainTest
 from training.data.image_folder import list_images, open_image
 from training.data.load import path_of, starter, unknown
 from training.data.npz import survey_npz
 from training.data.published_sets import PUBLISHED, find_folder, has_files, read_folder
 from training.errors import DataError
 
-_MOST_OPENED = 1000
+_MAX_OPENED = 1000
 """Files of a folder whose beginnings are looked at."""
 
 
-def survey(name: str, *, skip_unreadable: bool = False) -> Source | None:
-    """Read the labels of a source as `open_source` takes it; its pictures are blank. None for an address.
+def survey(name: str, *, skip_unreadable: bool = False) -> TrainTest | None:
+    """Read the labels of a source as `load_dataset` takes it; its pictures are blank. None for an address.
 
     Of a published set that is not here, ten examples of each class stand for all. Raises DataError for a source that
     is missing, or is seen to be damaged by its names, its labels and the beginnings of its first 1,000 files.
@@ -30,7 +30,7 @@ def survey(name: str, *, skip_unreadable: bool = False) -> Source | None:
     if published := PUBLISHED.get(name):
         if folder := find_folder(published):
             return read_folder(folder, published, labels_only=True)
-        return Source(Dataset.of_labels(name, np.arange(100) % 10, published.classes))
+        return TrainTest(Dataset.of_labels(name, np.arange(100) % 10, published.classes))
     path = path_of(name)
     if path.suffix == ".npz" and path.is_file():
         return survey_npz(path)
@@ -44,11 +44,11 @@ def survey(name: str, *, skip_unreadable: bool = False) -> Source | None:
 
 
 @cache
-def _starter() -> Source:
-    return Source(Dataset.of_labels("starter", starter().labels, DIGITS))
+def _starter() -> TrainTest:
+    return TrainTest(Dataset.of_labels("starter", starter().labels, DIGITS))
 
 
-def _survey_images(folder: Path, *, skip_unreadable: bool) -> Source:
+def _survey_images(folder: Path, *, skip_unreadable: bool) -> TrainTest:
     from PIL import UnidentifiedImageError
 
     parts, faults, opened = list[Dataset](), list[str](), 0
@@ -56,7 +56,7 @@ def _survey_images(folder: Path, *, skip_unreadable: bool) -> Source:
         labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in files])
         parts.append(Dataset.of_labels(folder.name, labels, classes))
         for path in (path for paths in files for path in paths):
-            if skip_unreadable or opened == _MOST_OPENED:
+            if skip_unreadable or opened == _MAX_OPENED:
                 break
             opened += 1
             try:
@@ -70,4 +70,4 @@ def _survey_images(folder: Path, *, skip_unreadable: bool) -> Source:
     if faults:
         more = f" (and {len(faults) - 1:,} more files)" if len(faults) > 1 else ""
         raise DataError(f"{faults[0]}{more}; mend or delete them, or leave them out with skip_unreadable=true")
-    return Source(*parts)
+    return TrainTest(*parts)

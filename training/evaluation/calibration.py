@@ -21,7 +21,7 @@ COVERAGES = (1.0, 0.999, 0.998, 0.995, 0.99, 0.98, 0.95, 0.9)
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RiskCoveragePoint:
     """What becomes of answers when those below `threshold` are refused."""
 
     threshold: float
@@ -33,7 +33,7 @@ class Refusal:
     """Share of these answers that are wrong."""
 
 
-def mean_surprise(logits: Floats, labels: Labels, temperature: float = 1.0) -> float:
+def negative_log_likelihood(logits: Floats, labels: Labels, temperature: float = 1.0) -> float:
     """Average −log of the probability given to the right class, at a temperature; logits (n, k), labels (n,)."""
     scaled = logits.astype(np.float64) / temperature
     scaled -= scaled.max(axis=1, keepdims=True)
@@ -41,19 +41,21 @@ def mean_surprise(logits: Floats, labels: Labels, temperature: float = 1.0) -> f
     return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - right))
 
 
-def fitted_temperature(logits: Floats, labels: Labels) -> float:
+def fit_temperature(logits: Floats, labels: Labels) -> float:
     """Find the temperature from 0.05 to 20 that makes the right classes least surprising, by golden sections."""
     low, high = np.log(_LOW), np.log(_HIGH)
     while high - low > 1e-4:
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        if mean_surprise(logits, labels, np.exp(left)) < mean_surprise(logits, labels, np.exp(right)):
+        if negative_log_likelihood(logits, labels, np.exp(left)) < negative_log_likelihood(
+            logits, labels, np.exp(right)
+        ):
             high = right
         else:
             low = left
     return float(np.exp((low + high) / 2))
 
 
-def fold(network: MLP, temperature: float) -> None:
+def fold_temperature(network: MLP, temperature: float) -> None:
     """Divide the logits by a temperature for good, within the last layer's own weights.
 
     Then service, export and everything else need not know of it. Raises ConfigError for outputs but softmax.
@@ -66,7 +68,9 @@ def fold(network: MLP, temperature: float) -> None:
         last.bias /= temperature
 
 
-def refusals(probabilities: Floats, labels: Labels, coverages: tuple[float, ...] = COVERAGES) -> list[Refusal]:
+def risk_coverage_curve(
+    probabilities: Floats, labels: Labels, coverages: tuple[float, ...] = COVERAGES
+) -> list[RiskCoveragePoint]:
     """Set coverage against risk: refuse the least sure answers until only these shares of all are left."""
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
@@ -75,19 +79,19 @@ def refusals(probabilities: Floats, labels: Labels, coverages: tuple[float, ...]
     for coverage in coverages:
         kept = max(1, round(coverage * len(labels)))
         errors = int(wrong[kept - 1])
-        table.append(Refusal(float(confidence[order[kept - 1]]), kept / len(labels), errors, errors / kept))
+        table.append(RiskCoveragePoint(float(confidence[order[kept - 1]]), kept / len(labels), errors, errors / kept))
     return table
 
 
-def refusing_below(probabilities: Floats, labels: Labels, threshold: float) -> Refusal:
+def risk_coverage_at(probabilities: Floats, labels: Labels, threshold: float) -> RiskCoveragePoint:
     """Tell what refusing every answer below a threshold does to these examples."""
     kept = probabilities.max(axis=1) >= threshold
     errors = int(np.count_nonzero(probabilities.argmax(axis=1)[kept] != labels[kept]))
     count = int(np.count_nonzero(kept))
-    return Refusal(threshold, count / max(len(labels), 1), errors, errors / max(count, 1))
+    return RiskCoveragePoint(threshold, count / max(len(labels), 1), errors, errors / max(count, 1))
 
 
-def threshold_for(probabilities: Floats, labels: Labels, risk: float) -> float:
+def threshold_for_risk(probabilities: Floats, labels: Labels, risk: float) -> float:
     """Find the least threshold at which at most this share of the answers is wrong; 1 where none is enough."""
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")

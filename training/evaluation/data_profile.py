@@ -15,7 +15,7 @@ PARTS = 10
 _DIGITS = 6
 
 
-def ink_mass(images: Pixels) -> Floats:
+def mean_intensity(images: Pixels) -> Floats:
     """Measure pictures, uint8 (n, side, side): the mean pixel of each, from 0 to 1, float32 (n,)."""
     pixels = images.reshape(len(images), -1)
     mass: Floats = (pixels.sum(axis=1, dtype=np.uint32) / (255 * pixels.shape[1])).astype(np.float32)
@@ -28,9 +28,9 @@ def ink_histogram(mass: Floats, edges: Floats) -> list[int]:
     return counts
 
 
-def baseline(examples: Dataset) -> dict[str, Any]:
+def profile(examples: Dataset) -> dict[str, Any]:
     """Describe examples as a manifest keeps it: ink mass (mean, std, edges and shares of its parts), class shares."""
-    mass = ink_mass(examples.images)
+    mass = mean_intensity(examples.images)
     edges = np.quantile(mass, np.arange(1, PARTS) / PARTS).round(_DIGITS).astype(np.float32)
     counts = np.bincount(examples.labels, minlength=len(examples.classes)).tolist()
     return {

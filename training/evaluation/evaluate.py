@@ -22,9 +22,9 @@ class Evaluation:
     accuracy: float
     top_3_accuracy: float
     calibration_error: float
-    confusion: Labels
+    confusion_matrix: Labels
     """(classes, classes): rows are the true classes, columns the predicted ones."""
-    wrong: Labels
+    misclassified: Labels
     """The rows that were misclassified."""
     predicted: Labels
     """The class number predicted for each row."""
@@ -32,14 +32,14 @@ class Evaluation:
     @property
     def report(self) -> metrics.ClassReport:
         """Precision, recall and F1 by class."""
-        return metrics.class_report(self.confusion)
+        return metrics.class_report(self.confusion_matrix)
 
     def margin(self) -> float:
         """One standard error of the accuracy, of a binomial share."""
         return math.sqrt(self.accuracy * (1 - self.accuracy) / max(self.examples, 1))
 
 
-def class_probabilities(network: MLP, features: Floats) -> Floats:
+def two_column_probabilities(network: MLP, features: Floats) -> Floats:
     """Return one column for each class, also for a single sigmoid output, whose classes are 0 and 1."""
     outputs = network.predict(features)
     return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
@@ -51,7 +51,7 @@ def predicted_classes(network: MLP, x: Any) -> Labels:
     Raises ConfigError for a single output of another activation.
     """
     _check_has_classes(network, "predict(x)")
-    return np.asarray(class_probabilities(network, x).argmax(axis=1))
+    return np.asarray(two_column_probabilities(network, x).argmax(axis=1))
 
 
 def score(network: MLP, x: Any, y: Any) -> float:
@@ -85,13 +85,15 @@ def evaluate(network: MLP, dataset: Dataset | Any, y: Any = None) -> Evaluation:
             dataset.images[start : start + PREDICT_BATCH] for start in range(0, max(len(dataset), 1), PREDICT_BATCH)
         )
         form = network.config.input
-        probabilities = np.concatenate([class_probabilities(network, form.features(images)) for images in chunks])
+        probabilities = np.concatenate(
+            [two_column_probabilities(network, form.to_features(images)) for images in chunks]
+        )
         return _evaluation(probabilities, dataset.labels, len(dataset.classes))
     if isinstance(dataset, Dataset) or y is None:
         given = f"a {type(dataset).__name__} and " + ("no y" if y is None else "y")
         raise DataError(f"evaluate takes a Dataset, or x and y: evaluate(network, x, y); got {given}")
     _check_has_classes(network, "score(x, y)")
-    probabilities = class_probabilities(network, dataset)
+    probabilities = two_column_probabilities(network, dataset)
     labels = _targets(network, y, len(probabilities))
     if labels.ndim == 2 and labels.shape == probabilities.shape and (np.count_nonzero(labels, axis=1) == 1).all():
         labels = labels.argmax(axis=1)  # one-hot
@@ -107,9 +109,9 @@ def _evaluation(probabilities: Floats, labels: Labels, classes: int) -> Evaluati
         examples=len(labels),
         accuracy=metrics.accuracy(probabilities, labels),
         top_3_accuracy=metrics.top_k_accuracy(probabilities, labels),
-        calibration_error=metrics.calibration_error(probabilities, labels),
-        confusion=metrics.confusion_matrix(predicted, labels, max(probabilities.shape[1], classes)),
-        wrong=np.flatnonzero(predicted != labels),
+        calibration_error=metrics.expected_calibration_error(probabilities, labels),
+        confusion_matrix=metrics.confusion_matrix(predicted, labels, max(probabilities.shape[1], classes)),
+        misclassified=np.flatnonzero(predicted != labels),
         predicted=predicted,
     )
 

@@ -57,7 +57,7 @@ def class_report(confusion: Labels) -> ClassReport:
     return ClassReport(precision, recall, f1, support)
 
 
-def calibration_error(probabilities: Floats, labels: Labels, bins: int = 15) -> float:
+def expected_calibration_error(probabilities: Floats, labels: Labels, bins: int = 15) -> float:
     """Expected calibration error: mean distance of confidence and accuracy over equal-width bins (Guo et al. 2017)."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels

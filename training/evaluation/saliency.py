@@ -37,7 +37,7 @@ def gradient_times_input(network: MLP, glyphs: Pixels, classes: Labels) -> Float
     Positive values support the class. Pixels outside the network's crop are 0; those of a block share its gradient.
     """
     form, dtype = network.config.input, network.parameters.dtype
-    gradient = input_gradient(network, form.features(glyphs).astype(dtype, copy=False), classes)
+    gradient = input_gradient(network, form.to_features(glyphs).astype(dtype, copy=False), classes)
     single = replace(form, block=1)
-    pixels = single.spread(single.features(glyphs).astype(dtype, copy=False))
-    return form.spread(gradient / form.block**2) * pixels
+    pixels = single.to_image(single.to_features(glyphs).astype(dtype, copy=False))
+    return form.to_image(gradient / form.block**2) * pixels

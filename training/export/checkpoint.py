@@ -29,7 +29,7 @@ def save_checkpoint(path: Path, run: TrainingState, config: FitConfig) -> None:
     """Write a run, all of it or nothing."""
     header = {
         "format": FORMAT,
-        "network": run.network.config.described(),
+        "network": run.network.config.to_dict(),
         "fit": _comparable(config),
         "step": run.step,
         "rng": run.rng.bit_generator.state,

@@ -21,7 +21,7 @@ from training.errors import TrainingError, WeightsError
 from training.nn.mlp import MLP, MLPConfig, parameter_count
 from training.stored import refuse_unknown, restored
 from training.types import Floats
-from training.vision.glyph import InputForm, fingerprint, fits
+from training.vision.glyph import InputSpec, is_compatible, preprocessing_id
 
 FORMAT = "glyphserve-mlp"
 VERSION = 1
@@ -63,12 +63,12 @@ def _read_file(path: Path) -> bytes:
 
 def to_bytes(network: MLP, dtype: type = np.float32) -> bytes:
     """Give the content of a weights file; `dtype` float16 halves it. Raises WeightsError for NaN or infinity."""
-    config = network.config.described()
+    config = network.config.to_dict()
     header = {
         "format": FORMAT,
         "version": VERSION,
         "config": config,
-        "preprocessing": fingerprint(network.config.input),
+        "preprocessing": preprocessing_id(network.config.input),
     }
     if not are_default(network):  # older releases refuse files with labels
         header["classes"] = network.classes_.tolist()
@@ -180,8 +180,8 @@ def _config_and_classes(text: np.ndarray) -> tuple[MLPConfig, Any]:
         )
     refuse_unknown(header, dict.fromkeys(_HEADER_FIELDS), "the header")
     stored = dict(header["config"])
-    stored["input"] = restored(InputForm, stored.get("input", {}), "the input form")
+    stored["input"] = restored(InputSpec, stored.get("input", {}), "the input form")
     config = restored(MLPConfig, stored, "the config")
-    if not fits(header.get("preprocessing"), config.input):
+    if not is_compatible(header.get("preprocessing"), config.input):
         raise WeightsError("it was trained with a preprocessing that this version does not have")
     return config, header.get("classes")

@@ -1,6 +1,6 @@
 """Networks as ONNX graphs, for runtimes that know nothing of this package. Needs `pip install glyphserve[onnx]`.
 
-The graph takes `features`, float32 (n, inputs), as `InputForm.features` makes them, and answers `outputs`, what stands
+The graph takes `features`, float32 (n, inputs), as `InputSpec.features` makes them, and answers `outputs`, what stands
 after the output activation, for any n. How pictures become features is in the model's metadata.
 """
 
@@ -15,7 +15,7 @@ from training.nn.activations import ACTIVATIONS, ActivationFunction
 from training.nn.layers import Activation, BatchNorm, Dense, Dropout, Layer, Residual
 from training.nn.mlp import MLP
 from training.types import Floats
-from training.vision.glyph import fingerprint
+from training.vision.glyph import preprocessing_id
 
 if TYPE_CHECKING:
     import onnx
@@ -62,7 +62,7 @@ def to_onnx(network: MLP, labels: Sequence[str] = ()) -> bytes:
         ir_version=IR_VERSION,
     )
     form = network.config.input
-    metadata = {"input": form.described(), "preprocessing": fingerprint(form), "labels": list(labels)}
+    metadata = {"input": form.to_dict(), "preprocessing": preprocessing_id(form), "labels": list(labels)}
     helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)

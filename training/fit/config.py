@@ -8,9 +8,9 @@ from typing import Any
 from training.errors import ConfigError
 from training.fit.optim import OPTIMIZERS, L2Penalty, UpdateRule, WeightDecay, chain
 from training.fit.schedules import SCHEDULES, Schedule
-from training.limits import Limit, check_fields, checked_options, is_number, shown
+from training.limits import Limit, is_number, shown, validate_fields, validate_options
 from training.nn.losses import LOSSES
-from training.settings import checked_choice, settings
+from training.settings import settings, validate_choice
 from training.types import Floats
 
 
@@ -73,8 +73,8 @@ class FitConfig:
     def __post_init__(self) -> None:
         """Validate everything that does not depend on the data."""
         for name, table in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            object.__setattr__(self, name, checked_choice(name, getattr(self, name), table))
-        check_fields(self, _LIMITS)
+            object.__setattr__(self, name, validate_choice(name, getattr(self, name), table))
+        validate_fields(self, _LIMITS)
         if self.class_weights is not None:
             object.__setattr__(self, "class_weights", _class_weights(self.class_weights))
         if self.label_smoothing and self.loss != "cross_entropy":
@@ -101,7 +101,7 @@ class FitConfig:
         known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         field, of = f"{name}_options", getattr(self, name)
         # A copy: the caller may change theirs.
-        object.__setattr__(self, field, checked_options(field, getattr(self, field), known, of))
+        object.__setattr__(self, field, validate_options(field, getattr(self, field), known, of))
 
     def __hash__(self) -> int:
         """Hash by value; options are mappings, which have no hash of their own."""

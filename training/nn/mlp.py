@@ -16,7 +16,7 @@ import numpy as np
 from training import estimator
 from training.errors import ConfigError
 from training.inputs import rows
-from training.limits import Limit, check_fields, checked_whole_numbers, shown
+from training.limits import Limit, shown, validate_fields, validate_whole_numbers
 from training.nn.activations import ACTIVATIONS, Backward
 from training.nn.init import BIAS_INITIALIZERS, INITIALIZERS
 from training.nn.layers import (
@@ -35,9 +35,9 @@ from training.nn.layers import (
 )
 from training.nn.losses import Loss
 from training.random_streams import weights_rng
-from training.settings import checked_choice, settings
+from training.settings import settings, validate_choice
 from training.types import Floats, Targets
-from training.vision.glyph import InputForm
+from training.vision.glyph import InputSpec
 
 PREDICT_BATCH = 512
 """Rows that `predict` processes at a time: the activations of so many fit into the CPU's cache."""
@@ -67,7 +67,7 @@ class MLPConfig:
     """Dropout rate of the hidden layers."""
     residual: bool = False
     """Whether hidden layers of equal width are residual blocks."""
-    input: InputForm = field(default_factory=InputForm)
+    input: InputSpec = field(default_factory=InputSpec)
     """How images become the input of the first layer."""
     stem: tuple[tuple[Any, ...], ...] = ()
     """Layers between the input and the first dense layer: (key of LAYERS, its options…), such as ("dropout", 0.2)."""
@@ -78,8 +78,8 @@ class MLPConfig:
         object.__setattr__(self, "input", _input_form(self.input))
         object.__setattr__(self, "stem", _stem(self.stem))
         for name, table in (("activation", ACTIVATIONS), ("output", ACTIVATIONS), ("initializer", INITIALIZERS)):
-            object.__setattr__(self, name, checked_choice(name, getattr(self, name), table))
-        check_fields(self, {"dropout": _DROPOUT})
+            object.__setattr__(self, name, validate_choice(name, getattr(self, name), table))
+        validate_fields(self, {"dropout": _DROPOUT})
         try:
             count = parameter_count(self)
         except (TypeError, ValueError, KeyError) as error:  # raised by the constructor of a layer
@@ -91,7 +91,7 @@ class MLPConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values. A setting that older releases do not know is left out if it has its default."""
-        values = asdict(self) | {"input": self.input.described()}
+        values = asdict(self) | {"input": self.input.to_dict()}
         if not self.stem:
             del values["stem"]
         return values
@@ -103,7 +103,7 @@ class MLPConfig:
 
 def _sizes(layers: Any) -> tuple[int, ...]:
     expected = "two or more positive whole numbers, input first, such as 784,128,10"
-    sizes = checked_whole_numbers("layers", layers, 1, expected)
+    sizes = validate_whole_numbers("layers", layers, 1, expected)
     if len(sizes) < 2:
         raise ConfigError(f"layers must be {expected}; got {shown(layers)}", field="layers")
     return sizes
@@ -119,20 +119,20 @@ def _stem(stem: Any) -> tuple[tuple[Any, ...], ...]:
     return tuple(specs)
 
 
-def _input_form(given: Any) -> InputForm:
-    known = [field.name for field in fields(InputForm)]
+def _input_form(given: Any) -> InputSpec:
+    known = [field.name for field in fields(InputSpec)]
     if isinstance(given, Mapping):
         if unknown := sorted(map(str, set(given) - set(known))):
             raise ConfigError(f"input takes {', '.join(known)}, not {', '.join(unknown)}", field="input")
-        return InputForm(**given)
-    if not isinstance(given, InputForm):
+        return InputSpec(**given)
+    if not isinstance(given, InputSpec):
         raise ConfigError(f"input must map some of {', '.join(known)} to numbers, not {shown(given)}", field="input")
     return given
 
 
 def build_layers(config: MLPConfig) -> list[Layer]:
     """Build the layers of a network, not yet bound to parameters."""
-    inputs, side = config.layers[0], config.input.width
+    inputs, side = config.layers[0], config.input.grid_size
     shape: Shape = (side, side, 1) if inputs == side**2 else (inputs,)
     layers: list[Layer] = []
     for name, *options in config.stem:

@@ -5,7 +5,7 @@ from training.fit.config import FitConfig
 from training.nn.mlp import MLPConfig
 from training.recipes.config import DataConfig, Published, Recipe
 from training.recipes.released import HANDS_AND_PENS, HELD_OUT, RELEASED
-from training.vision.glyph import InputForm
+from training.vision.glyph import InputSpec
 
 
 def get(name: str) -> Recipe:
@@ -50,12 +50,12 @@ OWN = (
             validation_share=HELD_OUT,
         ),
         data=DataConfig(data="mnist", extra_share=0.04, augment="handwriting", augment_options=HANDS_AND_PENS),
-        continues=True,
+        requires_initial_weights=True,
     ),
     Recipe(
         "sprint",
         "100-256-10 on blocks of 2×2 pixels to 98 % of MNIST's test digits: three epochs, half a second of training.",
-        network=MLPConfig((100, 256, 10), initializer="glorot", input=InputForm(side=20, block=2)),
+        network=MLPConfig((100, 256, 10), initializer="glorot", input=InputSpec(side=20, block=2)),
         fit=FitConfig(
             epochs=3,
             batch_size=192,  # fewer steps of Adam than 128 makes, and 98 % for as many seeds
@@ -78,7 +78,7 @@ PUBLISHED = (
             epochs=30, batch_size=10, loss="quadratic", optimizer="sgd", learning_rate=3.0, validation_share=1 / 6
         ),
         data=DataConfig(data="mnist", watch="test"),
-        lines="correct_of_total",
+        log_format="correct_of_total",
         published=Published(0.9485, "9,485 / 10,000 at its best epoch", best_epoch=True),
     ),
     Recipe(
@@ -89,7 +89,7 @@ PUBLISHED = (
             activation="sigmoid",
             output="sigmoid",
             initializer="normal_0.1",
-            input=InputForm(low=-1.0),
+            input=InputSpec(low=-1.0),
         ),
         fit=FitConfig(
             epochs=50,
@@ -101,7 +101,7 @@ PUBLISHED = (
             evaluate_training=True,
         ),
         data=DataConfig(data="mnist", pool=True, test_share=1 / 7),
-        lines="mse_and_accuracies",
+        log_format="mse_and_accuracies",
         published=Published(0.9451, "test 94.51 %"),
     ),
     Recipe(
@@ -119,7 +119,7 @@ PUBLISHED = (
             evaluate_training=True,
         ),
         data=DataConfig(data="mnist", watch="test"),
-        lines="train_and_test",
+        log_format="train_and_test",
         published=Published(0.94, "about 94 % or better on test"),
     ),
     Recipe(
@@ -128,16 +128,16 @@ PUBLISHED = (
         network=MLPConfig((784, 128, 64, 10), initializer="normal_by_outputs", bias=False, activation="sigmoid"),
         fit=FitConfig(epochs=10, batch_size=1, optimizer="sgd", learning_rate=0.001, validation_share=0.15),
         data=_POOLED,
-        lines="time_and_accuracy",
-        published=Published(0.925, "93 % done right; at least 92.5 % for each of 5 seeds", on="validation", seeds=5),
+        log_format="time_and_accuracy",
+        published=Published(0.925, "93 % done right; at least 92.5 % for each of 5 seeds", split="validation", seeds=5),
     ),
     Recipe(
         "deep_exercises",
         "The same with its exercises done: ReLU, He weights, biases, mini-batches of 64, Adam with a falling rate.",
         fit=FitConfig(epochs=10, batch_size=64, schedule="cosine", validation_share=0.15),
         data=_POOLED,
-        lines="time_and_accuracy",
-        published=Published(0.975, "at least 97.5 % for each of 5 seeds", on="validation", seeds=5),
+        log_format="time_and_accuracy",
+        published=Published(0.975, "at least 97.5 % for each of 5 seeds", split="validation", seeds=5),
     ),
     Recipe(
         "deep_momentum",
@@ -151,35 +151,35 @@ PUBLISHED = (
             validation_share=0.15,
         ),
         data=_POOLED,
-        lines="time_and_accuracy",
-        published=Published(0.965, "at least 96.5 %", on="validation", seeds=1),
+        log_format="time_and_accuracy",
+        published=Published(0.965, "at least 96.5 %", split="validation", seeds=1),
     ),
     Recipe(
         "deep_adagrad",
         "The exercises with AdaGrad instead of Adam.",
         fit=FitConfig(epochs=10, batch_size=64, optimizer="adagrad", learning_rate=0.02, validation_share=0.15),
         data=_POOLED,
-        lines="time_and_accuracy",
-        published=Published(0.965, "at least 96.5 %", on="validation", seeds=1),
+        log_format="time_and_accuracy",
+        published=Published(0.965, "at least 96.5 %", split="validation", seeds=1),
     ),
     Recipe(
         "coursera",
         "The Machine Learning Specialization's digits: 400-25-15-10 on 5,000 images of 20×20, Adam.",
-        network=MLPConfig((400, 25, 15, 10), initializer="glorot", input=InputForm(side=20)),
+        network=MLPConfig((400, 25, 15, 10), initializer="glorot", input=InputSpec(side=20)),
         fit=FitConfig(epochs=40, batch_size=32),
-        lines="keras",
-        published=Published(0.99, "at least 99 % of the training examples after 40 epochs", on="train"),
+        log_format="keras",
+        published=Published(0.99, "at least 99 % of the training examples after 40 epochs", split="train"),
     ),
     Recipe(
         "coursera_binary",
         "The same course's zeros and ones: 400-25-15-1 of sigmoids.",
         network=MLPConfig(
-            (400, 25, 15, 1), activation="sigmoid", output="sigmoid", initializer="glorot", input=InputForm(side=20)
+            (400, 25, 15, 1), activation="sigmoid", output="sigmoid", initializer="glorot", input=InputSpec(side=20)
         ),
         fit=FitConfig(epochs=40, batch_size=32, loss="binary_cross_entropy"),
         data=DataConfig(classes=(0, 1)),
-        lines="keras",
-        published=Published(0.995, "at least 99.5 %", on="train"),
+        log_format="keras",
+        published=Published(0.995, "at least 99.5 %", split="train"),
     ),
 )
 

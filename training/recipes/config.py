@@ -12,7 +12,7 @@ from training.augment.geometry import Augment
 from training.augment.random_deform import make_augment
 from training.errors import ConfigError
 from training.fit.config import FitConfig, hash_of
-from training.limits import Limit, check_fields, checked_whole_numbers, shown
+from training.limits import Limit, shown, validate_fields, validate_whole_numbers
 from training.nn.mlp import MLPConfig
 from training.settings import unknown_setting
 
@@ -54,7 +54,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check what can be checked without the data."""
-        check_fields(self, _DATA_LIMITS)
+        validate_fields(self, _DATA_LIMITS)
         if not isinstance(self.data, str) or not self.data:
             raise ConfigError(f"data must name a source, not {shown(self.data)}", field="data")
         for name in ("extra_data", "start_from"):
@@ -73,7 +73,7 @@ class DataConfig:
         object.__setattr__(self, "augment_options", dict(self.augment_options))
         if self.classes is not None:
             wanted = "a list of different class numbers"
-            classes = checked_whole_numbers("classes", self.classes, 0, wanted)
+            classes = validate_whole_numbers("classes", self.classes, 0, wanted)
             if not classes or len(set(classes)) < len(classes):
                 raise ConfigError(f"classes must be {wanted}; got {shown(self.classes)}", field="classes")
             object.__setattr__(self, "classes", classes)
@@ -106,11 +106,11 @@ _DATA_LIMITS = {
 class Published:
     """The figure that a published system reports, and how it is to be compared."""
 
-    figure: float
+    accuracy: float
     """The share of right answers that must be reached."""
-    said: str
+    quote: str
     """As its publication puts it."""
-    on: str = "test"
+    split: str = "test"
     """The examples that it was measured on: train, validation or test."""
     best_epoch: bool = False
     """Whether the best epoch counts instead of the last."""
@@ -127,17 +127,17 @@ class Recipe:
     network: MLPConfig = field(default_factory=MLPConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    lines: str = "plain"
-    """The form of its epoch lines; a name in `reports.EPOCH_LINES`."""
+    log_format: str = "plain"
+    """The form of its epoch lines; a name in `reports.LOG_FORMATS`."""
     published: Published | None = None
-    continues: bool = False
+    requires_initial_weights: bool = False
     """Whether it is made to go on from weights, and makes no sense without `start_from`."""
     layers_are_set: bool = field(default=False, compare=False)
     """Whether `layers` were set; else the last of them follows the number of classes."""
 
     def __post_init__(self) -> None:
         """Check that the three fit each other, as far as that can be told without data."""
-        inputs = self.network.input.width**2
+        inputs = self.network.input.grid_size**2
         if self.network.layers[0] != inputs:
             raise ConfigError(
                 f"the first of layers must be {inputs}, one for each pixel (or block of them) that the network sees, "
@@ -196,9 +196,9 @@ class Recipe:
         """Copy for a network that has learned before. Raises ConfigError when it does not fit the recipe."""
         return replace(self, network=network, layers_are_set=True)
 
-    def settings(self) -> dict[str, Any]:
+    def to_flat_dict(self) -> dict[str, Any]:
         """Give all settings as one flat dictionary of JSON values; `replace` takes it back."""
-        settings = self.network.described() | asdict(self.fit) | asdict(self.data)
+        settings = self.network.to_dict() | asdict(self.fit) | asdict(self.data)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from training.class_labels import check_same_labels
-from training.data import Dataset, open_source, stratified_split
-from training.data.dataset import Progress, Source
-from training.data.extra_data import Extra, divide, repeated
+from training.data import Dataset, load_dataset, stratified_split
+from training.data.dataset import Progress, TrainTest
+from training.data.extra_data import ExtraData, oversample, split_extra
 from training.errors import ConfigError, DataError
-from training.evaluation.data_profile import baseline
+from training.evaluation.data_profile import profile
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.export.checkpoint import load_checkpoint, save_checkpoint
 from training.export.npz import load, to_bytes, write_atomically
@@ -28,10 +28,10 @@ from training.fit.steps import OnStep
 from training.nn.mlp import MLP
 from training.recipes.config import Recipe
 from training.recipes.distillation import load_teacher, make_distillation
-from training.vision.glyph import fingerprint
+from training.vision.glyph import preprocessing_id
 
 MANIFEST_FORMAT = 1
-_MOST_NAMED = 20
+_MAX_NAMED = 20
 """Files that were left out which a manifest names; it counts all."""
 
 
@@ -42,18 +42,18 @@ class Splits:
     train: Dataset
     validation: Dataset | None
     test: Dataset | None
-    watched: Dataset | None
+    monitored: Dataset | None
     """What is measured after each epoch."""
-    extra: Extra | None = None
+    extra: ExtraData | None = None
     """The extra source, of which `train` has what is learned, repeated."""
 
     @property
-    def held_out(self) -> Dataset:
+    def final_test(self) -> Dataset:
         """What the result is judged on: the test examples, else the validation examples, else what was learned."""
         return self.test or self.validation or self.train
 
 
-def split(recipe: Recipe, progress: Progress | None = None) -> Splits:
+def load_splits(recipe: Recipe, progress: Progress | None = None) -> Splits:
     """Open a recipe's sources and divide them; the same recipe always divides alike.
 
     Raises DataError when a source is missing or damaged, ConfigError when its classes do not fit the network.
@@ -61,19 +61,19 @@ def split(recipe: Recipe, progress: Progress | None = None) -> Splits:
     splits, wanted = _split_own(recipe, progress), recipe.data
     if wanted.extra_data is None:
         return splits
-    source = open_source(wanted.extra_data, progress, skip_unreadable=wanted.skip_unreadable)
+    source = load_dataset(wanted.extra_data, progress, skip_unreadable=wanted.skip_unreadable)
     own = splits.train
-    extra = divide(source, own.classes, drop_others=wanted.classes is not None)
+    extra = split_extra(source, own.classes, ignore_unknown_classes=wanted.classes is not None)
     deform = recipe.make_augment() is None  # else every picture is deformed anyway
-    added = repeated(extra.learned, len(own), wanted.extra_share, wanted.split_seed, deform=deform)
-    return replace(splits, train=own.joined(added), extra=extra)
+    added = oversample(extra.learned, len(own), wanted.extra_share, wanted.split_seed, deform=deform)
+    return replace(splits, train=own.concat(added), extra=extra)
 
 
 def _split_own(recipe: Recipe, progress: Progress | None) -> Splits:
-    return divided(open_source(recipe.data.data, progress, skip_unreadable=recipe.data.skip_unreadable), recipe)
+    return split_source(load_dataset(recipe.data.data, progress, skip_unreadable=recipe.data.skip_unreadable), recipe)
 
 
-def divided(source: Source, recipe: Recipe) -> Splits:
+def split_source(source: TrainTest, recipe: Recipe) -> Splits:
     """Divide the examples of a source as a recipe says.
 
     Raises DataError for fewer than two classes or too few examples to hold any out, ConfigError when the classes do
@@ -81,7 +81,7 @@ def divided(source: Source, recipe: Recipe) -> Splits:
     """
     learned, test = source.train, source.test
     if recipe.data.classes:
-        learned, test = learned.only(recipe.data.classes), test and test.only(recipe.data.classes)
+        learned, test = learned.filter_classes(recipe.data.classes), test and test.filter_classes(recipe.data.classes)
     present = np.unique(learned.labels)
     if len(present) < 2:
         found = ", ".join(learned.classes[label] for label in present) or "none"
@@ -96,15 +96,15 @@ def divided(source: Source, recipe: Recipe) -> Splits:
         )
     rng = np.random.default_rng(recipe.data.split_seed)
     if recipe.data.pool and test:
-        learned, test = learned.joined(test), None
+        learned, test = learned.concat(test), None
     if recipe.data.test_share and test is None:
         kept, drawn = stratified_split(learned.labels, recipe.data.test_share, rng)
-        learned, test = learned.take(kept), learned.take(drawn)
+        learned, test = learned.select(kept), learned.select(drawn)
     if not recipe.fit.validation_share:
         return Splits(learned, None, test, test if recipe.data.watch == "test" else None)
     kept, drawn = stratified_split(learned.labels, recipe.fit.validation_share, rng)
-    validation = learned.take(drawn)
-    return Splits(learned.take(kept), validation, test, test if recipe.data.watch == "test" else validation)
+    validation = learned.select(drawn)
+    return Splits(learned.select(kept), validation, test, test if recipe.data.watch == "test" else validation)
 
 
 class Experiment:
@@ -115,9 +115,9 @@ class Experiment:
         if recipe.data.start_from:
             self.network = load(recipe.data.start_from)
             recipe = recipe.continuing(self.network.config)
-        elif recipe.continues:
+        elif recipe.requires_initial_weights:
             raise ConfigError(f"{recipe.name} goes on from weights: set start_from", field="start_from")
-        self.splits = split(recipe, progress)
+        self.splits = load_splits(recipe, progress)
         classes = self.splits.train.classes
         if recipe.data.start_from:
             check_same_labels(self.network, classes)
@@ -131,8 +131,8 @@ class Experiment:
 
     def epochs(self, on_step: OnStep | None = None) -> Iterator[Epoch]:
         """Train, yielding each epoch. Raises what `train` raises."""
-        features = self.network.config.input.features
-        learned, held_out, data = self.splits.train, self.splits.watched, self.recipe.data
+        features = self.network.config.input.to_features
+        learned, held_out, data = self.splits.train, self.splits.monitored, self.recipe.data
         networks = [teacher.network for teacher in self.teachers]
         distillation = make_distillation(networks, data.teacher_share, data.teacher_temperature) if networks else None
         yield from train(
@@ -147,12 +147,12 @@ class Experiment:
 
     def evaluation(self, on: str | None = None) -> Evaluation:
         """Judge the network on one part, by default on what it was not shown, as far as anything was held out."""
-        part: Dataset | None = getattr(self.splits, on) if on else self.splits.held_out
+        part: Dataset | None = getattr(self.splits, on) if on else self.splits.final_test
         if part is None:
             raise ConfigError(f"{self.recipe.name} holds out no {on} examples", field="validation_share")
         return evaluate(self.network, part)
 
-    def keep_best(self) -> None:
+    def restore_best(self) -> None:
         """Give the network the weights of its best epoch, if they were kept; for a run that was cut short."""
         if self.run.best:
             self.network.load_state_dict(self.run.best)
@@ -192,7 +192,7 @@ class Experiment:
             "format": MANIFEST_FORMAT,
             "labels": list(splits.train.classes),
             "recipe": self.recipe.name,
-            "settings": self.recipe.settings(),
+            "settings": self.recipe.to_flat_dict(),
             "seed": self.recipe.fit.seed,
             "data": {
                 "name": splits.train.name,
@@ -202,19 +202,19 @@ class Experiment:
                 "test_examples": len(splits.test or ()),
                 "extra": _told(splits.extra),
                 "skipped_files": len(splits.train.skipped) + len(splits.test.skipped if splits.test else ()),
-                "skipped": [*splits.train.skipped, *(splits.test.skipped if splits.test else ())][:_MOST_NAMED],
+                "skipped": [*splits.train.skipped, *(splits.test.skipped if splits.test else ())][:_MAX_NAMED],
                 "teachers": [teacher.told() for teacher in self.teachers],
             },
-            "baseline": baseline(splits.train),
+            "baseline": profile(splits.train),
             "metrics": metrics,
-            "preprocessing": fingerprint(self.network.config.input),
+            "preprocessing": preprocessing_id(self.network.config.input),
             "temperature": 1.0,
             "libraries": {"glyphserve": _own_version(), "numpy": np.__version__, "python": platform.python_version()},
             "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
 
 
-def _told(extra: Extra | None) -> dict[str, Any] | None:
+def _told(extra: ExtraData | None) -> dict[str, Any] | None:
     if extra is None:
         return None
     counts = {"examples": len(extra.learned), "held_out_examples": len(extra.held_out or ())}

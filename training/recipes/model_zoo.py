@@ -7,7 +7,7 @@ RELEASE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}(/[0-9]+)?")
 """A model's name, `accurate`, for its newest release, or one release of it, `accurate/5`."""
 
 
-def released_models() -> Path:
+def models_dir() -> Path:
     """Find their folder: inside the package when installed, beside it in a source tree."""
     root = Path(__file__).resolve().parents[2]
     inside = root / "service" / "released"
@@ -19,5 +19,5 @@ def find_release(said: str) -> Path | None:
     if not RELEASE.fullmatch(said):
         return None
     name, _, number = said.partition("/")
-    folders = [path for path in (released_models() / name).glob(number or "*") if path.name.isdigit()]
+    folders = [path for path in (models_dir() / name).glob(number or "*") if path.name.isdigit()]
     return max(folders, key=lambda path: int(path.name), default=None)

@@ -8,7 +8,7 @@ from typing import Any
 from training.errors import ConfigError
 
 
-def read_changes(
+def parse_overrides(
     changes: Sequence[str], text: str | None = None, *, data: str | None = None, seed: int | None = None
 ) -> dict[str, Any]:
     """Bring the ways to say a setting together; the more particular one wins.

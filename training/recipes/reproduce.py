@@ -23,7 +23,7 @@ class Result:
     @property
     def reached(self) -> bool:
         """Whether the published figure is met or beaten."""
-        return self.recipe.published is None or self.accuracy >= self.recipe.published.figure
+        return self.recipe.published is None or self.accuracy >= self.recipe.published.accuracy
 
 
 def reproduce(recipes: Sequence[Recipe], seeds: int | None = None) -> Iterator[Result]:
@@ -37,9 +37,9 @@ def reproduce(recipes: Sequence[Recipe], seeds: int | None = None) -> Iterator[R
             if published and published.best_epoch:
                 best = best_epoch(history)
                 accuracy = (best.monitored.accuracy if best else None) or 0.0
-                count = len(experiment.splits.held_out)
+                count = len(experiment.splits.final_test)
             else:
-                evaluation = experiment.evaluation(published.on if published else "test")
+                evaluation = experiment.evaluation(published.split if published else "test")
                 accuracy, count = evaluation.accuracy, evaluation.examples
             yield Result(recipe, seed, accuracy, round(accuracy * count), count, seconds)
 
@@ -52,7 +52,7 @@ def table(results: Sequence[Result]) -> str:
         accuracies = sorted(result.accuracy for result in mine)
         seconds = sorted(result.train_seconds for result in mine)[len(mine) // 2]
         spread = f" ({accuracies[0]:.2%} to {accuracies[-1]:.2%})" if len(mine) > 1 else ""
-        said = mine[0].recipe.published.said if mine[0].recipe.published else ""
+        said = mine[0].recipe.published.quote if mine[0].recipe.published else ""
         reached = sum(result.reached for result in mine)
         rows.append(
             f"| `{name}` | {said} | {accuracies[len(mine) // 2]:.2%}{spread} | {len(mine)} | {reached} of {len(mine)} "

@@ -28,7 +28,7 @@ Space = Mapping[str, Any]
 Settings = dict[str, Any]
 
 MAX_TRIALS = 10_000
-_MOST_CORNERS = 1024
+_MAX_CORNERS = 1024
 _RANGE = {"low", "high", "log", "int"}
 _ADDED = ("skip_unreadable",)
 """Settings that the first release did not know: no part of a key at their default, so that its results count."""
@@ -52,7 +52,7 @@ class Trial:
     """Why there is no result."""
 
     @property
-    def rank(self) -> tuple[float, float]:
+    def sort_key(self) -> tuple[float, float]:
         """What to sort by: by falling accuracy, among equals by loss; failures come last."""
         return -(self.accuracy or 0.0), math.inf if self.loss is None else self.loss
 
@@ -72,7 +72,7 @@ def grid(recipe: Recipe, space: Space) -> list[Settings]:
     return _possible(recipe, trials)
 
 
-def draw(recipe: Recipe, space: Space, trials: int, seed: int = 0) -> list[Settings]:
+def sample_settings(recipe: Recipe, space: Space, trials: int, seed: int = 0) -> list[Settings]:
     """Draw so many different settings at random; the same space and seed draw the same (Bergstra and Bengio 2012).
 
     Fewer when the space has no more. Raises ConfigError, naming the setting, like `grid`.
@@ -105,9 +105,9 @@ def search(recipe: Recipe, trials: Sequence[Settings], results: Path) -> Iterato
         yield done[key]
 
 
-def ranking(trials: Sequence[Trial]) -> list[Trial]:
+def rank_trials(trials: Sequence[Trial]) -> list[Trial]:
     """Sort by validation accuracy, best first; among equals the smaller loss wins."""
-    return sorted(trials, key=lambda trial: trial.rank)
+    return sorted(trials, key=lambda trial: trial.sort_key)
 
 
 def read(results: Path) -> list[Trial]:
@@ -168,7 +168,7 @@ def _check_ends(recipe: Recipe, space: Space) -> None:
     names = [name for name, choices in space.items() if isinstance(choices, Mapping)]
     base = {name: choices[0] for name, choices in space.items() if name not in names}
     corners = itertools.product(*((space[name]["low"], space[name]["high"]) for name in names))
-    for corner in itertools.islice(corners, _MOST_CORNERS):
+    for corner in itertools.islice(corners, _MAX_CORNERS):
         recipe.replace(**base | dict(zip(names, corner, strict=True)))
 
 
@@ -181,8 +181,8 @@ def _possible(recipe: Recipe, trials: list[Settings]) -> list[Settings]:
 
 
 def _key(recipe: Recipe) -> str:
-    defaults = Recipe("", "").settings()
-    named = {n: value for n, value in recipe.settings().items() if n not in _ADDED or value != defaults[n]}
+    defaults = Recipe("", "").to_flat_dict()
+    named = {n: value for n, value in recipe.to_flat_dict().items() if n not in _ADDED or value != defaults[n]}
     settings = json.dumps(named, sort_keys=True)
     return hashlib.sha256(settings.encode()).hexdigest()[:16]
 

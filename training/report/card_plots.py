@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from training.data import Dataset
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.report import plots
-from training.report.measure import Released
+from training.report.measure import ReleasedModel
 
 _COLUMNS = 16
 _COLOURS = (plots.FIRST, plots.SECOND, "#16a34a", "#9333ea")
@@ -16,7 +16,7 @@ _COLOURS = (plots.FIRST, plots.SECOND, "#16a34a", "#9333ea")
 
 def all_misread(dataset: Dataset, evaluation: Evaluation) -> Figure:
     """Show every example that was misread: what it is, and what it was taken for."""
-    wrong = evaluation.wrong
+    wrong = evaluation.misclassified
     rows = max(1, -(-len(wrong) // _COLUMNS))
     figure = Figure(figsize=(0.62 * _COLUMNS, 0.85 * rows + 0.5), layout="constrained")
     figure.suptitle(f"{len(wrong)} of {evaluation.examples:,} misread: true → read", fontsize=12)
@@ -45,7 +45,7 @@ def robustness(damages: list[dict[str, Any]]) -> Figure:
     return figure
 
 
-def draw_card(model: Released, figures: dict[str, Any], history: plots.History | None) -> list[str]:
+def draw_card(model: ReleasedModel, figures: dict[str, Any], history: plots.History | None) -> list[str]:
     """Draw a card's pictures into its folder and answer their names; curves only when there is a history."""
     judged = evaluate(model.network, model.test)
     drawn = {

@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.augment.geometry import resample
+from training.augment.geometry import bilinear_sample
 from training.types import Floats, Pixels
-from training.vision.glyph import SIDE
+from training.vision.glyph import IMAGE_SIZE
 
-_PIXELS = np.indices((SIDE, SIDE), np.float32).reshape(1, 2, SIDE * SIDE)
+_PIXELS = np.indices((IMAGE_SIZE, IMAGE_SIZE), np.float32).reshape(1, 2, IMAGE_SIZE * IMAGE_SIZE)
 _BLOCK = 1000
 
 
-class Damage(NamedTuple):
+class Corruption(NamedTuple):
     """A way to damage pictures, the levels at which it is measured, and their unit."""
 
     function: Callable[[Pixels, float, np.random.Generator], Pixels]
@@ -24,30 +24,30 @@ class Damage(NamedTuple):
     unit: str
 
 
-def noisy(images: Pixels, level: float, rng: np.random.Generator) -> Pixels:
+def gaussian_noise(images: Pixels, level: float, rng: np.random.Generator) -> Pixels:
     """Add Gaussian noise of a deviation of `level` gray values of 255."""
     return _pixels(images.astype(np.float32) + rng.normal(0, level, images.shape).astype(np.float32))
 
 
-def blurred(images: Pixels, level: float, rng: np.random.Generator) -> Pixels:  # noqa: ARG001 -- one type for the room
+def gaussian_blur(images: Pixels, level: float, rng: np.random.Generator) -> Pixels:  # noqa: ARG001 -- one type for the room
     """Blur by a Gaussian with a deviation of `level` pixels."""
-    distance = np.subtract.outer(np.arange(SIDE), np.arange(SIDE))
+    distance = np.subtract.outer(np.arange(IMAGE_SIZE), np.arange(IMAGE_SIZE))
     bell = np.exp(-0.5 * np.square(distance / level))
-    bell = (bell / bell[SIDE // 2].sum()).astype(np.float32)
+    bell = (bell / bell[IMAGE_SIZE // 2].sum()).astype(np.float32)
     return _pixels(np.asarray(bell @ images.astype(np.float32) @ bell, np.float32))
 
 
-def shifted(images: Pixels, level: float, rng: np.random.Generator) -> Pixels:
+def shift(images: Pixels, level: float, rng: np.random.Generator) -> Pixels:
     """Move by `level` pixels in a direction drawn for each picture."""
     angle = rng.uniform(0, 2 * np.pi, len(images))
     moves = level * np.stack([np.sin(angle), np.cos(angle)], axis=1)
     return _read(images, lambda rows: _PIXELS - moves[rows, :, np.newaxis].astype(np.float32))
 
 
-def turned(images: Pixels, level: float, rng: np.random.Generator) -> Pixels:
+def rotate(images: Pixels, level: float, rng: np.random.Generator) -> Pixels:
     """Turn about the middle by `level` degrees, one way or the other."""
     angle = np.deg2rad(level) * rng.choice((-1.0, 1.0), len(images))
-    middle = np.float32((SIDE - 1) / 2)
+    middle = np.float32((IMAGE_SIZE - 1) / 2)
     matrices = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
     return _read(images, lambda rows: matrices[rows].astype(np.float32) @ (_PIXELS[0] - middle) + middle)
 
@@ -56,8 +56,8 @@ def _read(images: Pixels, origins: Callable[[slice], Floats]) -> Pixels:
     damaged = np.empty_like(images)
     for start in range(0, len(images), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        x = images[rows].reshape(-1, SIDE * SIDE).astype(np.float32)
-        damaged[rows] = _pixels(resample(x, origins(rows))).reshape(-1, SIDE, SIDE)
+        x = images[rows].reshape(-1, IMAGE_SIZE * IMAGE_SIZE).astype(np.float32)
+        damaged[rows] = _pixels(bilinear_sample(x, origins(rows))).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
     return damaged
 
 
@@ -65,9 +65,9 @@ def _pixels(values: Floats) -> Pixels:
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
-DAMAGES: dict[str, Damage] = {
-    "noise": Damage(noisy, (16, 32, 64, 96, 128), "gray values of 255"),
-    "blur": Damage(blurred, (0.5, 1.0, 1.5, 2.0), "pixels"),
-    "shift": Damage(shifted, (1, 2, 3, 4), "pixels"),
-    "turn": Damage(turned, (5, 10, 15, 20, 30), "degrees"),
+CORRUPTIONS: dict[str, Corruption] = {
+    "noise": Corruption(gaussian_noise, (16, 32, 64, 96, 128), "gray values of 255"),
+    "blur": Corruption(gaussian_blur, (0.5, 1.0, 1.5, 2.0), "pixels"),
+    "shift": Corruption(shift, (1, 2, 3, 4), "pixels"),
+    "turn": Corruption(rotate, (5, 10, 15, 20, 30), "degrees"),
 }

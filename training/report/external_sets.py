@@ -11,13 +11,13 @@ import numpy as np
 
 from training.errors import DataError
 from training.types import Labels, Pixels
-from training.vision.glyph import SIDE, to_glyph
+from training.vision.glyph import IMAGE_SIZE, normalize_glyph
 
 _TYPED_SIZE = 64
 _NO_DIGITS = ("STIXNonUni", "STIXSiz", "cmex", "cmsy", "cmmi", "LastResort", "Display")
 
 
-class ForeignSet(NamedTuple):
+class ExternalSet(NamedTuple):
     """Glyphs (n, 28, 28) as the preprocessing made them, blank where it found nothing, and what they are."""
 
     name: str
@@ -25,7 +25,7 @@ class ForeignSet(NamedTuple):
     labels: Labels
 
 
-def foreign_sets() -> Iterator[ForeignSet]:
+def external_sets() -> Iterator[ExternalSet]:
     """Give the sets that can be had here."""
     try:
         from sklearn.datasets import load_digits
@@ -35,23 +35,23 @@ def foreign_sets() -> Iterator[ForeignSet]:
         found = load_digits()
         small = np.rint(found.images * (255 / 16)).astype(np.uint8)
         labels = found.target.astype(np.int64)
-        yield ForeignSet("scikit-learn's 1,797 digits of 8×8", _read([np.pad(image, 1) for image in small]), labels)
+        yield ExternalSet("scikit-learn's 1,797 digits of 8×8", _read([np.pad(image, 1) for image in small]), labels)
         large = [np.pad(image, 1).repeat(10, axis=0).repeat(10, axis=1) for image in small]
-        yield ForeignSet("the same, each pixel a block of 10×10", _read(large), labels)
+        yield ExternalSet("the same, each pixel a block of 10×10", _read(large), labels)
     try:
         fonts = _fonts()
     except ModuleNotFoundError:
         return
     pictures = [_typed(font, str(digit)) for font in fonts for digit in range(10)]
     labels = np.tile(np.arange(10), len(fonts))
-    yield ForeignSet(f"typed in {len(fonts)} fonts of matplotlib's", _read(pictures), labels)
+    yield ExternalSet(f"typed in {len(fonts)} fonts of matplotlib's", _read(pictures), labels)
 
 
 def _read(pictures: list[Pixels]) -> Pixels:
-    glyphs = np.zeros((len(pictures), SIDE, SIDE), np.uint8)
+    glyphs = np.zeros((len(pictures), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     for glyph, picture in zip(glyphs, pictures, strict=True):
         try:
-            glyph[:] = to_glyph(picture)
+            glyph[:] = normalize_glyph(picture)
         except DataError:  # nothing to see: the blank glyph will be misread, as it should count
             continue
     return glyphs

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 
-def figures_text(figures: dict[str, Any]) -> str:
+def format_measurements(figures: dict[str, Any]) -> str:
     """Tell all that `measure` found."""
     test = figures["test"]
     times = figures["microseconds"]
@@ -45,12 +45,14 @@ def figures_text(figures: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def card(name: str, version: str, manifest: dict[str, Any], figures: dict[str, Any], pictures: Sequence[str]) -> str:
+def render_card(
+    name: str, version: str, manifest: dict[str, Any], figures: dict[str, Any], pictures: Sequence[str]
+) -> str:
     """Write a model's card."""
     parts = [
         f"# {name}, version {version}",
         "Reads one handwritten digit, 0 to 9, from a 28×28 picture in MNIST's form.",
-        figures_text(figures),
+        format_measurements(figures),
         "## How it was made",
         _making(manifest),
         _choosing(manifest),

@@ -12,15 +12,15 @@ import numpy as np
 from training import recipes
 from training.data import Dataset
 from training.errors import ConfigError, DataError
-from training.evaluation.calibration import mean_surprise, refusals, refusing_below
+from training.evaluation.calibration import negative_log_likelihood, risk_coverage_at, risk_coverage_curve
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.export.npz import load
 from training.nn.mlp import MLP, parameter_count
-from training.recipes.experiment import Splits, split
-from training.report.corruptions import DAMAGES
-from training.report.external_sets import foreign_sets
+from training.recipes.experiment import Splits, load_splits
+from training.report.corruptions import CORRUPTIONS
+from training.report.external_sets import external_sets
 from training.types import Floats, Labels, Pixels
-from training.vision.glyph import to_glyph
+from training.vision.glyph import normalize_glyph
 
 READ_AGAIN = 1000
 """Of the damaged pictures, so many go through the preprocessing, too."""
@@ -28,7 +28,7 @@ _BATCHES = (1, 64)
 
 
 @dataclass(frozen=True)
-class Released:
+class ReleasedModel:
     """A model's folder, opened."""
 
     folder: Path
@@ -39,10 +39,10 @@ class Released:
     @property
     def test(self) -> Dataset:
         """What it is judged on."""
-        return self.splits.held_out
+        return self.splits.final_test
 
 
-def open_released(folder: Path) -> Released:
+def open_released_model(folder: Path) -> ReleasedModel:
     """Open a model's folder with the examples that its manifest tells of.
 
     Raises ConfigError where it is none, and what `load` and `split` raise.
@@ -52,25 +52,25 @@ def open_released(folder: Path) -> Released:
         recipe = recipes.get(manifest["recipe"]).replace(**manifest["settings"])
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{folder} is no folder of a model: {error}", field="model") from error
-    return Released(folder, manifest, load(folder / "weights.npz"), split(recipe))
+    return ReleasedModel(folder, manifest, load(folder / "weights.npz"), load_splits(recipe))
 
 
-def measure(model: Released) -> dict[str, Any]:
+def measure(model: ReleasedModel) -> dict[str, Any]:
     """Measure everything that a card tells, as JSON values."""
     network, test = model.network, model.test
     judged = evaluate(network, test)
-    logits = network.forward(network.config.input.features(test.images))[0]
-    probabilities = network.predict(network.config.input.features(test.images))
+    logits = network.forward(network.config.input.to_features(test.images))[0]
+    probabilities = network.predict(network.config.input.to_features(test.images))
     threshold = model.manifest.get("abstain", {}).get("below")
     return {
         "network": "-".join(map(str, network.config.layers)),
         "parameters": parameter_count(network.config),
         "bytes": (model.folder / "weights.npz").stat().st_size,
-        "test": _judged(judged, test) | {"surprise": mean_surprise(logits, test.labels)},
-        "refusals": [asdict(row) for row in refusals(probabilities, test.labels)],
-        "abstaining": asdict(refusing_below(probabilities, test.labels, threshold)) if threshold else None,
-        "foreign": [_foreign(network, *found) for found in foreign_sets()],
-        "damages": [_damaged(network, test, kind) for kind in DAMAGES],
+        "test": _judged(judged, test) | {"surprise": negative_log_likelihood(logits, test.labels)},
+        "refusals": [asdict(row) for row in risk_coverage_curve(probabilities, test.labels)],
+        "abstaining": asdict(risk_coverage_at(probabilities, test.labels, threshold)) if threshold else None,
+        "foreign": [_foreign(network, *found) for found in external_sets()],
+        "damages": [_damaged(network, test, kind) for kind in CORRUPTIONS],
         "microseconds": {str(rows): _microseconds(network, rows) for rows in _BATCHES},
     }
 
@@ -84,7 +84,7 @@ def _judged(judged: Evaluation, test: Dataset) -> dict[str, Any]:
     ]
     return {
         "examples": judged.examples,
-        "wrong": len(judged.wrong),
+        "wrong": len(judged.misclassified),
         "accuracy": judged.accuracy,
         "top_3_accuracy": judged.top_3_accuracy,
         "calibration_error": judged.calibration_error,
@@ -93,7 +93,7 @@ def _judged(judged: Evaluation, test: Dataset) -> dict[str, Any]:
 
 
 def _right(network: MLP, glyphs: Pixels, labels: Labels) -> float:
-    features = network.config.input.features
+    features = network.config.input.to_features
     return float(np.mean(network.predict(features(glyphs)).argmax(axis=1) == labels))
 
 
@@ -102,7 +102,7 @@ def _foreign(network: MLP, name: str, glyphs: Pixels, labels: Labels) -> dict[st
 
 
 def _damaged(network: MLP, test: Dataset, kind: str) -> dict[str, Any]:
-    damage, rows = DAMAGES[kind], []
+    damage, rows = CORRUPTIONS[kind], []
     for level in damage.levels:
         images = damage.function(test.images, level, np.random.default_rng(0))
         alone = _right(network, images, test.labels)
@@ -116,7 +116,7 @@ def _read_again(images: Pixels) -> Pixels:
     glyphs = np.zeros_like(images)
     for glyph, image in zip(glyphs, images, strict=True):
         try:
-            glyph[:] = to_glyph(image)
+            glyph[:] = normalize_glyph(image)
         except DataError:
             continue
     return glyphs

@@ -73,11 +73,11 @@ def accuracy_curves(history: History) -> Figure:
     return figure
 
 
-def misread(dataset: Dataset, evaluation: Evaluation) -> Figure:
+def misclassified(dataset: Dataset, evaluation: Evaluation) -> Figure:
     """Show the first 25 examples that were misread: what they are, and what they were taken for."""
-    wrong = evaluation.wrong[:25]
+    wrong = evaluation.misclassified[:25]
     figure = Figure(figsize=(6, 6.9), layout="constrained")
-    figure.suptitle(f"{len(wrong)} of {len(evaluation.wrong):,} misread: true → read", fontsize=12)
+    figure.suptitle(f"{len(wrong)} of {len(evaluation.misclassified):,} misread: true → read", fontsize=12)
     for place, row in enumerate(wrong, start=1):
         axes = figure.add_subplot(5, 5, place)
         axes.imshow(dataset.images[row], cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
@@ -89,7 +89,7 @@ def misread(dataset: Dataset, evaluation: Evaluation) -> Figure:
 
 def confusion(dataset: Dataset, evaluation: Evaluation) -> Figure:
     """Show how often each class was read as each other; mistakes are coloured, right answers only counted."""
-    counts, classes = evaluation.confusion, dataset.classes
+    counts, classes = evaluation.confusion_matrix, dataset.classes
     mistakes = counts.astype(float)
     np.fill_diagonal(mistakes, np.nan)
     size = max(3.6, 0.55 * len(classes) + 1.2)
@@ -115,7 +115,7 @@ def first_layer(network: MLP, *, units: int = 64) -> Figure:
     The units are those with the largest weights; blue pulls down, red pushes up.
     """
     weight = next(layer.weight for layer in network.layers if isinstance(layer, Dense))
-    side = network.config.input.width
+    side = network.config.input.grid_size
     strongest = np.argsort(-np.abs(weight).sum(axis=0), kind="stable")[:units]
     columns = min(len(strongest), max(1, round(len(strongest) ** 0.5)))
     rows = -(-len(strongest) // columns)
@@ -141,13 +141,13 @@ PLOTS: dict[str, Plot] = {
     "variants": Plot(variants, ("dataset",)),
     "loss": Plot(loss_curve, ("history",)),
     "accuracy": Plot(accuracy_curves, ("history",)),
-    "misread": Plot(misread, ("dataset", "evaluation")),
+    "misread": Plot(misclassified, ("dataset", "evaluation")),
     "confusion": Plot(confusion, ("dataset", "evaluation")),
     "first_layer": Plot(first_layer, ("network",)),
 }
 
 
-def draw(
+def draw_all(
     folder: Path,
     names: Sequence[str] | None = None,
     *,

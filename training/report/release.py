@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from training.errors import ConfigError
-from training.evaluation.calibration import fitted_temperature, fold, threshold_for
+from training.evaluation.calibration import fit_temperature, fold_temperature, threshold_for_risk
 from training.evaluation.evaluate import evaluate
 from training.export.checkpoint import load_checkpoint
 from training.export.npz import load, to_bytes, write_atomically
 from training.fit.history import Epoch
 from training.nn.mlp import MLP
 from training.recipes.config import Recipe
-from training.report.markdown import card
-from training.report.measure import Released, measure, open_released
-from training.report.seed_comparison import compared
-from training.vision.glyph import fingerprint
+from training.report.markdown import render_card
+from training.report.measure import ReleasedModel, measure, open_released_model
+from training.report.seed_comparison import compare_seeds
+from training.vision.glyph import preprocessing_id
 
 RISK = 0.001
 """Of the answers that are not refused, so many may be wrong, if nothing else is asked for."""
@@ -27,21 +27,21 @@ RISK = 0.001
 
 def release(
     run: Path, folder: Path, *, half: bool = False, others: Sequence[Path] = (), risk: float = RISK
-) -> Released:
+) -> ReleasedModel:
     """Calibrate a run's network on its validation examples and store it with its manifest, as float16 if asked.
 
     `others` are runs of the same recipe with other seeds, whose figures the manifest is to tell; `risk` is the share
     of the answers that may be wrong where those below the threshold that the manifest names are refused. Raises
     ConfigError for a run without validation examples, or whose network has no softmax, and what `compared` raises.
     """
-    model = open_released(run)
+    model = open_released_model(run)
     held_out = model.splits.validation
     if held_out is None:
         raise ConfigError("calibrating needs validation examples", field="validation_share")
-    seeds = {"seeds": compared(model.manifest, others)} if others else {}
-    network, features = model.network, model.network.config.input.features(held_out.images)
-    temperature = fitted_temperature(network.forward(features)[0], held_out.labels)
-    fold(network, temperature)
+    seeds = {"seeds": compare_seeds(model.manifest, others)} if others else {}
+    network, features = model.network, model.network.config.input.to_features(held_out.images)
+    temperature = fit_temperature(network.forward(features)[0], held_out.labels)
+    fold_temperature(network, temperature)
     content = to_bytes(network, np.float16 if half else np.float32)
     stored = load(content)
     manifest = (
@@ -54,9 +54,9 @@ def release(
                 "examples": len(held_out),
                 "stored_as": "float16" if half else "float32",
             },
-            "abstain": {"below": threshold_for(stored.predict(features), held_out.labels, risk), "risk": risk},
+            "abstain": {"below": threshold_for_risk(stored.predict(features), held_out.labels, risk), "risk": risk},
             "temperature": 1.0,
-            "preprocessing": fingerprint(network.config.input),
+            "preprocessing": preprocessing_id(network.config.input),
             "weights_sha256": sha256(content).hexdigest(),
         }
     )
@@ -68,7 +68,7 @@ def release(
     }
     write_atomically(folder / "weights.npz", content)
     write_atomically(folder / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
-    return Released(folder, manifest, stored, model.splits)
+    return ReleasedModel(folder, manifest, stored, model.splits)
 
 
 def history_of(run: Path, network: MLP) -> list[Epoch]:
@@ -81,12 +81,12 @@ def history_of(run: Path, network: MLP) -> list[Epoch]:
     return load_checkpoint(checkpoint, MLP(network.config), config).history
 
 
-def write_card(model: Released, history: list[Epoch] | None = None) -> dict[str, Any]:
+def write_card(model: ReleasedModel, history: list[Epoch] | None = None) -> dict[str, Any]:
     """Measure a model, draw its pictures and write its card beside it; answer the figures."""
     from training.report.card_plots import draw_card
 
     figures = measure(model)
     pictures = draw_card(model, figures, history)
     name, version = model.folder.resolve().parts[-2:]
-    write_atomically(model.folder / "card.md", card(name, version, model.manifest, figures, pictures).encode())
+    write_atomically(model.folder / "card.md", render_card(name, version, model.manifest, figures, pictures).encode())
     return figures

@@ -8,7 +8,7 @@ from typing import Any
 from training.errors import ConfigError
 
 
-def compared(manifest: dict[str, Any], others: Sequence[Path]) -> list[dict[str, Any]]:
+def compare_seeds(manifest: dict[str, Any], others: Sequence[Path]) -> list[dict[str, Any]]:
     """List seed and figures of a run and of the other runs of its recipe, in folders, by seed.
 
     `test_accuracy` is None where there were no test examples.

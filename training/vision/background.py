@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.types import Floats
-from training.vision.resize import interpolation, resized
+from training.vision.resize import interpolation_matrix, resize
 
 _DEGREES = (0, 1, 2, 3, 3)
 _GRID = 48
@@ -29,19 +29,19 @@ class Paper:
     grid: Floats
 
     @property
-    def is_steady(self) -> bool:
+    def is_plausible(self) -> bool:
         """Whether it is lit as paper is: in the deepest shadow there is some light. Else it follows the ink."""
         return float(self.grid.min()) > _SHADOW * float(self.grid.max())
 
-    def shades(self, size: tuple[int, int], rows: slice = slice(None), columns: slice = slice(None)) -> Floats:
+    def upsample(self, size: tuple[int, int], rows: slice = slice(None), columns: slice = slice(None)) -> Floats:
         """Give the shades for some rows and columns of the picture, or of another size of it."""
-        down = interpolation(self.grid.shape[0], size[0])[rows]
-        across = interpolation(self.grid.shape[1], size[1])[columns]
+        down = interpolation_matrix(self.grid.shape[0], size[0])[rows]
+        across = interpolation_matrix(self.grid.shape[1], size[1])[columns]
         shades: Floats = down @ self.grid @ across.T
         return shades
 
 
-def find_paper(gray: Floats) -> Paper:
+def estimate_background(gray: Floats) -> Paper:
     """Find the paper of a picture (height, width)."""
     values = _on_grid(gray)
     shades = _local_medians(values)
@@ -52,16 +52,16 @@ def find_paper(gray: Floats) -> Paper:
     return Paper(shades)
 
 
-def find_paper_by_edge(gray: Floats) -> Paper:
+def estimate_background_from_edge(gray: Floats) -> Paper:
     """Find the paper of a picture that may be ink for the most part: dark or light, what the edge has more of."""
     values = _on_grid(gray)
-    light = values > two_shades(values)
+    light = values > otsu_threshold(values)
     edge = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
     near = light == (edge.mean() > 0.5)
     return Paper(_local_means(values, near, np.full_like(values, values[near].mean())))
 
 
-def two_shades(gray: Floats) -> float:
+def otsu_threshold(gray: Floats) -> float:
     """Part dark from light where the two lie farthest apart (Otsu 1979)."""
     counts = np.bincount(gray.astype(np.uint8).ravel(), minlength=256).astype(np.float64)
     below, sums = np.cumsum(counts), np.cumsum(counts * np.arange(256))
@@ -71,17 +71,17 @@ def two_shades(gray: Floats) -> float:
 
 
 def _on_grid(gray: Floats) -> Floats:
-    return resized(gray, min(gray.shape[0], _GRID), min(gray.shape[1], _GRID))
+    return resize(gray, min(gray.shape[0], _GRID), min(gray.shape[1], _GRID))
 
 
 def _local_medians(values: Floats) -> Floats:
     """Take the median over half of the picture around each place: ink is less than half of that."""
     height, width = (min(side, _COARSE) for side in values.shape)
-    coarse = resized(values, height, width)
+    coarse = resize(values, height, width)
     reach = _COARSE // 4
     around = np.lib.stride_tricks.sliding_window_view(np.pad(coarse, reach, mode="symmetric"), (2 * reach + 1,) * 2)
     medians: Floats = np.median(around.reshape(height, width, -1), axis=-1)
-    return resized(medians, *values.shape)
+    return resize(medians, *values.shape)
 
 
 def _local_means(values: Floats, near: NDArray[np.bool_], shades: Floats) -> Floats:

@@ -35,7 +35,7 @@ class Components:
         return at_edge
 
 
-def components(ink: Floats, mask: Mask) -> Components:
+def label_components(ink: Floats, mask: Mask) -> Components:
     """Find the parts of `mask` whose pixels touch, also by their corners. Ink outside of it is not counted.
 
     Runs of pixels along the rows are joined with those that they touch in the next row, by hooking each tree of runs
@@ -77,7 +77,7 @@ def _joined(count: int, above: NDArray[np.int64], below: NDArray[np.int64]) -> N
             roots = further
 
 
-def glyph_parts(found: Components) -> Mask:
+def select_glyph_components(found: Components) -> Mask:
     """Choose the parts that are the glyph, bool by part: no dust, no frame around others, nothing cut by the edge.
 
     None, when each part is as small as dust. What else would leave nothing is not done.

@@ -10,27 +10,27 @@ import numpy as np
 
 from training.errors import DataError
 from training.types import Floats, Pixels
-from training.vision.background import Paper, find_paper, find_paper_by_edge
-from training.vision.connected_components import Mask, components, glyph_parts
-from training.vision.page_detection import find_sheet
-from training.vision.resize import resized
+from training.vision.background import Paper, estimate_background, estimate_background_from_edge
+from training.vision.connected_components import Mask, label_components, select_glyph_components
+from training.vision.page_detection import find_page
+from training.vision.resize import resize
 
-_LEAST_CONTRAST = 16
-_LEAST_STRENGTH = 32
+_MIN_CONTRAST = 16
+_MIN_STRENGTH = 32
 _WEAK = 80
 _FAINT = 0.06  # of the contrast
 _WORKING_SIDE = 192
 """Photographs are searched at this size."""
 
 
-def find_ink(gray: Pixels) -> Floats:
+def extract_foreground(gray: Pixels) -> Floats:
     """Find the ink of a picture (height, width). Raises DataError when there is none."""
     light = gray if gray[0, 0] < 128 else 255 - gray
     by_row, by_column = np.maximum.reduce(light, axis=1), np.maximum.reduce(light, axis=0)
     if not (by_row[0] or by_row[-1] or by_column[0] or by_column[-1]):  # as most are drawn: black or white all around
         most = int(np.maximum.reduce(by_row))
-        if most < _LEAST_CONTRAST:
-            raise blank()
+        if most < _MIN_CONTRAST:
+            raise blank_error()
         if np.count_nonzero(light) <= 0.6 * light.size:
             return _glyph_of(light, by_row, by_column, most)
     edge = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
@@ -39,7 +39,7 @@ def find_ink(gray: Pixels) -> Floats:
     even = counts[shade] >= 0.6 * len(edge)
     if even and np.count_nonzero(gray == shade) >= 0.4 * gray.size:
         return _drawn(gray, shade)
-    sheet = find_sheet(gray)
+    sheet = find_page(gray)
     if sheet is None:
         return _drawn(gray, shade) if even else _photographed(gray)
     try:
@@ -48,7 +48,7 @@ def find_ink(gray: Pixels) -> Floats:
         return _drawn(gray, shade) if even else _photographed(gray)
 
 
-def blank() -> DataError:
+def blank_error() -> DataError:
     """Make the error for pictures with nothing on them."""
     return DataError("the picture is blank: nothing on it differs from its background")
 
@@ -56,8 +56,8 @@ def blank() -> DataError:
 def _drawn(gray: Pixels, shade: int) -> Floats:
     """Take the ink from paper of exactly one shade."""
     lighter, darker = int(gray.max()) - shade, shade - int(gray.min())
-    if max(lighter, darker) < _LEAST_CONTRAST:
-        raise blank()
+    if max(lighter, darker) < _MIN_CONTRAST:
+        raise blank_error()
     ink = gray - np.uint8(shade) if lighter >= darker else np.uint8(shade) - gray
     if lighter and darker:
         ink[(gray < shade) if lighter >= darker else (gray > shade)] = 0
@@ -69,8 +69,8 @@ def _glyph_of(ink: Pixels, by_row: Pixels, by_column: Pixels, most: int) -> Floa
     ink = _boxed(ink, by_row, by_column, most)
     glyph = ink.astype(np.float32)
     if _is_scattered(glyph) and not _is_enlarged(ink):
-        found = components(glyph, ink > 0)
-        kept = glyph_parts(found)
+        found = label_components(glyph, ink > 0)
+        kept = select_glyph_components(found)
         if kept.any() and not kept.all():  # where each is as small as dust, as dots may be, all of them are the glyph
             ink = np.where(np.append(kept, False)[found.labels], ink, 0)
             most = int(ink.max())
@@ -135,27 +135,27 @@ def _is_scattered(ink: Floats) -> bool:
 def _photographed(gray: Pixels) -> Floats:
     shrink = max(1, max(gray.shape) / _WORKING_SIDE)
     height, width = (max(1, round(side / shrink)) for side in gray.shape)
-    small = resized(gray.astype(np.float32), height, width)
+    small = resize(gray.astype(np.float32), height, width)
     paper, sign = _paper_and_side(small)
-    ink = _strength(small, paper.shades(small.shape), sign)
+    ink = _strength(small, paper.upsample(small.shape), sign)
     noise = _noise(ink)
-    strong = ink[ink > max(_LEAST_STRENGTH, 4.5 * noise)]
-    if len(strong) < min(_LEAST_PIXELS, 1 + ink.size // 100):
-        raise blank()
+    strong = ink[ink > max(_MIN_STRENGTH, 4.5 * noise)]
+    if len(strong) < min(_MIN_PIXELS, 1 + ink.size // 100):
+        raise blank_error()
     strength = float(np.percentile(strong, 90))
     mask = ink > max(0.4 * strength, 4.5 * noise)
-    found = components(ink, mask)
-    parts = glyph_parts(found)
+    found = label_components(ink, mask)
+    parts = select_glyph_components(found)
     if strength < _WEAK and not (parts & ~found.at_edge).any():
-        raise blank()  # a corner that gets less light
+        raise blank_error()  # a corner that gets less light
     kept = np.append(parts, False)[found.labels]
     region = _wider(kept, 2)
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     if not len(rows):
-        raise blank()
+        raise blank_error()
     # Back to the picture itself, for what the network is shown.
     down, across = _span(rows, height, gray.shape[0]), _span(columns, width, gray.shape[1])
-    ink = _strength(gray[down, across], paper.shades(gray.shape, down, across), sign)
+    ink = _strength(gray[down, across], paper.upsample(gray.shape, down, across), sign)
     low, high = max(0.2 * strength, 2.5 * noise), 0.9 * strength
     ink = np.clip((ink - low) * (255 / (high - low)), 0, 255)
     near_rows = np.arange(gray.shape[0])[down] * height // gray.shape[0]
@@ -177,15 +177,15 @@ def _paper_and_side(gray: Floats) -> tuple[Paper, int]:
     Where what differs from the paper does so to both sides, the ink was too broad: then the shade at the edge counts.
     """
     best = (math.inf, Paper(gray), -1)
-    for find in (find_paper, find_paper_by_edge):
+    for find in (estimate_background, estimate_background_from_edge):
         paper = find(gray)
-        away = gray - paper.shades(gray.shape)
+        away = gray - paper.upsample(gray.shape)
         sides = []
         for sign in (-1, 1):
-            strong = away[away * sign > max(_LEAST_CONTRAST, 4.5 * _noise(away * sign))]
-            sides.append((float((strong.astype(np.float64) ** 2).sum()) if len(strong) >= _LEAST_PIXELS else 0, sign))
+            strong = away[away * sign > max(_MIN_CONTRAST, 4.5 * _noise(away * sign))]
+            sides.append((float((strong.astype(np.float64) ** 2).sum()) if len(strong) >= _MIN_PIXELS else 0, sign))
         (less, _), (more, sign) = sorted(sides)
-        doubt = less / max(more, 1) if paper.is_steady else 1.0
+        doubt = less / max(more, 1) if paper.is_plausible else 1.0
         if doubt < best[0]:
             best = doubt, paper, sign
         if best[0] < _DOUBT:
@@ -199,7 +199,7 @@ def _noise(ink: Floats) -> float:
     return -1.4826 * float(np.median(paper)) if len(paper) else 0.0
 
 
-_LEAST_PIXELS = 3
+_MIN_PIXELS = 3
 _DOUBT = 0.4
 
 
@@ -219,5 +219,5 @@ def _span(found: np.ndarray, before: int, after: int) -> slice:
 def _cut_visible(ink: Floats) -> Floats:
     visible = ink > 40
     if not visible.any():
-        raise blank()
+        raise blank_error()
     return _cut(ink, visible)

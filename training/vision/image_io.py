@@ -23,15 +23,15 @@ _HALVED = 280
 """JPEGs with no shorter side are decoded at half their size or less: the digit's 20 pixels are in the rest, too."""
 
 
-MOST_PIXELS, MOST_SIDE = 4_000_000, 4096
+MAX_PIXELS, MAX_SIDE = 4_000_000, 4096
 """Larger pictures are refused before they are decoded, as uploads are: a few bytes can stand for gigabytes."""
 
 
 def check_size(width: int, height: int) -> None:
     """Raise DataError for a picture that is too large to be decoded."""
-    if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise DataError(
-            f"the picture has {width:,}×{height:,} pixels; at most {MOST_PIXELS:,} are read, and {MOST_SIDE:,} a side: "
+            f"the picture has {width:,}×{height:,} pixels; at most {MAX_PIXELS:,} are read, and {MAX_SIDE:,} a side: "
             "make it smaller"
         )
 

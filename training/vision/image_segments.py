@@ -7,11 +7,11 @@ import re
 
 from training.errors import DataError
 
-MOST_SCANS = 100
+MAX_SCANS = 100
 """Of a JPEG: a progressive one has about 10, one of several pictures (MPO) some 30."""
-MOST_SEGMENTS = 1000
+MAX_SEGMENTS = 1000
 """Of a JPEG in all, and chunks of a PNG before and after its data."""
-_MOST_FILLING = 4096
+_MAX_FILLING = 4096
 """Bytes of a JPEG before its first scan that belong to no segment."""
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
@@ -34,17 +34,17 @@ def _check_jpeg(content: bytes) -> None:
     while found := _MARKER.search(content, place):
         start, kind = found.end(), content[found.end() - 1]
         filling += 0 if scans else found.start() - place
-        if (kind == _END and scans) or filling > _MOST_FILLING:
+        if (kind == _END and scans) or filling > _MAX_FILLING:
             break
         segments, scans = segments + 1, scans + (kind == _SCAN)
-        if segments > MOST_SEGMENTS:
-            raise DataError(f"the JPEG has more than {MOST_SEGMENTS:,} segments; save it anew")
+        if segments > MAX_SEGMENTS:
+            raise DataError(f"the JPEG has more than {MAX_SEGMENTS:,} segments; save it anew")
         place = start if kind == _END else start + max(2, int.from_bytes(content[start : start + 2], "big"))
     filling += 0 if scans or found else max(0, len(content) - place)
-    if filling > _MOST_FILLING:
-        raise DataError(f"the JPEG has more than {_MOST_FILLING:,} bytes between its segments; save it anew")
-    if scans > MOST_SCANS:
-        raise DataError(f"the JPEG has {scans} scans; at most {MOST_SCANS} are read")
+    if filling > _MAX_FILLING:
+        raise DataError(f"the JPEG has more than {_MAX_FILLING:,} bytes between its segments; save it anew")
+    if scans > MAX_SCANS:
+        raise DataError(f"the JPEG has {scans} scans; at most {MAX_SCANS} are read")
 
 
 def _check_png(content: bytes) -> None:
@@ -54,6 +54,6 @@ def _check_png(content: bytes) -> None:
         if kind == b"IEND":
             break
         chunks += kind != b"IDAT"
-        if chunks > MOST_SEGMENTS:
-            raise DataError(f"the PNG has more than {MOST_SEGMENTS:,} chunks beside its data; save it anew")
+        if chunks > MAX_SEGMENTS:
+            raise DataError(f"the PNG has more than {MAX_SEGMENTS:,} chunks beside its data; save it anew")
         place += 12 + int.from_bytes(content[place : place + 4], "big")

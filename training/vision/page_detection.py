@@ -3,26 +3,26 @@
 import numpy as np
 
 from training.types import Pixels
-from training.vision.background import two_shades
-from training.vision.connected_components import components
-from training.vision.resize import resized
+from training.vision.background import otsu_threshold
+from training.vision.connected_components import label_components
+from training.vision.resize import resize
 
 _SIDE = 64
 
 
-def find_sheet(gray: Pixels) -> tuple[slice, slice] | None:
+def find_page(gray: Pixels) -> tuple[slice, slice] | None:
     """Find the inside of a sheet, or None where the picture is no more than one.
 
     A sheet is a solid rectangle, unlike what lies all around it, and has marks of the other kind on it.
     """
     height, width = (min(side, _SIDE) for side in gray.shape)
-    small = resized(gray.astype(np.float32), height, width)
-    light = small > two_shades(small)
+    small = resize(gray.astype(np.float32), height, width)
+    light = small > otsu_threshold(small)
     edge = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
     if 0.3 < edge.mean() < 0.7:
         return None
     sheet = ~light if edge.mean() > 0.5 else light
-    found = components(np.ones_like(small), sheet)
+    found = label_components(np.ones_like(small), sheet)
     if not len(found.weights):
         return None
     largest = int(found.weights.argmax())

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from training.types import Floats
 
 
-def resized(ink: Floats, rows: int, columns: int) -> Floats:
+def resize(ink: Floats, rows: int, columns: int) -> Floats:
     """Resize a picture (height, width) to (rows, columns)."""
     height, width = ink.shape
     if (rows, columns) == (height, width):
@@ -17,7 +17,7 @@ def resized(ink: Floats, rows: int, columns: int) -> Floats:
     return smaller
 
 
-def interpolation(before: int, after: int) -> NDArray[np.float32]:
+def interpolation_matrix(before: int, after: int) -> NDArray[np.float32]:
     """Make the matrix (after, before) that goes straight from pixel to pixel, from their middles."""
     centres = (np.arange(after) + 0.5) * before / after - 0.5
     distance = np.abs(np.clip(centres, 0, before - 1)[:, np.newaxis] - np.arange(before))
@@ -28,7 +28,7 @@ def interpolation(before: int, after: int) -> NDArray[np.float32]:
 def _averaging(before: int, after: int) -> NDArray[np.float32]:
     """Make the matrix (after, before) that averages over each new pixel's area, or interpolates when enlarging."""
     if after > before:
-        return interpolation(before, after)
+        return interpolation_matrix(before, after)
     edges = np.linspace(0, before, after + 1)
     low, high = edges[:-1, np.newaxis], edges[1:, np.newaxis]
     cells = np.arange(before)
