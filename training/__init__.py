@@ -1,11 +1,11 @@
 """Multilayer perceptrons in NumPy: networks, training, evaluation, files. NumPy is all that it needs."""
 
-import warnings
 from typing import Any
 
 from training import data, recipes
 from training.classifier import MLPClassifier
 from training.data import Dataset
+from training.deprecation import former
 from training.errors import ConfigError, DataError, DivergedError, TrainingError, WeightsError
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.export.npz import load, save
@@ -44,13 +44,7 @@ __all__ = [
     "train",
 ]
 
-_RENAMED: dict[str, object] = {"Run": TrainingState}
-
 
 def __getattr__(name: str) -> Any:
-    """Return what an older release exported under this name, with a DeprecationWarning."""
-    if name in _RENAMED:
-        new = _RENAMED[name]
-        warnings.warn(f"training.{name} is now training.{new.__name__}", DeprecationWarning, stacklevel=2)  # type: ignore[attr-defined]
-        return new
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Return what an older release exported under this name."""
+    return former(__name__, name, {"Run": TrainingState})

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from training.deprecation import renamed
 from training.errors import DataError
 from training.inputs import as_array, class_numbers
-from training.types import Floats, Labels, Pixels
+from training.types import Labels, Pixels
 from training.vision.glyph import IMAGE_SIZE
 
 DIGITS = tuple("0123456789")
@@ -17,6 +18,7 @@ Progress = Callable[[str, int, int], None]
 """Called while a file is fetched with (file name, bytes so far, bytes in all or 0 where unknown)."""
 
 
+@renamed(take="select", only="filter_classes", joined="concat")
 @dataclass(frozen=True)
 class Dataset:
     """Pictures (n, 28, 28) with their class numbers (n,). Raises DataError when the two do not fit."""
@@ -83,10 +85,6 @@ class Dataset:
             raise DataError(f"{self.name} and {other.name} have different classes")
         images, labels = np.concatenate([self.images, other.images]), np.concatenate([self.labels, other.labels])
         return replace(self, images=images, labels=labels)
-
-    def one_hot(self) -> Floats:
-        """Give the labels as rows with a single 1, float32 (n, classes)."""
-        return np.eye(len(self.classes), dtype=np.float32)[self.labels]
 
     def fingerprint(self) -> str:
         """Name the content: 16 hex digits of SHA-256 over pictures and labels."""

@@ -1,6 +1,5 @@
 """How good a network is on a set of examples."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +7,14 @@ import numpy as np
 
 from training.class_labels import check_range, encode
 from training.data.dataset import Dataset
+from training.deprecation import renamed
 from training.errors import ConfigError, DataError
 from training.evaluation import metrics
 from training.nn.mlp import MLP, PREDICT_BATCH
 from training.types import Floats, Labels, Targets
 
 
+@renamed(wrong="misclassified", confusion="confusion_matrix")
 @dataclass(frozen=True)
 class Evaluation:
     """The metrics of one network on one set of examples."""
@@ -33,10 +34,6 @@ class Evaluation:
     def report(self) -> metrics.ClassReport:
         """Precision, recall and F1 by class."""
         return metrics.class_report(self.confusion_matrix)
-
-    def margin(self) -> float:
-        """One standard error of the accuracy, of a binomial share."""
-        return math.sqrt(self.accuracy * (1 - self.accuracy) / max(self.examples, 1))
 
 
 def two_column_probabilities(network: MLP, features: Floats) -> Floats:

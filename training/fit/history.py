@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from training.deprecation import renamed
 from training.errors import ConfigError
 from training.limits import shown
 
@@ -26,6 +27,7 @@ class LossAndAccuracy(NamedTuple):
     accuracy: float | None
 
 
+@renamed(judged="monitored", beats="is_better_than")
 @dataclass(frozen=True)
 class Epoch:
     """The results of one epoch."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from training import estimator
+from training.deprecation import renamed
 from training.errors import ConfigError
 from training.inputs import rows
 from training.limits import Limit, shown, validate_fields, validate_whole_numbers
@@ -46,6 +47,7 @@ MAX_PARAMETERS = 100_000_000
 _DROPOUT = Limit(0, math.nextafter(1, 0), "at least 0 and below 1")
 
 
+@renamed(described="to_dict")
 @settings
 @dataclass(frozen=True)
 class MLPConfig:
@@ -164,6 +166,9 @@ def _is_weight(name: str) -> bool:
     return name.rpartition(".")[2] == "weight"
 
 
+@renamed(
+    arrays="state_dict", outputs="forward_with_output", backpropagate="loss_and_gradients", weight_count="n_weights"
+)
 class MLP:
     """A network: its layers over one flat vector of parameters and one of gradients, both of shape (p,)."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from training.augment.geometry import Augment
 from training.augment.random_deform import make_augment
+from training.deprecation import renamed
 from training.errors import ConfigError
 from training.fit.config import FitConfig, hash_of
 from training.limits import Limit, shown, validate_fields, validate_whole_numbers
@@ -118,6 +119,7 @@ class Published:
     """How many seeds must reach it."""
 
 
+@renamed(settings="to_flat_dict", lines="log_format", continues="requires_initial_weights")
 @dataclass(frozen=True)
 class Recipe:
     """A named training run."""

@@ -17,6 +17,7 @@ from training.class_labels import check_same_labels
 from training.data import Dataset, load_dataset, stratified_split
 from training.data.dataset import Progress, TrainTest
 from training.data.extra_data import ExtraData, oversample, split_extra
+from training.deprecation import renamed
 from training.errors import ConfigError, DataError
 from training.evaluation.data_profile import profile
 from training.evaluation.evaluate import Evaluation, evaluate
@@ -107,6 +108,7 @@ def split_source(source: TrainTest, recipe: Recipe) -> Splits:
     return Splits(learned.select(kept), validation, test, test if recipe.data.watch == "test" else validation)
 
 
+@renamed(keep_best="restore_best")
 class Experiment:
     """One run of a recipe: opened with its data, trained epoch by epoch, kept at the end."""
 

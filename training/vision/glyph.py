@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from training.deprecation import renamed
 from training.errors import ConfigError, DataError
 from training.limits import Limit, validate_number
 from training.types import Floats, Pixels
@@ -35,6 +36,7 @@ _FORM_LIMITS = {
 }
 
 
+@renamed(described="to_dict", features="to_features", spread="to_image", width="grid_size")
 @dataclass(frozen=True)
 class InputSpec:
     """What a network wants to be fed: the centre `side`×`side` pixels, scaled from 0 … 255 to `low` … `high`.
