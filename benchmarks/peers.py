@@ -28,7 +28,7 @@ class Contestant(NamedTuple):
 def examples(part: str = "train") -> tuple[Any, Any]:
     """Give MNIST's images of one part as rows of float32, and their labels."""
     from training.data import load_dataset
-    from training.vision.glyph import InputSpec
+    from training.vision.input_spec import InputSpec
 
     dataset = getattr(load_dataset("mnist"), part)
     return InputSpec().to_features(dataset.images), dataset.labels

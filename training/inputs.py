@@ -9,7 +9,7 @@ import numpy as np
 
 from training.errors import DataError
 from training.types import Floats
-from training.vision.glyph import IMAGE_SIZE
+from training.vision.input_spec import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from training.nn.mlp import MLPConfig

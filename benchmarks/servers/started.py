@@ -146,7 +146,7 @@ def trained_weights(folder: Path) -> tuple[Path, dict[str, tuple[np.ndarray, str
     """Train 784-128-64-10 a little; answer its file and a digit that it reads rightly, with its label."""
     from training import MLP, FitConfig, MLPConfig, fit, save
     from training.data import load_dataset
-    from training.vision.glyph import InputSpec
+    from training.vision.input_spec import InputSpec
 
     digits = load_dataset("starter").train
     network = MLP(MLPConfig((784, 128, 64, 10)), 0)

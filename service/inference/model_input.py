@@ -20,7 +20,7 @@ from service.errors import InvalidInput, InvalidTensor, PayloadTooLarge, Unsuppo
 from service.images import ImageLimits, Picture, open_picture
 from service.inference.tensors import Tensor
 from training.types import Floats, Pixels
-from training.vision.glyph import IMAGE_SIZE, InputSpec
+from training.vision.input_spec import IMAGE_SIZE, InputSpec
 
 _T = TypeVar("_T")
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from training.vision.glyph import IMAGE_SIZE
+from training.vision.input_spec import IMAGE_SIZE
 
 _ONE = [
     [255 if 4 <= row < 24 and column in (13, 14) else 0 for column in range(IMAGE_SIZE)] for row in range(IMAGE_SIZE)

@@ -28,7 +28,8 @@ from service.images import Picture, open_picture
 from service.parts import Parts
 from training.errors import DataError
 from training.types import Pixels
-from training.vision.glyph import IMAGE_SIZE, normalize_glyph
+from training.vision.glyph import normalize_glyph
+from training.vision.input_spec import IMAGE_SIZE
 
 Reader = Callable[[], Pixels | Picture]
 """Reads one image of a request as far as is quick; raises a ServiceError that concerns this image alone."""

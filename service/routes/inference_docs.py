@@ -5,7 +5,7 @@ from typing import Any
 from service.inference.model_input import INPUT
 from service.inference.model_output import OUTPUTS
 from service.inference.tensors import DATATYPES, MAX_DIMENSIONS
-from training.vision.glyph import IMAGE_SIZE
+from training.vision.input_spec import IMAGE_SIZE
 
 _ONE = [
     [255 if 4 <= row < 24 and column in (13, 14) else 0 for column in range(IMAGE_SIZE)] for row in range(IMAGE_SIZE)

@@ -22,7 +22,7 @@ from service.schemas import MAX_VERSION, BatchPrediction, SinglePrediction
 from service.serving.model import ServingModel
 from service.transport.answers import predictions
 from training.types import Pixels
-from training.vision.glyph import IMAGE_SIZE
+from training.vision.input_spec import IMAGE_SIZE
 
 router = APIRouter(tags=["predict"])
 

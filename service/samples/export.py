@@ -16,7 +16,7 @@ import numpy as np
 
 from service.errors import InvalidInput
 from service.samples.sample import Sample
-from training.vision.glyph import IMAGE_SIZE
+from training.vision.input_spec import IMAGE_SIZE
 
 METADATA_FILE = "samples.json"
 

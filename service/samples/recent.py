@@ -22,7 +22,7 @@ import numpy as np
 from service.errors import InvalidInput, NotFound
 from service.samples.ring import Record, RingBuffer, buffer_size
 from training.types import Pixels
-from training.vision.glyph import IMAGE_SIZE
+from training.vision.input_spec import IMAGE_SIZE
 
 log = logging.getLogger(__name__)
 

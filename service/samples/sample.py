@@ -15,7 +15,8 @@ from service.json_objects import read_object
 from training.errors import ConfigError
 from training.stored import restored
 from training.types import Pixels
-from training.vision.glyph import IMAGE_SIZE, preprocessing_id
+from training.vision.glyph import preprocessing_id
+from training.vision.input_spec import IMAGE_SIZE
 
 _MIN_CONTRAST = 16
 

@@ -10,7 +10,7 @@ from service.serving.batch_invariant import LARGE_PARAMETERS, Forward, batch_inv
 from service.serving.drift import Baseline
 from training import MLP
 from training.types import Floats, Pixels
-from training.vision.glyph import IMAGE_SIZE
+from training.vision.input_spec import IMAGE_SIZE
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from service.serving.model import ServingModel
 from training.types import Floats, Pixels
-from training.vision.glyph import IMAGE_SIZE
+from training.vision.input_spec import IMAGE_SIZE
 
 MOST_IMAGES = 64
 """In one batch."""

@@ -13,7 +13,8 @@ from service.transport.plain_jpeg import read_plain_jpeg
 from service.transport.plain_png import read_plain_png
 from training.errors import DataError
 from training.types import Pixels
-from training.vision.glyph import IMAGE_SIZE, normalize_glyph
+from training.vision.glyph import normalize_glyph
+from training.vision.input_spec import IMAGE_SIZE
 
 FORM = b"multipart/form-data; boundary="
 """What the content type of a form begins with, as every client writes it."""

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from service.transport.gray import Gray
-from training.vision.glyph import BOX_SIZE, IMAGE_SIZE
+from training.vision.glyph import BOX_SIZE
+from training.vision.input_spec import IMAGE_SIZE
 
 _SIZE = (IMAGE_SIZE, IMAGE_SIZE)
 _ROWS, _COLUMNS = np.divmod(np.arange(IMAGE_SIZE * IMAGE_SIZE, dtype=np.float32), IMAGE_SIZE)

@@ -16,7 +16,8 @@ from service.transport.plain_png import read_plain_png
 from tests.hostile.pictures import chunk, digit, encoded
 from training.data import load_dataset
 from training.errors import DataError
-from training.vision.glyph import IMAGE_SIZE, normalize_glyph
+from training.vision.glyph import normalize_glyph
+from training.vision.input_spec import IMAGE_SIZE
 
 LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=300_000, max_side=4096)
 _MOST = 102_400

@@ -12,7 +12,7 @@ from service.inference import open_inference, tensorflow_rest
 from service.inference.model_input import INPUT, RAW, BatchLimits, only_input, read_batch
 from service.inference.tensors import DATATYPES, Tensor
 from tests.fuzz.pictures import LIMITS, glyphs, must_be_the_callers, pngs
-from training.vision.glyph import InputSpec
+from training.vision.input_spec import InputSpec
 
 _LIMITS = BatchLimits(LIMITS, 8, 64)
 

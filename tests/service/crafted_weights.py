@@ -18,7 +18,8 @@ import numpy as np
 
 from training import MLP, MLPConfig
 from training.export.npz import to_bytes
-from training.vision.glyph import InputSpec, preprocessing_id
+from training.vision.glyph import preprocessing_id
+from training.vision.input_spec import InputSpec
 
 FORM = InputSpec(side=8)
 CONFIG = MLPConfig((64, 4, 10), input=FORM)

@@ -7,7 +7,7 @@ from service.inference.model_input import BatchLimits, read_batch
 from service.inference.tensors import Tensor
 from training import recipes
 from training.data import load_dataset
-from training.vision.glyph import InputSpec
+from training.vision.input_spec import InputSpec
 
 LIMITS = BatchLimits(ImageLimits(2**16, 784, 28), most_encoded=8, most_rows=8)
 GLYPHS = load_dataset("starter").train.images[:3]

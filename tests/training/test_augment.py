@@ -19,7 +19,7 @@ from training.data import load_dataset
 from training.errors import ConfigError
 from training.export.npz import load
 from training.types import Floats
-from training.vision.glyph import InputSpec
+from training.vision.input_spec import InputSpec
 
 STARTER = load_dataset("starter").train
 DIGITS, LABELS = STARTER.images[:300], STARTER.labels[:300]

@@ -16,7 +16,7 @@ from training.export.npz import write_npz
 from training.report.corruptions import CORRUPTIONS
 from training.report.measure import open_released_model
 from training.report.seed_comparison import compare_seeds
-from training.vision.glyph import InputSpec
+from training.vision.input_spec import InputSpec
 
 DIGITS = load_dataset("starter").train
 

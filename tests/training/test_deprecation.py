@@ -7,7 +7,7 @@ import pytest
 
 import training
 from training import MLP, MLPConfig, data, evaluate, recipes
-from training.vision.glyph import InputSpec
+from training.vision.input_spec import InputSpec
 
 DIGITS = data.load_dataset("starter").train.select(np.arange(20))
 

@@ -12,7 +12,8 @@ from training.export.onnx import OPERATORS, to_onnx
 from training.nn.activations import ACTIVATIONS
 from training.nn.layers import BatchNorm, Residual
 from training.nn.mlp import MLP, MLPConfig
-from training.vision.glyph import InputSpec, preprocessing_id
+from training.vision.glyph import preprocessing_id
+from training.vision.input_spec import InputSpec
 
 
 def run(content: bytes, x: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ def test_a_truncated_image_a_blank_one_and_a_folder_are_named(folder: Path) -> N
     with pytest.raises(DataError, match=r"bad\.png is damaged"):
         load_dataset(str(folder))
     Image.new("L", (50, 50), 255).save(bad)
-    with pytest.raises(DataError, match=r"bad\.png: the picture is blank"):
+    with pytest.raises(DataError, match=r"bad\.png: the image is blank"):
         load_dataset(str(folder))
     bad.unlink()
     bad.mkdir()
@@ -234,7 +234,7 @@ def test_a_picture_of_too_many_pixels_is_named_before_it_is_decoded(
     read: Callable[[str], object], size: tuple[int, int], folder: Path
 ) -> None:
     (folder / "a" / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header(*size) + DATA + END)  # some 90 bytes
-    with pytest.raises(DataError, match=r"bomb\.png: the picture has .*make it smaller"):
+    with pytest.raises(DataError, match=r"bomb\.png: the image has .*make it smaller"):
         read(str(folder))
     assert len(load_dataset(str(folder), skip_unreadable=True).train) == 6
 

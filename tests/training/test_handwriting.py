@@ -7,7 +7,7 @@ from training.augment.handwriting import handwriting
 from training.data import load_dataset
 from training.errors import ConfigError
 from training.types import Floats
-from training.vision.glyph import InputSpec
+from training.vision.input_spec import InputSpec
 
 DIGITS = load_dataset("starter").train.images[:600:2]
 X = InputSpec().to_features(DIGITS)

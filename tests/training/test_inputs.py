@@ -9,7 +9,7 @@ import pytest
 
 from training import MLP, ConfigError, DataError, Dataset, FitConfig, MLPConfig, WeightsError, data, evaluate, fit, save
 from training.export.npz import load, to_bytes
-from training.vision.glyph import InputSpec
+from training.vision.input_spec import InputSpec
 
 Entrance = Callable[[MLP, Any], object]
 LABELS = np.arange(20) % 10

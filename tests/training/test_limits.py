@@ -31,7 +31,7 @@ from training.fit.schedules import SCHEDULES
 from training.recipes.feasibility import check
 from training.recipes.overrides import parse_overrides
 from training.stored import restored
-from training.vision.glyph import InputSpec
+from training.vision.input_spec import InputSpec
 
 ODD: tuple[Any, ...] = (
     *(None, True, False, "a", "", math.nan, math.inf, -1, -1e-3, 0, 0.5, 1, 2, 1.5, 10**30, 10**5000, 1e300),

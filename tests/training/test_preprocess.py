@@ -6,7 +6,8 @@ import pytest
 from training.data import load_dataset
 from training.data.published_sets import MNIST, load_published
 from training.errors import DataError
-from training.vision.glyph import InputSpec, is_compatible, normalize_glyph, preprocessing_id
+from training.vision.glyph import is_compatible, normalize_glyph, preprocessing_id
+from training.vision.input_spec import InputSpec
 
 DIGITS = load_dataset("starter").train.images[:200]
 

@@ -9,7 +9,7 @@ from training.evaluation.saliency import gradient_times_input, input_gradient
 from training.nn.activations import ACTIVATIONS
 from training.nn.mlp import MLP, MLPConfig
 from training.types import Floats, Labels
-from training.vision.glyph import InputSpec
+from training.vision.input_spec import InputSpec
 
 DIGITS = load_dataset("starter").train.images[:6]
 

@@ -29,7 +29,8 @@ from training.export.npz import to_bytes
 from training.recipes.config import DataConfig
 from training.recipes.search import Trial, _key, read
 from training.stored import of_known_fields, restored
-from training.vision.glyph import InputSpec, preprocessing_id
+from training.vision.glyph import preprocessing_id
+from training.vision.input_spec import InputSpec
 
 NETWORK, FIT = MLPConfig((4, 5, 3)), FitConfig(epochs=2)
 Change = Callable[[dict[str, Any]], None]

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from training.augment.geometry import BLOCK, Augment, DisplacementField, affine, bilinear_sample, elastic_field
 from training.errors import ConfigError
 from training.types import Floats
-from training.vision.glyph import BOX_SIZE, IMAGE_SIZE
+from training.vision.glyph import BOX_SIZE
+from training.vision.input_spec import IMAGE_SIZE
 
 _KINDS = 12
 """Blurs, and sizes of cells, that are made ready."""

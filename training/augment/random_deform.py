@@ -21,7 +21,7 @@ from training.augment.handwriting import handwriting
 from training.errors import ConfigError
 from training.limits import shown, validate_options
 from training.types import Floats
-from training.vision.glyph import IMAGE_SIZE
+from training.vision.input_spec import IMAGE_SIZE
 
 
 def shift(side: int = IMAGE_SIZE, background: float = 0.0, *, max_shift: float = 2.0) -> Augment:

@@ -10,7 +10,7 @@ from training.deprecation import renamed
 from training.errors import DataError
 from training.inputs import as_array, class_numbers
 from training.types import Labels, Pixels
-from training.vision.glyph import IMAGE_SIZE
+from training.vision.input_spec import IMAGE_SIZE
 
 DIGITS = tuple("0123456789")
 

@@ -21,7 +21,7 @@ from training.augment.geometry import Augment
 from training.augment.random_deform import make_augment
 from training.data.dataset import Dataset, TrainTest
 from training.errors import DataError
-from training.vision.glyph import IMAGE_SIZE, InputSpec
+from training.vision.input_spec import IMAGE_SIZE, InputSpec
 
 MAX_REPEATS = 100
 HELD_OUT_SHARE = 0.2

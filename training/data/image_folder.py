@@ -161,7 +161,7 @@ def open_image(file: Path) -> Iterator["Image.Image"]:
             check_size(*image.size)
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # beyond Pillow's own limit
-        raise DataError(f"the picture has more than {MAX_PIXELS:,} pixels: make it smaller") from None
+        raise DataError(f"the image has more than {MAX_PIXELS:,} pixels: make it smaller") from None
 
 
 def _read_image(file: Path) -> Pixels:

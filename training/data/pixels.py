@@ -4,7 +4,7 @@ import numpy as np
 
 from training.errors import DataError
 from training.types import Pixels
-from training.vision.glyph import IMAGE_SIZE
+from training.vision.input_spec import IMAGE_SIZE
 
 _ROWS = 4096
 """Pictures converted at a time, so that a large array of floats needs no second one."""

@@ -21,7 +21,8 @@ from training.errors import TrainingError, WeightsError
 from training.nn.mlp import MLP, MLPConfig, parameter_count
 from training.stored import refuse_unknown, restored
 from training.types import Floats
-from training.vision.glyph import InputSpec, is_compatible, preprocessing_id
+from training.vision.glyph import is_compatible, preprocessing_id
+from training.vision.input_spec import InputSpec
 
 FORMAT = "glyphserve-mlp"
 VERSION = 1

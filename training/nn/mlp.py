@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ from training.nn.losses import Loss
 from training.random_streams import weights_rng
 from training.settings import settings, validate_choice
 from training.types import Floats, Targets
-from training.vision.glyph import InputSpec
+from training.vision.input_spec import InputSpec, as_input_spec
 
 PREDICT_BATCH = 512
 """Rows that `predict` processes at a time: the activations of so many fit into the CPU's cache."""
@@ -77,7 +77,7 @@ class MLPConfig:
     def __post_init__(self) -> None:
         """Accept any sequence of sizes; refuse what cannot be built."""
         object.__setattr__(self, "layers", _sizes(self.layers))
-        object.__setattr__(self, "input", _input_form(self.input))
+        object.__setattr__(self, "input", as_input_spec(self.input))
         object.__setattr__(self, "stem", _stem(self.stem))
         for name, table in (("activation", ACTIVATIONS), ("output", ACTIVATIONS), ("initializer", INITIALIZERS)):
             object.__setattr__(self, name, validate_choice(name, getattr(self, name), table))
@@ -119,17 +119,6 @@ def _stem(stem: Any) -> tuple[tuple[Any, ...], ...]:
         known = ", ".join(LAYERS)
         raise ConfigError(f"stem must be a list of [layer, options…] with a layer of {known}", field="stem")
     return tuple(specs)
-
-
-def _input_form(given: Any) -> InputSpec:
-    known = [field.name for field in fields(InputSpec)]
-    if isinstance(given, Mapping):
-        if unknown := sorted(map(str, set(given) - set(known))):
-            raise ConfigError(f"input takes {', '.join(known)}, not {', '.join(unknown)}", field="input")
-        return InputSpec(**given)
-    if not isinstance(given, InputSpec):
-        raise ConfigError(f"input must map some of {', '.join(known)} to numbers, not {shown(given)}", field="input")
-    return given
 
 
 def build_layers(config: MLPConfig) -> list[Layer]:

@@ -5,7 +5,7 @@ from training.fit.config import FitConfig
 from training.nn.mlp import MLPConfig
 from training.recipes.config import DataConfig, Published, Recipe
 from training.recipes.released import HANDS_AND_PENS, HELD_OUT, RELEASED
-from training.vision.glyph import InputSpec
+from training.vision.input_spec import InputSpec
 
 
 def get(name: str) -> Recipe:

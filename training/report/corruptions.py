@@ -10,7 +10,7 @@ import numpy as np
 
 from training.augment.geometry import bilinear_sample
 from training.types import Floats, Pixels
-from training.vision.glyph import IMAGE_SIZE
+from training.vision.input_spec import IMAGE_SIZE
 
 _PIXELS = np.indices((IMAGE_SIZE, IMAGE_SIZE), np.float32).reshape(1, 2, IMAGE_SIZE * IMAGE_SIZE)
 _BLOCK = 1000

@@ -11,7 +11,8 @@ import numpy as np
 
 from training.errors import DataError
 from training.types import Labels, Pixels
-from training.vision.glyph import IMAGE_SIZE, normalize_glyph
+from training.vision.glyph import normalize_glyph
+from training.vision.input_spec import IMAGE_SIZE
 
 _TYPED_SIZE = 64
 _NO_DIGITS = ("STIXNonUni", "STIXSiz", "cmex", "cmsy", "cmmi", "LastResort", "Display")

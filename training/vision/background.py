@@ -1,8 +1,8 @@
-"""What lies under the ink: the paper's shade all over a picture, and its noise.
+"""Background estimation: the brightness of the paper at each point of a photograph.
 
-A photograph's paper is no one shade: light falls off to one side, a hand throws its shadow. First a smooth surface is
-laid through the pixels that most of the picture agrees on, again and again through those near it, until the ink has no
-say; then each place takes the mean of such pixels around it, so that shadows with edges are followed too.
+Illumination falls off and shadows have edges, so the background is not constant. The local median is the first
+estimate. Then the local mean of the pixels close to the estimate replaces it, which excludes outliers (ink); this is
+repeated three times.
 """
 
 from dataclasses import dataclass
@@ -11,30 +11,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.types import Floats
+from training.vision.borders import border
 from training.vision.resize import interpolation_matrix, resize
 
-_DEGREES = (0, 1, 2, 3, 3)
 _GRID = 48
-"""The paper is looked for on so many rows and columns at most."""
+"""Largest number of rows and columns of the grid of the estimate."""
 _COARSE = 24
 _SHADOW = 0.3
 _REACH = 4
-"""How far around a place of the grid its shade is taken from."""
+"""Radius of the local mean, in cells of the grid."""
 
 
 @dataclass(frozen=True)
 class Paper:
-    """The shade of the paper on a grid over the picture."""
+    """The brightness of the background on a grid over the image."""
 
     grid: Floats
 
     @property
     def is_plausible(self) -> bool:
-        """Whether it is lit as paper is: in the deepest shadow there is some light. Else it follows the ink."""
+        """Whether the contrast is that of illuminated paper; an estimate with more contrast has followed the ink."""
         return float(self.grid.min()) > _SHADOW * float(self.grid.max())
 
     def upsample(self, size: tuple[int, int], rows: slice = slice(None), columns: slice = slice(None)) -> Floats:
-        """Give the shades for some rows and columns of the picture, or of another size of it."""
+        """Interpolate to an image of this size, or to some of its rows and columns."""
         down = interpolation_matrix(self.grid.shape[0], size[0])[rows]
         across = interpolation_matrix(self.grid.shape[1], size[1])[columns]
         shades: Floats = down @ self.grid @ across.T
@@ -42,7 +42,7 @@ class Paper:
 
 
 def estimate_background(gray: Floats) -> Paper:
-    """Find the paper of a picture (height, width)."""
+    """Estimate the background of an image (height, width)."""
     values = _on_grid(gray)
     shades = _local_medians(values)
     for _ in range(3):
@@ -53,16 +53,15 @@ def estimate_background(gray: Floats) -> Paper:
 
 
 def estimate_background_from_edge(gray: Floats) -> Paper:
-    """Find the paper of a picture that may be ink for the most part: dark or light, what the edge has more of."""
+    """Estimate the background of an image that may be mostly ink, as what prevails at its border: dark or light."""
     values = _on_grid(gray)
     light = values > otsu_threshold(values)
-    edge = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
-    near = light == (edge.mean() > 0.5)
+    near = light == (border(light).mean() > 0.5)
     return Paper(_local_means(values, near, np.full_like(values, values[near].mean())))
 
 
 def otsu_threshold(gray: Floats) -> float:
-    """Part dark from light where the two lie farthest apart (Otsu 1979)."""
+    """Return the threshold that maximises the variance between dark and light pixels (Otsu 1979)."""
     counts = np.bincount(gray.astype(np.uint8).ravel(), minlength=256).astype(np.float64)
     below, sums = np.cumsum(counts), np.cumsum(counts * np.arange(256))
     above = below[-1] - below
@@ -75,7 +74,7 @@ def _on_grid(gray: Floats) -> Floats:
 
 
 def _local_medians(values: Floats) -> Floats:
-    """Take the median over half of the picture around each place: ink is less than half of that."""
+    """Median over a window of half the image around each cell; less than half of a window is ink."""
     height, width = (min(side, _COARSE) for side in values.shape)
     coarse = resize(values, height, width)
     reach = _COARSE // 4
@@ -85,14 +84,14 @@ def _local_medians(values: Floats) -> Floats:
 
 
 def _local_means(values: Floats, near: NDArray[np.bool_], shades: Floats) -> Floats:
-    """Average the pixels of the paper around each place; where there is none, the shade stays as it was."""
+    """Mean of the background pixels around each cell; without any, the previous estimate."""
     total = _box_sums(np.where(near, values, 0)) + 0.5 * shades
     means: Floats = total / (_box_sums(near.astype(np.float32)) + 0.5)
     return means
 
 
 def _box_sums(values: Floats) -> Floats:
-    """Sum over the square around each place."""
+    """Sum over the square window around each cell."""
     for axis in (0, 1):
         sums = np.cumsum(values, axis=axis)
         last = values.shape[axis] - 1

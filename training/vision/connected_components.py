@@ -1,4 +1,4 @@
-"""The connected parts of a black and white picture, and which of them are the glyph."""
+"""Connected components of a binary image, and the selection of those that form the glyph."""
 
 from dataclasses import dataclass
 
@@ -9,40 +9,39 @@ from training.types import Floats
 
 Mask = NDArray[np.bool_]
 
-_SPECK = 0.006  # of all ink: smaller parts are dust
-_FRAME_BAND = 0.12  # a frame lies in so narrow a band along the edges of its box
+_SPECK = 0.006  # of all ink; smaller components are specks
+_FRAME_BAND = 0.12  # relative width of the band along the edges of its bounding box that a frame fills
 _FRAME_SHARE = 0.85
 
 
 @dataclass(frozen=True)
 class Components:
-    """Connected parts: `labels` numbers the pixels of each from 0, with −1 for paper; the rest is by part."""
+    """Connected components: `labels` (height, width) numbers them from 0 and is −1 elsewhere; the rest is by component."""
 
     labels: NDArray[np.int64]
     weights: Floats
-    """How much ink each has."""
+    """Total ink."""
     tops: NDArray[np.int64]
     bottoms: NDArray[np.int64]
     lefts: NDArray[np.int64]
     rights: NDArray[np.int64]
-    """The first and the last row and column of each."""
+    """First and last row and column."""
 
     @property
     def at_edge(self) -> Mask:
-        """Whether each touches the edge of the picture."""
+        """Whether each touches the border of the image."""
         height, width = self.labels.shape
         at_edge: Mask = (self.tops == 0) | (self.lefts == 0) | (self.bottoms == height - 1) | (self.rights == width - 1)
         return at_edge
 
 
 def label_components(ink: Floats, mask: Mask) -> Components:
-    """Find the parts of `mask` whose pixels touch, also by their corners. Ink outside of it is not counted.
+    """Label the 8-connected components of `mask`. Ink outside it is not counted.
 
-    Runs of pixels along the rows are joined with those that they touch in the next row, by hooking each tree of runs
-    to the lowest that it meets, all at once, until nothing moves.
+    Runs of pixels in neighbouring rows are merged by hooking and pointer jumping (Shiloach and Vishkin 1982).
     """
     height, width = mask.shape
-    stride = width + 1  # a gap behind each row keeps runs from going on in the next
+    stride = width + 1  # a gap after each row ends its runs
     spaced = np.zeros((height, stride), np.int8)
     spaced[:, :width] = mask
     changes = np.flatnonzero(np.diff(spaced.ravel(), prepend=0, append=0))
@@ -51,7 +50,7 @@ def label_components(ink: Floats, mask: Mask) -> Components:
     counts = np.searchsorted(starts, stops + stride, side="right") - first
     above = np.repeat(np.arange(len(starts)), counts)
     below = np.arange(len(above)) + np.repeat(first - np.cumsum(counts) + counts, counts)
-    parts = _joined(len(starts), above, below)
+    parts = _merge_runs(len(starts), above, below)
     labels = np.full(mask.shape, -1)
     labels[mask] = np.repeat(parts, stops - starts)
     number = int(parts.max()) + 1 if len(parts) else 0
@@ -66,7 +65,7 @@ def label_components(ink: Floats, mask: Mask) -> Components:
     return Components(labels, weights, tops, bottoms, lefts, rights)
 
 
-def _joined(count: int, above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.int64]:
+def _merge_runs(count: int, above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.int64]:
     roots = np.arange(count)
     while True:
         left, right = roots[above], roots[below]
@@ -78,15 +77,15 @@ def _joined(count: int, above: NDArray[np.int64], below: NDArray[np.int64]) -> N
 
 
 def select_glyph_components(found: Components) -> Mask:
-    """Choose the parts that are the glyph, bool by part: no dust, no frame around others, nothing cut by the edge.
+    """Select the components of the glyph: no specks, no frame around others, nothing cut off by the border.
 
-    None, when each part is as small as dust. What else would leave nothing is not done.
+    Returns a mask (components,), which is all False if all are specks. Otherwise at least one is selected.
     """
     kept: Mask = found.weights >= _SPECK * found.weights.sum()
-    for place in np.flatnonzero(kept).tolist():
+    for index in np.flatnonzero(kept).tolist():
         others = kept.copy()
-        others[place] = False
-        if others.any() and _surrounds(found, place, others):
+        others[index] = False
+        if others.any() and _surrounds(found, index, others):
             kept = others
     inside = kept & ~found.at_edge
     if found.weights[inside].sum() > 0.15 * found.weights[kept].sum():
@@ -94,14 +93,14 @@ def select_glyph_components(found: Components) -> Mask:
     return kept
 
 
-def _surrounds(found: Components, place: int, others: Mask) -> bool:
-    """Whether a part is a frame: it keeps to the edges of its box, and another of some size lies inside."""
-    top, bottom, left, right = (int(side[place]) for side in (found.tops, found.bottoms, found.lefts, found.rights))
+def _surrounds(found: Components, index: int, others: Mask) -> bool:
+    """Whether a component is a frame: it fills the edges of its bounding box, and a larger one lies inside."""
+    top, bottom, left, right = (int(side[index]) for side in (found.tops, found.bottoms, found.lefts, found.rights))
     height, width = bottom - top + 1, right - left + 1
     within = others & (found.tops > top) & (found.bottoms < bottom) & (found.lefts > left) & (found.rights < right)
     tall = (found.bottoms - found.tops)[within]
     if not tall.size or tall.max() < 0.2 * height:
         return False
-    part = found.labels[top : bottom + 1, left : right + 1] == place
+    part = found.labels[top : bottom + 1, left : right + 1] == index
     down, across = max(1, round(_FRAME_BAND * height)), max(1, round(_FRAME_BAND * width))
     return int(part[down:-down, across:-across].sum()) < (1 - _FRAME_SHARE) * int(part.sum())

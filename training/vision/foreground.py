@@ -1,7 +1,7 @@
-"""From a gray picture of any kind to ink alone: what was written, from 0 for paper to 255, cut to its box.
+"""Foreground extraction: the ink of a gray image, 0 for paper to 255, cropped to its bounding box.
 
-A picture with one shade all around its edge was drawn by a program: its ink is taken as it is, so that nothing is
-lost. Any other was photographed, scanned or compressed: the paper's shade is looked for, and how much it varies.
+An image with a constant border was drawn by a program, and its ink is used as it is. Any other was photographed,
+scanned or compressed, and its background is estimated first.
 """
 
 import math
@@ -11,6 +11,7 @@ import numpy as np
 from training.errors import DataError
 from training.types import Floats, Pixels
 from training.vision.background import Paper, estimate_background, estimate_background_from_edge
+from training.vision.borders import border, crop
 from training.vision.connected_components import Mask, label_components, select_glyph_components
 from training.vision.page_detection import find_page
 from training.vision.resize import resize
@@ -20,41 +21,41 @@ _MIN_STRENGTH = 32
 _WEAK = 80
 _FAINT = 0.06  # of the contrast
 _WORKING_SIDE = 192
-"""Photographs are searched at this size."""
+"""Longer side of the reduced copy in which the ink of a photograph is located."""
 
 
 def extract_foreground(gray: Pixels) -> Floats:
-    """Find the ink of a picture (height, width). Raises DataError when there is none."""
+    """Return the ink of an image (height, width). Raises DataError if it is blank."""
     light = gray if gray[0, 0] < 128 else 255 - gray
     by_row, by_column = np.maximum.reduce(light, axis=1), np.maximum.reduce(light, axis=0)
-    if not (by_row[0] or by_row[-1] or by_column[0] or by_column[-1]):  # as most are drawn: black or white all around
+    if not (by_row[0] or by_row[-1] or by_column[0] or by_column[-1]):  # the common case: the border is black or white
         most = int(np.maximum.reduce(by_row))
         if most < _MIN_CONTRAST:
             raise blank_error()
         if np.count_nonzero(light) <= 0.6 * light.size:
             return _glyph_of(light, by_row, by_column, most)
-    edge = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
+    edge = border(gray)
     counts = np.bincount(edge, minlength=256)
     shade = int(counts.argmax())
     even = counts[shade] >= 0.6 * len(edge)
     if even and np.count_nonzero(gray == shade) >= 0.4 * gray.size:
         return _drawn(gray, shade)
-    sheet = find_page(gray)
-    if sheet is None:
+    page = find_page(gray)
+    if page is None:
         return _drawn(gray, shade) if even else _photographed(gray)
     try:
-        return _photographed(gray[sheet])
-    except DataError:  # it was no sheet, but a broad stroke
+        return _photographed(gray[page])
+    except DataError:  # not a page but a wide stroke
         return _drawn(gray, shade) if even else _photographed(gray)
 
 
 def blank_error() -> DataError:
-    """Make the error for pictures with nothing on them."""
-    return DataError("the picture is blank: nothing on it differs from its background")
+    """Build the error for blank images."""
+    return DataError("the image is blank: nothing in it differs from the background")
 
 
 def _drawn(gray: Pixels, shade: int) -> Floats:
-    """Take the ink from paper of exactly one shade."""
+    """Extract ink from a constant background."""
     lighter, darker = int(gray.max()) - shade, shade - int(gray.min())
     if max(lighter, darker) < _MIN_CONTRAST:
         raise blank_error()
@@ -65,13 +66,13 @@ def _drawn(gray: Pixels, shade: int) -> Floats:
 
 
 def _glyph_of(ink: Pixels, by_row: Pixels, by_column: Pixels, most: int) -> Floats:
-    """Cut ink on paper of 0 to the glyph; `by_row`, `by_column` and `most` tell the most ink of each, and of all."""
+    """Crop ink on a zero background to the glyph; `by_row`, `by_column` and `most` are its maxima."""
     ink = _boxed(ink, by_row, by_column, most)
     glyph = ink.astype(np.float32)
     if _is_scattered(glyph) and not _is_enlarged(ink):
         found = label_components(glyph, ink > 0)
         kept = select_glyph_components(found)
-        if kept.any() and not kept.all():  # where each is as small as dust, as dots may be, all of them are the glyph
+        if kept.any() and not kept.all():  # if all components are specks, such as dots, all are the glyph
             ink = np.where(np.append(kept, False)[found.labels], ink, 0)
             most = int(ink.max())
             glyph = _boxed(ink, ink.max(axis=1), ink.max(axis=0), most).astype(np.float32)
@@ -81,12 +82,12 @@ def _glyph_of(ink: Pixels, by_row: Pixels, by_column: Pixels, most: int) -> Floa
 
 
 def _boxed(ink: Pixels, by_row: Pixels, by_column: Pixels, most: int) -> Pixels:
-    """Cut to the box around the ink.
+    """Crop to the bounding box of the ink.
 
-    The faintest ink counts where that makes a multiple of MNIST's box: it may be a digit in MNIST's form, enlarged.
-    Elsewhere it is what compression leaves around strokes.
+    The faintest ink counts if the box is then a multiple of MNIST's: the image may be an enlarged MNIST digit.
+    Otherwise faint ink is taken for compression artifacts.
     """
-    down, across = by_row.tobytes(), by_column.tobytes()  # to strip bytes is faster than to look for them in arrays
+    down, across = by_row.tobytes(), by_column.tobytes()  # stripping bytes is faster than searching arrays
     rows, columns = _stripped(down, _SHADES[:1]), _stripped(across, _SHADES[:1])
     if max(rows.stop - rows.start, columns.stop - columns.start) % 20 not in (0, 19):
         faint = _SHADES[: int(_FAINT * most) + 1]
@@ -98,22 +99,12 @@ _SHADES = bytes(range(256))
 
 
 def _stripped(most: bytes, faint: bytes) -> slice:
-    """Give the places from the first to the last where there is more than faint ink."""
+    """Return the slice from the first to the last entry that is more than faint."""
     return slice(len(most) - len(most.lstrip(faint)), len(most.rstrip(faint)))
 
 
-def _cut(ink: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    rows, columns = _reach(np.any(visible, axis=1)), _reach(np.any(visible, axis=0))
-    return ink[rows, columns]
-
-
-def _reach(found: np.ndarray) -> slice:
-    """Give the places from the first to the last that is found."""
-    return slice(int(found.argmax()), len(found) - int(found[::-1].argmax()))
-
-
 def _is_enlarged(ink: Pixels) -> bool:
-    """Whether it is ink of 20 pixels, enlarged pixel by pixel: then all of it is the glyph, also its specks."""
+    """Whether it is ink of 20 pixels, enlarged by whole pixels; then everything is the glyph, specks included."""
     times = max(ink.shape) // 20
     if times < 2 or any(side % times for side in ink.shape):
         return False
@@ -121,7 +112,7 @@ def _is_enlarged(ink: Pixels) -> bool:
 
 
 def _is_scattered(ink: Floats) -> bool:
-    """Whether there may be more than the glyph: gaps between rows or columns of ink, or a line on all four sides."""
+    """Whether there may be more than the glyph: empty rows or columns between ink, or a frame."""
     height, width = ink.shape
     if min(height, width) < 30:
         return False
@@ -153,7 +144,7 @@ def _photographed(gray: Pixels) -> Floats:
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     if not len(rows):
         raise blank_error()
-    # Back to the picture itself, for what the network is shown.
+    # Repeat at full resolution, around the ink.
     down, across = _span(rows, height, gray.shape[0]), _span(columns, width, gray.shape[1])
     ink = _strength(gray[down, across], paper.upsample(gray.shape, down, across), sign)
     low, high = max(0.2 * strength, 2.5 * noise), 0.9 * strength
@@ -165,16 +156,16 @@ def _photographed(gray: Pixels) -> Floats:
 
 
 def _strength(gray: np.ndarray, shades: Floats, sign: int) -> Floats:
-    """Tell how strong the ink is, from 0 to 255: how much of the paper's light it keeps back, or adds to it."""
+    """Return the strength of the ink, 0 to 255: the light that it absorbs or adds relative to the background."""
     if sign > 0:
         return gray - shades
     return 255 - gray * (255 / np.maximum(shades, 1))
 
 
 def _paper_and_side(gray: Floats) -> tuple[Paper, int]:
-    """Find the paper, and the side of it on which the ink lies, −1 for darker or 1 for lighter.
+    """Estimate the background, and whether the ink is darker (−1) or lighter (1).
 
-    Where what differs from the paper does so to both sides, the ink was too broad: then the shade at the edge counts.
+    If pixels differ from the estimate in both directions, strokes were too wide for it, and the border decides.
     """
     best = (math.inf, Paper(gray), -1)
     for find in (estimate_background, estimate_background_from_edge):
@@ -194,7 +185,7 @@ def _paper_and_side(gray: Floats) -> tuple[Paper, int]:
 
 
 def _noise(ink: Floats) -> float:
-    """Tell the standard deviation of the paper by its pixels on the side where no ink is."""
+    """Estimate the standard deviation of the background from the pixels on the other side of it than the ink."""
     paper = ink[ink < 0]
     return -1.4826 * float(np.median(paper)) if len(paper) else 0.0
 
@@ -220,4 +211,4 @@ def _cut_visible(ink: Floats) -> Floats:
     visible = ink > 40
     if not visible.any():
         raise blank_error()
-    return _cut(ink, visible)
+    return crop(ink, visible)

@@ -1,7 +1,6 @@
-"""From a picture as Pillow opens it to gray values.
+"""Conversion of Pillow images to gray values, by mode: Pillow's own clips 16 bits to 8 and drops transparency.
 
-It goes by the picture's mode: Pillow's own conversion clips 16 bits to 8 and drops transparency. Importing this room
-does not import Pillow; whoever opens pictures has done that.
+Importing this module does not import Pillow.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,28 +15,28 @@ if TYPE_CHECKING:
 
 
 _LONGEST = 640
-"""Pictures with a side at least twice as long are reduced: no digit needs more, and less is much faster."""
+"""Images whose longer side is at least twice this are reduced: a digit needs no more pixels, and it is faster."""
 FEW_PIXELS = 102_400
-"""Pictures of no more are not reduced, however long: there is no time to save, and fast readers need not reduce."""
+"""Images with at most this many pixels are not reduced, since that would save no time."""
 _HALVED = 280
-"""JPEGs with no shorter side are decoded at half their size or less: the digit's 20 pixels are in the rest, too."""
+"""JPEGs whose shorter side is at least this are decoded at half their size or less."""
 
 
 MAX_PIXELS, MAX_SIDE = 4_000_000, 4096
-"""Larger pictures are refused before they are decoded, as uploads are: a few bytes can stand for gigabytes."""
+"""Larger images are refused before decoding: a few bytes can decode to gigabytes."""
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise DataError for a picture that is too large to be decoded."""
+    """Raise DataError for an image that is too large to decode."""
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise DataError(
-            f"the picture has {width:,}×{height:,} pixels; at most {MAX_PIXELS:,} are read, and {MAX_SIDE:,} a side: "
+            f"the image has {width:,}×{height:,} pixels; at most {MAX_PIXELS:,} are read, and {MAX_SIDE:,} a side: "
             "make it smaller"
         )
 
 
 def jpeg_reduction(width: int, height: int) -> int:
-    """Tell how many times smaller than it is a JPEG is decoded: 1, 2, 4 or 8."""
+    """Return the factor by which a JPEG is reduced while decoding: 1, 2, 4 or 8."""
     shorter = min(width, height)
     if shorter < 2 * _LONGEST:
         return 2 if shorter >= _HALVED else 1
@@ -45,14 +44,14 @@ def jpeg_reduction(width: int, height: int) -> int:
 
 
 def to_gray(image: "Image.Image") -> NDArray[np.uint8]:
-    """Convert an opened picture to gray, uint8 (height, width): upright, and over a background where transparent.
+    """Convert an opened image to gray, uint8 (height, width), upright and with transparency resolved.
 
-    Raises whatever Pillow's decoders raise for damaged files, which is a dozen types.
+    Raises whatever Pillow's decoders raise for damaged files, which is many types.
     """
     from PIL import ImageOps
 
     times = jpeg_reduction(*image.size)
-    image.draft("L", (image.width // times, image.height // times))  # of a JPEG: gray, and smaller
+    image.draft("L", (image.width // times, image.height // times))  # JPEGs are decoded as gray and reduced
     image.load()
     if image.getexif():
         image = ImageOps.exif_transpose(image)
@@ -73,11 +72,11 @@ def _clipped(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _over_background(image: "Image.Image") -> NDArray[np.uint8]:
-    """Put a transparent image over what lies behind it.
+    """Composite a transparent image over a background.
 
-    One that is mostly opaque has its own paper, and what is cut out of it, such as round corners, is filled with that.
-    One that is mostly transparent is ink alone: of one color, its opacity says all; of several, it goes on paper that
-    the color of its edges fades into, or else that contrasts with it.
+    A mostly opaque image brings its background, which also fills what is cut out of it, such as round corners. A mostly
+    transparent one is ink alone: if it has one colour, its opacity is the ink; otherwise the background is the colour
+    that its edges fade to, or else one that contrasts with it.
     """
     gray = np.asarray(image.convert("RGB").convert("L")).astype(np.float32)
     alpha = np.asarray(image.getchannel("A"))
@@ -89,20 +88,20 @@ def _over_background(image: "Image.Image") -> NDArray[np.uint8]:
     elif one_shade:
         return alpha if shades.size and shades.mean() >= 128 else 255 - alpha
     else:
-        background = _paper_behind(gray, alpha)
+        background = _background_for(gray, alpha)
     opacity = alpha.astype(np.float32) / 255
     return np.rint(gray * opacity + background * (1 - opacity)).astype(np.uint8)
 
 
 _ONE_SHADE = 16
-"""Shades nearer than this are one: as near as a picture's must be to be blank."""
+"""Gray values that differ by less count as equal, as in the test for blank images."""
 
 
 def _is_varied(alpha: NDArray[np.uint8]) -> bool:
     return int(alpha.max()) - int(alpha.min()) >= _ONE_SHADE
 
 
-def _paper_behind(gray: NDArray[np.float32], alpha: NDArray[np.uint8]) -> float:
+def _background_for(gray: NDArray[np.float32], alpha: NDArray[np.uint8]) -> float:
     solid = np.pad(alpha > 127, 1)
     inner = solid[1:-1, 1:-1] & solid[:-2, 1:-1] & solid[2:, 1:-1] & solid[1:-1, :-2] & solid[1:-1, 2:]
     edges = solid[1:-1, 1:-1] & ~inner

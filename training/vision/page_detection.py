@@ -1,9 +1,10 @@
-"""A sheet of paper on something else: a note on a dark desk, a drawing inside a broad frame."""
+"""Page detection: a sheet of paper on a desk, or a drawing inside a wide frame."""
 
 import numpy as np
 
 from training.types import Pixels
 from training.vision.background import otsu_threshold
+from training.vision.borders import border
 from training.vision.connected_components import label_components
 from training.vision.resize import resize
 
@@ -11,18 +12,18 @@ _SIDE = 64
 
 
 def find_page(gray: Pixels) -> tuple[slice, slice] | None:
-    """Find the inside of a sheet, or None where the picture is no more than one.
+    """Return the rows and columns inside a page, or None if the image shows no page with something around it.
 
-    A sheet is a solid rectangle, unlike what lies all around it, and has marks of the other kind on it.
+    A page is a solid rectangle that differs from its surroundings and has marks on it.
     """
     height, width = (min(side, _SIDE) for side in gray.shape)
     small = resize(gray.astype(np.float32), height, width)
     light = small > otsu_threshold(small)
-    edge = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
+    edge = border(light)
     if 0.3 < edge.mean() < 0.7:
         return None
-    sheet = ~light if edge.mean() > 0.5 else light
-    found = label_components(np.ones_like(small), sheet)
+    page = ~light if edge.mean() > 0.5 else light
+    found = label_components(np.ones_like(small), page)
     if not len(found.weights):
         return None
     largest = int(found.weights.argmax())
@@ -32,8 +33,8 @@ def find_page(gray: Pixels) -> tuple[slice, slice] | None:
     tall, broad = bottom - top + 1, right - left + 1
     if min(tall / height, broad / width) < 0.4 or found.weights[largest] < 0.7 * tall * broad:
         return None
-    marks = ~sheet[inside]
-    if not marks.size or not 0.005 < marks.mean() < 0.4:  # without any, it is so narrow that nothing lies inside it
+    marks = ~page[inside]
+    if not marks.size or not 0.005 < marks.mean() < 0.4:  # an empty array if the page is too narrow to have an inside
         return None
     down, across = gray.shape[0] / height, gray.shape[1] / width
     return (

@@ -1,4 +1,4 @@
-"""Pictures made smaller by averaging over areas, and larger by going straight from pixel to pixel."""
+"""Resizing: area averaging to smaller sizes, linear interpolation to larger ones."""
 
 from functools import lru_cache
 
@@ -9,7 +9,7 @@ from training.types import Floats
 
 
 def resize(ink: Floats, rows: int, columns: int) -> Floats:
-    """Resize a picture (height, width) to (rows, columns)."""
+    """Resize an image (height, width) to (rows, columns)."""
     height, width = ink.shape
     if (rows, columns) == (height, width):
         return ink
@@ -18,7 +18,7 @@ def resize(ink: Floats, rows: int, columns: int) -> Floats:
 
 
 def interpolation_matrix(before: int, after: int) -> NDArray[np.float32]:
-    """Make the matrix (after, before) that goes straight from pixel to pixel, from their middles."""
+    """Return the matrix (after, before) of linear interpolation between pixel centres."""
     centres = (np.arange(after) + 0.5) * before / after - 0.5
     distance = np.abs(np.clip(centres, 0, before - 1)[:, np.newaxis] - np.arange(before))
     return np.asarray(np.clip(1 - distance, 0, None), dtype=np.float32)
@@ -26,7 +26,7 @@ def interpolation_matrix(before: int, after: int) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=64)
 def _averaging(before: int, after: int) -> NDArray[np.float32]:
-    """Make the matrix (after, before) that averages over each new pixel's area, or interpolates when enlarging."""
+    """Return the matrix (after, before) that averages over the area of each new pixel, or interpolates to enlarge."""
     if after > before:
         return interpolation_matrix(before, after)
     edges = np.linspace(0, before, after + 1)
