@@ -93,7 +93,7 @@ class JobInputs:
         extra = split_extra(TrainTest(samples), labels, ignore_unknown_classes=True)
         if extra.held_out:
             return replace(extra.held_out, name=_HELD_OUT)
-        return replace(extra.learned, name=_TRAINED_ON) if len(extra.learned) else None
+        return replace(extra.train, name=_TRAINED_ON) if len(extra.train) else None
 
     def _start_version(self, request: JobRequest, job_id: str) -> int:
         def create() -> bytes:

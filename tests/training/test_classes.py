@@ -39,7 +39,7 @@ def test_extra_examples_may_be_of_one_class(tmp_path: Path) -> None:
     save_image_folder(Dataset("s", sevens.images, sevens.labels * 0, ("7",)), tmp_path / "extra")
     extra = Experiment(STARTER.replace(extra_data=str(tmp_path / "extra"))).splits.extra
     assert extra
-    assert set(extra.learned.labels) == {7}
+    assert set(extra.train.labels) == {7}
 
 
 @pytest.mark.parametrize("name", ["starter", "corrections"])

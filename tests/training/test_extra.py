@@ -29,33 +29,33 @@ def pictures(dataset: Dataset | None) -> set[bytes]:
 def test_what_is_held_out_once_is_held_out_again_when_more_has_come() -> None:
     few, many = (split_extra(TrainTest(odd_sevens(count)), STARTER.classes) for count in (60, 200))
     assert pictures(few.held_out) < pictures(many.held_out)
-    assert pictures(few.learned) < pictures(many.learned)
-    assert not pictures(many.learned) & pictures(many.held_out)
-    assert len(many.learned) + len(many.held_out or ()) == 200
+    assert pictures(few.train) < pictures(many.train)
+    assert not pictures(many.train) & pictures(many.held_out)
+    assert len(many.train) + len(many.held_out or ()) == 200
     assert 0.1 < len(many.held_out or ()) / 200 < 0.3
 
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_of_a_few_examples_all_are_learned(count: int) -> None:
     extra = split_extra(TrainTest(odd_sevens(count)), STARTER.classes)
-    assert (len(extra.learned), extra.held_out) == (count, None)
+    assert (len(extra.train), extra.held_out) == (count, None)
 
 
 def test_of_five_examples_one_is_held_out_unless_each_is_alone_in_its_class() -> None:
     for start in range(0, 60, 6):
         few = split_extra(TrainTest(odd_sevens(6, start)), STARTER.classes)
         assert len(few.held_out or ()) >= 1
-        assert len(few.learned) + len(few.held_out or ()) == 6
+        assert len(few.train) + len(few.held_out or ()) == 6
     rows = [int(np.flatnonzero(STARTER.labels == label)[0]) for label in range(10)]
     pairs = STARTER.select(np.array(rows + [row + 1 for row in rows]))
     assert len(split_extra(TrainTest(pairs), STARTER.classes).held_out or ()) >= 1
     alone = split_extra(TrainTest(STARTER.select(np.array(rows))), STARTER.classes)
-    assert (len(alone.learned), alone.held_out) == (10, None)
+    assert (len(alone.train), alone.held_out) == (10, None)
 
 
 def test_a_source_with_test_examples_of_its_own_holds_those_out() -> None:
     extra = split_extra(TrainTest(odd_sevens(30), odd_sevens(10, start=30)), STARTER.classes)
-    assert (len(extra.learned), len(extra.held_out or ())) == (30, 10)
+    assert (len(extra.train), len(extra.held_out or ())) == (30, 10)
 
 
 def test_examples_are_repeated_to_their_share_and_one_alone_does_not_drown_the_rest() -> None:
@@ -78,14 +78,14 @@ def test_classes_are_matched_by_name(tmp_path: Path) -> None:
     save_image_folder(odd_sevens(3), tmp_path / "folder")  # has the one class 7
     splits = load_splits(QUICK.replace(extra_data=str(tmp_path / "folder")))
     assert splits.extra is not None
-    assert splits.extra.learned.labels.tolist() == [7, 7, 7]
+    assert splits.extra.train.labels.tolist() == [7, 7, 7]
     assert splits.train.classes == STARTER.classes
     other = Dataset("letters", odd_sevens(3).images, np.array([0, 1, 1]), ("7", "seven"))
     with pytest.raises(DataError, match="examples of seven"):
         split_extra(TrainTest(other), STARTER.classes)
     two = load_splits(QUICK.replace(extra_data=str(tmp_path / "folder"), classes=[1, 2], layers=[784, 2]))
     assert two.extra is not None
-    assert len(two.extra.learned) == 0
+    assert len(two.extra.train) == 0
 
 
 def test_the_recipes_own_examples_stay_divided_as_they_were(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Warps: where each pixel of a deformed picture comes from, and what is read there.
+"""Geometric transformations as displacement fields, and bilinear resampling.
 
-A field says how far each pixel's origin lies from it; fields that are added are moves that are made together, so that
-a picture is resampled, and blurred, only once.
+A field maps each output pixel to the offset of its source. Fields can be added before resampling, so an image is
+interpolated, and thereby blurred, only once.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from numpy.typing import NDArray
 from training.types import Floats
 
 Augment = Callable[[Floats, "np.random.Generator"], Floats]
-"""A batch of inputs (n, features) → the same deformed; the labels stay."""
+"""A batch of inputs (n, features) → the augmented batch; labels stay the same."""
 
 DisplacementField = Callable[[int, "np.random.Generator"], NDArray[np.float32]]
-"""How far each pixel's origin lies from it: (n, rng) → rows and columns, float32 (n, 2, side²)."""
+"""(n, rng) → offsets of the source of each pixel, rows and columns, float32 (n, 2, side²)."""
 
 BLOCK = 128
-"""Rows that are deformed at a time: their coordinates stay in the CPU's cache."""
+"""Images that are processed at a time: their coordinates fit into the CPU's cache."""
 
 
 def affine(
     side: int, max_shift: float, max_degrees: float, scales: tuple[float, float], max_shear: float
 ) -> DisplacementField:
-    """Build the field of straight moves: about the picture's centre, each origin is a linear function of the pixel."""
+    """Return the field of random affine transformations about the image centre."""
     centred = np.indices((side, side), np.float32).reshape(2, side * side) - np.float32((side - 1) / 2)
     grid = np.vstack([centred, np.ones_like(centred[:1])])
 
     def field(count: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        turn, slant = rng.uniform(-1, 1, (2, count)) * [[np.deg2rad(max_degrees)], [max_shear]]
+        angle, shear = rng.uniform(-1, 1, (2, count)) * [[np.deg2rad(max_degrees)], [max_shear]]
         height, width = rng.uniform(*scales, (2, count))
-        cosine, sine = np.cos(turn), np.sin(turn)
-        # Rotate, then slant, then shrink: where a pixel comes from is the inverse of where the picture goes.
+        cosine, sine = np.cos(angle), np.sin(angle)
+        # Rotate, shear, then scale down: the inverse of the transformation of the image.
         moves = np.empty((count, 2, 3), np.float32)
         moves[:, 0, 0], moves[:, 0, 1] = cosine / height - 1, sine / height
-        moves[:, 1, 0], moves[:, 1, 1] = (slant * cosine - sine) / width, (slant * sine + cosine) / width - 1
+        moves[:, 1, 0], moves[:, 1, 1] = (shear * cosine - sine) / width, (shear * sine + cosine) / width - 1
         moves[:, :, 2] = rng.uniform(-max_shift, max_shift, (count, 2))
         moved: NDArray[np.float32] = moves.reshape(2 * count, 3) @ grid
         return moved.reshape(count, 2, side * side)
@@ -46,7 +46,7 @@ def affine(
 
 
 def elastic_field(side: int, alpha: float, sigma: float) -> DisplacementField:
-    """Build the elastic field: noise, smoothed along rows and columns by one matrix product each."""
+    """Return the elastic field: uniform noise smoothed by a Gaussian, as one matrix product per axis."""
     distance = np.subtract.outer(np.arange(side), np.arange(side))
     bell = np.exp(-0.5 * np.square(np.arange(-4 * side, 4 * side + 1) / sigma)).sum()
     smooth = (np.exp(-0.5 * np.square(distance / sigma)) / bell).astype(np.float32)
@@ -62,18 +62,18 @@ def elastic_field(side: int, alpha: float, sigma: float) -> DisplacementField:
 
 
 def bilinear_sample(x: Floats, origins: NDArray[np.float32], background: float = 0.0) -> Floats:
-    """Read rows x (n, side²) at `origins` (n, 2, side²), rows and columns in pixels, by bilinear interpolation.
+    """Sample images x (n, side²) at `origins` (n, 2, side²), rows and columns in pixels, by bilinear interpolation.
 
-    Outside the picture everything is `background`. Whole-numbered origins give back exact pixels.
+    Pixels outside the image are `background`. Integer origins return exact pixels.
     """
     side = round(x.shape[1] ** 0.5)
-    width = side + 2  # a frame of background: whatever falls off the picture lands on it
+    width = side + 2  # a border of background, to which origins outside the image are clipped
     framed = np.full((len(x), width, width), background, x.dtype)
     framed[:, 1:-1, 1:-1] = x.reshape(-1, side, side)
-    places = np.clip(origins + np.float32(1), 0, np.nextafter(np.float32(side + 1), np.float32(0)))
-    corners = places.astype(np.int32)
-    places -= corners
-    down, right = places[:, 0], places[:, 1]
+    positions = np.clip(origins + np.float32(1), 0, np.nextafter(np.float32(side + 1), np.float32(0)))
+    corners = positions.astype(np.int32)
+    positions -= corners
+    down, right = positions[:, 0], positions[:, 1]
     corner = corners[:, 0].astype(np.intp)
     corner *= width
     corner += corners[:, 1]

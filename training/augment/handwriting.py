@@ -1,9 +1,8 @@
-"""Augmentation by other hands and pens: slanted, stretched, wobbling, bold or fine, blurred, and boxed as pictures are.
+"""Augmentation for handwriting: deformation, stroke width, blur and pixelation of normalised glyphs.
 
-What a network sees in service has come through `preprocess`: the ink's longer side is the box, its centre of mass lies
-in the middle. A deformation that leaves this undone teaches places and sizes that never occur, at the cost of what a
-small network could learn instead. So each picture is deformed twice: first roughly, to see where its ink comes to lie,
-then well, from where it must lie.
+In service, `normalize_glyph` scales the ink to a box and centres its mass. A deformation without that step would train
+positions and sizes that never occur. So each image is deformed twice: first to the nearest pixel, to measure where its
+ink ends up, and then with interpolation and the correction.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from training.vision.glyph import BOX_SIZE
 from training.vision.input_spec import IMAGE_SIZE
 
 _KINDS = 12
-"""Blurs, and sizes of cells, that are made ready."""
+"""Number of different blurs and cell sizes."""
 _VISIBLE = 0.15
-"""Ink, of 1 for full, that counts as a part of the box."""
+"""Ink, from 0 to 1, above which a pixel counts as part of the glyph's bounding box."""
 
 
 def handwriting(
@@ -43,15 +42,15 @@ def handwriting(
     max_cell: float = 0.0,
     pens: float = 0.5,
 ) -> Augment:
-    """Write each picture again: by another hand, with another pen for the share `pens` of them, in the usual box.
+    """Randomly deform each image, and vary its stroke width, blur and resolution with probability `pens`.
 
-    Turned by up to `max_degrees`, slanted by up to `max_shear` columns a row, height and width stretched by up to
-    `max_stretch`, and wobbling (see `elastic`) by a strength drawn between none and `alpha`. The ink's longer side
-    becomes `min_box` to `max_box` pixels, its centre of mass lies within `max_shift` of the middle along both axes. A
-    pen is `bolder` or `finer` by up to that much of a pixel on each side of the stroke, and seen blurred by up to
-    `max_blur` pixels (of a Gaussian's deviation), or in cells of up to `max_cell` pixels.
+    Images are rotated by up to `max_degrees`, sheared by up to `max_shear` columns per row, stretched by up to
+    `max_stretch` along each axis, and elastically deformed (see `elastic`) with a strength between 0 and `alpha`. The
+    longer side of the ink becomes `min_box` to `max_box` pixels, and its centre of mass is within `max_shift` of the
+    image centre along each axis. Strokes are dilated by up to `bolder` or eroded by up to `finer` pixels on each side,
+    blurred by a Gaussian of up to `max_blur` pixels, or pixelated into cells of up to `max_cell` pixels.
 
-    Raises ConfigError for options that make no picture.
+    Raises ConfigError for invalid options.
     """
     if not 0 < min_box <= max_box:
         raise ConfigError(f"min_box must be above 0 and at most max_box, not {min_box}", field="augment_options")
@@ -76,20 +75,22 @@ def handwriting(
         deformed = np.empty_like(x)
         for start in range(0, len(x), BLOCK):
             ink = (x[start : start + BLOCK] - np.float32(background)) / full
-            chosen = np.flatnonzero(rng.random(len(ink)) < pens)
-            strokes = rng.uniform(-finer, bolder, (len(chosen), 1)).astype(np.float32)
+            selected = np.flatnonzero(rng.random(len(ink)) < pens)
+            strokes = rng.uniform(-finer, bolder, (len(selected), 1)).astype(np.float32)
             if bolder or finer:
-                ink[chosen] = _with_pen(ink[chosen], strokes, side)
-            ink = _boxed(ink, field, pixels, rng, (min_box, max_box), max_shift)
+                ink[selected] = _change_stroke_width(ink[selected], strokes, side)
+            ink = _deform_and_normalize(ink, field, pixels, rng, (min_box, max_box), max_shift)
             if len(kernels):
-                ink[chosen] = _seen_through(ink[chosen], kernels[rng.integers(len(kernels), size=len(chosen))], side)
+                ink[selected] = _apply_kernels(
+                    ink[selected], kernels[rng.integers(len(kernels), size=len(selected))], side
+                )
             deformed[start : start + BLOCK] = ink * full + np.float32(background)
         return deformed
 
     return augment
 
 
-def _boxed(
+def _deform_and_normalize(
     ink: Floats,
     field: DisplacementField,
     pixels: NDArray[np.float32],
@@ -97,7 +98,7 @@ def _boxed(
     boxes: tuple[float, float],
     max_shift: float,
 ) -> Floats:
-    """Deform rows of ink (n, side²) by a field, so that they come to lie in the box."""
+    """Deform ink (n, side²) by a field, then scale and centre it like a glyph."""
     side = round(ink.shape[1] ** 0.5)
     moves = field(len(ink), rng)
     places = np.clip(np.rint(pixels + moves), 0, side - 1).astype(np.intp)
@@ -115,15 +116,15 @@ def _boxed(
 
 
 def _extent(inked: Any) -> NDArray[np.float32]:
-    """Count from the first to the last True in each row, at least 1."""
+    """Return the distance from the first to the last True of each row, at least 1."""
     length = inked.shape[1]
     extent = length - inked[:, ::-1].argmax(axis=1) - inked.argmax(axis=1)
     extents: NDArray[np.float32] = np.where(inked.any(axis=1), extent, length).astype(np.float32)
     return extents
 
 
-def _with_pen(ink: Floats, strokes: Floats, side: int) -> Floats:
-    """Make strokes bolder (0 to 1) or finer (0 to −1): part of the way to the most or least ink beside."""
+def _change_stroke_width(ink: Floats, strokes: Floats, side: int) -> Floats:
+    """Dilate (0 to 1) or erode (0 to −1) strokes, by interpolation with the full dilation or erosion."""
     pictures = ink.reshape(-1, side, side)
     most, least = (_of_neighbours(pictures, extreme).reshape(ink.shape) for extreme in (np.maximum, np.minimum))
     changed: Floats = ink + np.maximum(strokes, 0) * (most - ink) + np.minimum(strokes, 0) * (ink - least)
@@ -131,7 +132,7 @@ def _with_pen(ink: Floats, strokes: Floats, side: int) -> Floats:
 
 
 def _of_neighbours(pictures: Floats, extreme: np.ufunc) -> Floats:
-    """Take the extreme over each pixel and the four beside it."""
+    """Maximum or minimum over each pixel and its four neighbours."""
     across, down = pictures.copy(), pictures.copy()
     extreme(across[:, :, 1:], pictures[:, :, :-1], out=across[:, :, 1:])
     extreme(across[:, :, :-1], pictures[:, :, 1:], out=across[:, :, :-1])
@@ -142,15 +143,15 @@ def _of_neighbours(pictures: Floats, extreme: np.ufunc) -> Floats:
 
 
 def _kernels(side: int, max_blur: float, max_cell: float) -> NDArray[np.float32]:
-    """Build the matrices (n, side, side) that blur, or coarsen, along one axis: as many of each kind as is asked for.
+    """Return matrices (n, side, side) that blur or pixelate along one axis.
 
-    Blurs are Gaussians of a deviation up to `max_blur`. Coarse pictures are means over cells of up to `max_cell`
-    pixels, begun anywhere, and enlarged again, half of them smoothly and half as blocks.
+    Blurs are Gaussians with standard deviations up to `max_blur`. Pixelation averages over cells of up to `max_cell`
+    pixels, at different offsets, and enlarges them again, half of them linearly and half as blocks.
     """
-    places = np.arange(side)
+    positions = np.arange(side)
     kernels = []
     if max_blur:
-        apart = np.subtract.outer(places, places)
+        apart = np.subtract.outer(positions, positions)
         kernels += [
             _rows_of_one(np.exp(-0.5 * np.square(apart / width))) for width in np.linspace(0.3, max_blur, _KINDS)
         ]
@@ -158,11 +159,11 @@ def _kernels(side: int, max_blur: float, max_cell: float) -> NDArray[np.float32]
         for cell in np.linspace(1.25, max_cell, _KINDS):
             for phase in np.arange(4) / 4:
                 edges = (np.arange(-2, side // cell + 3) + phase) * cell - 0.5
-                inside = np.minimum(edges[1:, np.newaxis], places + 0.5) - np.maximum(
-                    edges[:-1, np.newaxis], places - 0.5
+                inside = np.minimum(edges[1:, np.newaxis], positions + 0.5) - np.maximum(
+                    edges[:-1, np.newaxis], positions - 0.5
                 )
                 means = np.clip(inside, 0, 1) / cell
-                away = np.abs(np.subtract.outer(places, (edges[1:] + edges[:-1]) / 2)) / cell
+                away = np.abs(np.subtract.outer(positions, (edges[1:] + edges[:-1]) / 2)) / cell
                 kernels += [np.clip(1 - away, 0, 1) @ means, _rows_of_one(away < 0.5 + 1e-6) @ means]
     return np.array(kernels, np.float32).reshape(-1, side, side)
 
@@ -172,8 +173,8 @@ def _rows_of_one(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return shares
 
 
-def _seen_through(ink: Floats, kernels: NDArray[np.float32], side: int) -> Floats:
-    """Send each row through its kernel, along rows and columns, and stretch the ink that is left to full strength."""
+def _apply_kernels(ink: Floats, kernels: NDArray[np.float32], side: int) -> Floats:
+    """Apply a kernel to rows and columns of each image, and rescale its maximum to 1."""
     seen = kernels @ ink.reshape(-1, side, side) @ kernels.transpose(0, 2, 1)
     strong: Floats = seen.reshape(ink.shape) / np.maximum(seen.max(axis=(1, 2)), np.float32(0.25))[:, np.newaxis]
     return strong

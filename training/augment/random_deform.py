@@ -1,11 +1,8 @@
-"""Augmentation: show each picture a little differently every time, so that the network learns digits and not pixels.
+"""Augmentation: random deformations of the training images, different in each epoch.
 
-Each is a function `(x, rng) → x`: rows (n, side²) in, new rows of the same shape out, every row deformed by draws of
-its own; labels stay, x is not touched. The table's entries build one from the picture's side, the number that stands
-for an empty pixel, and the options that they name.
-
-All of them ask one question, "where does this pixel come from?", and read the answer between the four pixels around
-that place (see `warp`). Moves that are made together are therefore resampled, and blurred, only once.
+An augmentation is a function `(x, rng) → x` of rows (n, side²) that returns new rows, each deformed by its own random
+draws. The entries of AUGMENTATIONS build one from the side of the images, the value of background pixels, and their
+options. All are sums of displacement fields; see `geometry`.
 """
 
 from __future__ import annotations
@@ -25,34 +22,34 @@ from training.vision.input_spec import IMAGE_SIZE
 
 
 def shift(side: int = IMAGE_SIZE, background: float = 0.0, *, max_shift: float = 2.0) -> Augment:
-    """Move each picture by up to `max_shift` pixels along both axes."""
-    return random_deform(side, background, **_STILL | {"max_shift": max_shift})
+    """Shift each image by up to `max_shift` pixels along both axes."""
+    return random_deform(side, background, **_IDENTITY | {"max_shift": max_shift})
 
 
 def rotate(side: int = IMAGE_SIZE, background: float = 0.0, *, max_degrees: float = 12.0) -> Augment:
-    """Turn each picture about its centre by up to `max_degrees` either way."""
-    return random_deform(side, background, **_STILL | {"max_degrees": max_degrees})
+    """Rotate each image about its centre by up to `max_degrees` in either direction."""
+    return random_deform(side, background, **_IDENTITY | {"max_degrees": max_degrees})
 
 
 def scale(
     side: int = IMAGE_SIZE, background: float = 0.0, *, min_scale: float = 0.85, max_scale: float = 1.15
 ) -> Augment:
-    """Enlarge each picture by a factor from `min_scale` to `max_scale`, height and width each by its own."""
-    return random_deform(side, background, **_STILL | {"min_scale": min_scale, "max_scale": max_scale})
+    """Scale height and width of each image by two factors between `min_scale` and `max_scale`."""
+    return random_deform(side, background, **_IDENTITY | {"min_scale": min_scale, "max_scale": max_scale})
 
 
 def shear(side: int = IMAGE_SIZE, background: float = 0.0, *, max_shear: float = 0.2) -> Augment:
-    """Slant each picture like italics, by up to `max_shear` columns a row either way."""
-    return random_deform(side, background, **_STILL | {"max_shear": max_shear})
+    """Shear each image horizontally by up to `max_shear` columns per row in either direction."""
+    return random_deform(side, background, **_IDENTITY | {"max_shear": max_shear})
 
 
 def elastic(side: int = IMAGE_SIZE, background: float = 0.0, *, alpha: float = 34.0, sigma: float = 4.0) -> Augment:
-    """Let each picture elastic_field like a hand's muscles (Simard, Steinkraus and Platt 2003).
+    """Elastic deformation (Simard, Steinkraus and Platt 2003).
 
-    Every pixel is displaced by uniform noise from ±1, smoothed by a Gaussian of `sigma` pixels and multiplied by
-    `alpha`; the defaults are the paper's, and move a pixel by 1.4 on average.
+    Each pixel is displaced by uniform noise in ±1, smoothed by a Gaussian of `sigma` pixels and multiplied by `alpha`.
+    The defaults are the paper's and move pixels by 1.4 on average.
     """
-    return random_deform(side, background, **_STILL | {"alpha": alpha, "sigma": sigma})
+    return random_deform(side, background, **_IDENTITY | {"alpha": alpha, "sigma": sigma})
 
 
 def random_deform(
@@ -67,9 +64,9 @@ def random_deform(
     alpha: float = 20.0,
     sigma: float = 4.0,
 ) -> Augment:
-    """Shift, rotate, scale, shear and elastic_field in one; an option at 0, or scales of 1, leave that part out.
+    """Shift, rotation, scaling, shear and elastic deformation in one; 0, or scales of 1, disable a part.
 
-    Raises ConfigError for options that make no picture.
+    Raises ConfigError for invalid options.
     """
     if not 0 < min_scale <= max_scale:
         raise ConfigError(
@@ -97,7 +94,7 @@ def random_deform(
     return augment
 
 
-_STILL = {"max_shift": 0.0, "max_degrees": 0.0, "min_scale": 1.0, "max_scale": 1.0, "max_shear": 0.0, "alpha": 0.0}
+_IDENTITY = {"max_shift": 0.0, "max_degrees": 0.0, "min_scale": 1.0, "max_scale": 1.0, "max_shear": 0.0, "alpha": 0.0}
 
 
 AUGMENTATIONS: dict[str, Callable[..., Augment]] = {
@@ -114,7 +111,7 @@ AUGMENTATIONS: dict[str, Callable[..., Augment]] = {
 def make_augment(
     name: str, options: Mapping[str, Any], side: int = IMAGE_SIZE, background: float = 0.0
 ) -> Augment | None:
-    """Build an augmentation from settings, None for `none`. Raises ConfigError that names what is wrong."""
+    """Build an augmentation from settings, None for `none`. Raises ConfigError for an unknown name or option."""
     if name == "none":
         validate_options("augment_options", options, {}, "the augment none")
         return None

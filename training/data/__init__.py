@@ -1,4 +1,4 @@
-"""Where examples come from: MNIST's IDX files, sets like it, folders of images, `.npz`, the bundled starter set."""
+"""Data sets: MNIST's IDX files and similar sets, folders of images, `.npz`, and the bundled starter set."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A data set: pictures in MNIST's form, and what is on them."""
+"""Data sets: glyphs in MNIST's form and their labels."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -15,24 +15,24 @@ from training.vision.input_spec import IMAGE_SIZE
 DIGITS = tuple("0123456789")
 
 Progress = Callable[[str, int, int], None]
-"""Called while a file is fetched with (file name, bytes so far, bytes in all or 0 where unknown)."""
+"""Called during a download with (file name, bytes so far, total bytes or 0 if unknown)."""
 
 
 @renamed(take="select", only="filter_classes", joined="concat")
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures (n, 28, 28) with their class numbers (n,). Raises DataError when the two do not fit."""
+    """Images (n, 28, 28), uint8, and their class numbers (n,). Raises DataError if they are inconsistent."""
 
     name: str
     images: Pixels
     labels: Labels
     classes: tuple[str, ...] = DIGITS
-    """What each class number stands for."""
+    """The name of each class number."""
     skipped: tuple[str, ...] = ()
-    """The files that were left out because they could not be read, relative to the source's folder."""
+    """Files that could not be read and were left out, relative to the folder."""
 
     def __post_init__(self) -> None:
-        """Check shapes and labels; lists become arrays, a column of labels (n, 1) becomes (n,)."""
+        """Check shapes and labels. Lists become arrays, a column of labels (n, 1) becomes (n,)."""
         object.__setattr__(self, "images", as_array("images", self.images))
         labels = class_numbers(self.labels, 2)
         if len(labels) and labels.dtype.kind not in "iu":
@@ -52,42 +52,42 @@ class Dataset:
 
     @classmethod
     def of_labels(cls, name: str, labels: Labels, classes: tuple[str, ...]) -> "Dataset":
-        """Make a set of blank pictures that take no memory, to find out what its labels alone decide."""
+        """Return a data set of blank images that take no memory, for checks that need labels only."""
         blank = np.broadcast_to(np.zeros((), np.uint8), (len(labels), IMAGE_SIZE, IMAGE_SIZE))
         return cls(name, blank, labels, classes)
 
     def __len__(self) -> int:
-        """Count the examples."""
+        """Return the number of examples."""
         return len(self.labels)
 
     def select(self, rows: Labels) -> "Dataset":
-        """Keep only these rows, in this order."""
-        return replace(self, images=self._pictures(rows), labels=self.labels[rows])
+        """Return the examples of these rows, in this order."""
+        return replace(self, images=self._images(rows), labels=self.labels[rows])
 
     def filter_classes(self, classes: Sequence[int]) -> "Dataset":
-        """Keep only the examples of these classes, numbered anew in the order given."""
+        """Return the examples of these classes, renumbered in the order given."""
         if not classes or not all(0 <= label < len(self.classes) for label in classes):
             raise DataError(f"{self.name} has the classes 0 to {len(self.classes) - 1}, not all of {list(classes)}")
         number = np.full(len(self.classes), -1)
         number[list(classes)] = np.arange(len(classes))
         rows = np.flatnonzero(number[self.labels] >= 0)
         names = tuple(self.classes[label] for label in classes)
-        return Dataset(self.name, self._pictures(rows), number[self.labels[rows]], names, self.skipped)
+        return Dataset(self.name, self._images(rows), number[self.labels[rows]], names, self.skipped)
 
-    def _pictures(self, rows: Labels) -> Pixels:
-        if len(self) and not self.images.strides[0]:  # blank ones, of `of_labels`, go on taking no memory
+    def _images(self, rows: Labels) -> Pixels:
+        if len(self) and not self.images.strides[0]:  # the blank images of `of_labels` still take no memory
             return np.broadcast_to(self.images[0, 0, 0], (len(self.labels[rows]), IMAGE_SIZE, IMAGE_SIZE))
         return self.images[rows]
 
     def concat(self, other: "Dataset") -> "Dataset":
-        """Put another set of the same classes behind this one."""
+        """Append another data set with the same classes."""
         if other.classes != self.classes:
             raise DataError(f"{self.name} and {other.name} have different classes")
         images, labels = np.concatenate([self.images, other.images]), np.concatenate([self.labels, other.labels])
         return replace(self, images=images, labels=labels)
 
     def fingerprint(self) -> str:
-        """Name the content: 16 hex digits of SHA-256 over pictures and labels."""
+        """Return 16 hex digits of the SHA-256 of images and labels."""
         digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
         digest.update(np.ascontiguousarray(self.labels.astype("<i8")).data)
         return digest.hexdigest()[:16]
@@ -95,7 +95,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class TrainTest:
-    """What a source gives: examples to learn from, and, where it has its own, examples to test on."""
+    """Training examples, and test examples if the data set has its own."""
 
     train: Dataset
     test: Dataset | None = None

@@ -1,6 +1,6 @@
-"""Downloads that resume where they broke off, from the first mirror that gives what was asked for.
+"""Downloads that resume after interruptions and try several mirrors.
 
-A file has its name only once it is whole and checked; until then it is a `.part`.
+A file is named `.part` until it is complete and verified.
 """
 
 import urllib.error
@@ -13,16 +13,16 @@ from training.data.dataset import Progress
 from training.errors import DataError
 
 Check = Callable[[Path], None]
-"""Raises DataError when the file is not what was asked for."""
+"""Raises DataError if the file is not the expected one."""
 
 BLOCK = 1 << 16
 TIMEOUT_SECONDS = 20
 
 
 def download(addresses: Sequence[str], folder: Path, check: Check, progress: Progress | None = None) -> Path:
-    """Fetch a file into `folder`, under its own name, from the first address whose content passes the check.
+    """Download a file into `folder` from the first address whose content passes the check.
 
-    Raises DataError with every address and its reason when none does.
+    Raises DataError with the reason for each address if none does.
     """
     folder.mkdir(parents=True, exist_ok=True)
     reasons = []
@@ -42,7 +42,7 @@ def download(addresses: Sequence[str], folder: Path, check: Check, progress: Pro
 
 
 def _fetch_checked(address: str, part: Path, check: Check, progress: Progress | None) -> None:
-    """Fetch and check; what fails the check is deleted, and fetched anew if its beginning was an old one's."""
+    """Download and check. A file that fails is deleted, and downloaded again if it was resumed."""
     resumes = part.exists()
     _fetch(address, part, progress)
     try:
@@ -55,7 +55,7 @@ def _fetch_checked(address: str, part: Path, check: Check, progress: Progress | 
 
 
 def _fetch(address: str, part: Path, progress: Progress | None) -> None:
-    """Fetch all of it, going on after each broken connection for as long as each try brings something."""
+    """Download everything, resuming after lost connections as long as each attempt makes progress."""
     while True:
         before = _size(part)
         try:
@@ -68,22 +68,22 @@ def _fetch(address: str, part: Path, progress: Progress | None) -> None:
 
 
 def _fetch_rest(address: str, part: Path, progress: Progress | None) -> None:
-    """Fetch in one request what is not there yet (RFC 9110, section 14)."""
+    """Download the missing rest in one request (RFC 9110, section 14)."""
     have = _size(part)
-    request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 -- the address is our own table's or the user's
+    request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 -- the address is from our table or from the user
     try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310 -- as above
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310 -- as above
     except urllib.error.HTTPError as error:
         with error:
-            if error.code == 416 and have:  # there is nothing behind what is here already
+            if error.code == 416 and have:  # the file is complete
                 return
             raise
-    with answer:
-        resumed = answer.status == 206
+    with response:
+        resumed = response.status == 206
         have = have if resumed else 0
-        total = have + int(answer.headers.get("Content-Length") or 0)
+        total = have + int(response.headers.get("Content-Length") or 0)
         with part.open("ab" if resumed else "wb") as file:
-            while block := answer.read(BLOCK):
+            while block := response.read(BLOCK):
                 file.write(block)
                 have += len(block)
                 if progress:

@@ -1,6 +1,6 @@
 """EMNIST's IDX files (Cohen et al. 2017): `emnist-letters-train-images-idx3-ubyte` and so on, plain or `.gz`.
 
-Its pictures are stored column by column, and its letters are numbered from 1.
+Images are stored column by column, and letters are numbered from 1.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from training.data import idx
 from training.data.dataset import DIGITS, Dataset, TrainTest
 from training.errors import DataError
 
-_MERGED = (*DIGITS, *ascii_uppercase, *"abdefghnqrt")  # letters whose capitals look alike are one class
+_MERGED = (*DIGITS, *ascii_uppercase, *"abdefghnqrt")  # letters that look like their capitals are merged with them
 CLASSES: dict[str, tuple[str, ...]] = {
     "balanced": _MERGED,
     "bymerge": _MERGED,
@@ -25,14 +25,14 @@ _PARTS = ("train", "test")
 
 
 def has_files(folder: Path) -> bool:
-    """Tell whether a folder has files of EMNIST."""
+    """Return whether a folder has EMNIST files."""
     return bool(_splits(folder))
 
 
 def read_folder(folder: Path, *, labels_only: bool = False) -> TrainTest:
-    """Read the four files of one of EMNIST's sets; with `labels_only` each picture is blank.
+    """Read the four files of an EMNIST set; with `labels_only`, images are blank.
 
-    Raises DataError that names the file, or the sets when there are several.
+    Raises DataError that names the file, or the sets if there are several.
     """
     splits = _splits(folder)
     if len(splits) > 1:

@@ -1,12 +1,10 @@
-"""Extra examples: a second, small source beside the first, such as the corrections that users have sent.
+"""Extra data: a second, small data set for training, such as corrections by users.
 
-A few dozen among tens of thousands would not be heard. So each is shown several times in an epoch, until together they
-make up a given share of it; not more often than MAX_REPEATS times, so that a single one does not drown the rest. The
-first time an example is shown as it is, the other times deformed a little, each its own way: repeated as it is, it
-would be learned by heart, and its like still be misread.
+A few dozen examples would have no effect next to tens of thousands. So they are oversampled until they make up a given
+fraction of an epoch, at most MAX_REPEATS times each. Repetitions are randomly deformed, which reduces overfitting.
 
-A part is held out, to see whether what is alike is read right too. Which examples these are is decided by a hash of
-the picture: as long as its class has enough examples, what is held out once is held out in every training to come.
+A part is held out for evaluation. It is selected by a hash of the image, so an example that was held out once stays so
+in later trainings, as long as its class has enough examples.
 """
 
 from __future__ import annotations
@@ -26,50 +24,48 @@ from training.vision.input_spec import IMAGE_SIZE, InputSpec
 MAX_REPEATS = 100
 HELD_OUT_SHARE = 0.2
 _ENOUGH = 5
-"""Examples that a class must have before any is held out."""
+"""Examples that a class needs before any is held out."""
 
 
 @dataclass(frozen=True)
 class ExtraData:
-    """An extra source, divided."""
+    """Extra data, split into training and held-out examples."""
 
     name: str
     fingerprint: str
-    """Of all its examples."""
-    learned: Dataset
-    """What is learned from, each example once."""
+    """Fingerprint of all examples."""
+    train: Dataset
+    """Training examples, before oversampling."""
     held_out: Dataset | None
-    """What it is judged on; None where there are too few."""
+    """Examples for evaluation; None if there are too few."""
 
 
 def split_extra(source: TrainTest, classes: Sequence[str], *, ignore_unknown_classes: bool = False) -> ExtraData:
-    """Divide an extra source, its classes numbered as `classes` are; its own test examples, if any, are held out.
+    """Split extra data, renumbering its classes as in `classes`; its own test examples, if any, are held out.
 
-    Raises DataError for a class that is not among them, unless those are to be dropped.
+    Raises DataError for other classes, unless they are to be ignored.
     """
     given = source.train
-    learned = _renumbered(given, classes, ignore_unknown_classes=ignore_unknown_classes)
+    train = _renumbered(given, classes, ignore_unknown_classes=ignore_unknown_classes)
     if source.test:
         return ExtraData(
             given.name,
             given.fingerprint(),
-            learned,
+            train,
             _renumbered(source.test, classes, ignore_unknown_classes=ignore_unknown_classes),
         )
-    held = _held_out_rows(learned)
-    return ExtraData(
-        given.name, given.fingerprint(), learned.select(~held), learned.select(held) if held.any() else None
-    )
+    held = _held_out_rows(train)
+    return ExtraData(given.name, given.fingerprint(), train.select(~held), train.select(held) if held.any() else None)
 
 
-def oversample(extra: Dataset, among: int, share: float, seed: int, *, deform: bool) -> Dataset:
-    """Repeat examples until they are `share` of all when shown `among` others; at least once, at most MAX_REPEATS.
+def oversample(extra: Dataset, main_size: int, fraction: float, seed: int, *, deform: bool) -> Dataset:
+    """Repeat examples until they make up `fraction` of all together with `main_size` others.
 
-    With `deform`, every time but the first they are deformed, by draws from `seed`.
+    Each is used at least once and at most MAX_REPEATS times. With `deform`, all repetitions are randomly deformed.
     """
     if not len(extra):
         return extra
-    times = min(max(round(share / (1 - share) * among / len(extra)), 1), MAX_REPEATS)
+    times = min(max(round(fraction / (1 - fraction) * main_size / len(extra)), 1), MAX_REPEATS)
     augment = make_augment("deform", {}) if deform else None
     rng = np.random.default_rng(seed)
     again = [_deformed(extra, augment, rng) if augment else extra.images for _ in range(times - 1)]
@@ -92,21 +88,21 @@ def _renumbered(given: Dataset, classes: Sequence[str], *, ignore_unknown_classe
 
 
 def _held_out_rows(examples: Dataset) -> np.ndarray:
-    """Choose rows by a hash of each picture; a class with few examples keeps all, and each keeps at least one.
+    """Select rows by a hash of the image; small classes keep all examples, and each class keeps at least one.
 
-    Where that holds none out of _ENOUGH examples or more, one is, of a class that has others: the one of the least
-    hash, so that no later job learns from it unless a new example takes its part.
+    If that selects none of _ENOUGH examples or more, the one with the smallest hash is selected among the classes with
+    several examples.
     """
     hashes = [int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:8]) for image in examples.images]
-    places = np.array(hashes, np.uint64) / 2.0**64
+    uniform = np.array(hashes, np.uint64) / 2.0**64
     held = np.zeros(len(examples), bool)
     for label in range(len(examples.classes)):
         rows = np.flatnonzero(examples.labels == label)
         if len(rows) >= _ENOUGH:
-            held[rows] = places[rows] < HELD_OUT_SHARE
-            held[rows[places[rows].argmax()]] = False
+            held[rows] = uniform[rows] < HELD_OUT_SHARE
+            held[rows[uniform[rows].argmax()]] = False
     counts = np.bincount(examples.labels, minlength=len(examples.classes))
     shared = np.flatnonzero(counts[examples.labels] > 1)
     if not held.any() and len(examples) >= _ENOUGH and len(shared):
-        held[shared[places[shared].argmin()]] = True
+        held[shared[uniform[shared].argmin()]] = True
     return held

@@ -14,12 +14,12 @@ import numpy as np
 from training.errors import DataError
 
 UNSIGNED_BYTE = 8
-GZIP_MAGIC = b"\x1f\x8b"  # an IDX file begins with two zeros, so nothing can be taken for both
+GZIP_MAGIC = b"\x1f\x8b"  # IDX files begin with two zeros, so the two cannot be confused
 MAX_BYTES = 2**31
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a file, unpacked when it is gzip's, whatever its name. Raises DataError that names the file."""
+    """Read a file, decompressing gzip whatever its name. Raises DataError that names the file."""
     try:
         with path.open("rb") as file:
             if file.peek(2)[:2] != GZIP_MAGIC:
@@ -36,9 +36,9 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parse(content: bytes, *, dimensions: int, name: str) -> np.ndarray:
-    """Turn the bytes of an IDX file into a uint8 array of so many dimensions.
+    """Parse an IDX file into a uint8 array with this number of dimensions.
 
-    Raises DataError, with `name` in it, when magic number, sizes and length do not agree.
+    Raises DataError, which mentions `name`, if magic number, sizes and length are inconsistent.
     """
     header = 4 + 4 * dimensions
     if len(content) < header:
@@ -55,7 +55,7 @@ def parse(content: bytes, *, dimensions: int, name: str) -> np.ndarray:
         raise DataError(f"{name} has {len(content):,} bytes, but its header {shape} promises {expected:,}")
     try:
         return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-    except ValueError:  # nothing, by sizes that NumPy takes for no array's, too large and 0 among them
+    except ValueError:  # the sizes overflow, though one of them is 0
         raise DataError(f"{name} has the sizes {shape}, which are those of no array") from None
 
 

@@ -1,4 +1,4 @@
-"""Splits of examples into parts that look alike."""
+"""Stratified splits."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from training.types import Labels
 
 
 def stratified_split(labels: Labels, share: float, rng: np.random.Generator) -> tuple[Labels, Labels]:
-    """Draw `share` of the rows, the same share of each class; answer (the other rows, the drawn rows), ascending.
+    """Draw a fraction `share` of the rows of each class; return (remaining rows, drawn rows), both ascending.
 
-    The drawn rows are as many as the share of all, rounded; classes with the largest remainders give the rows that
-    whole numbers leave over. Each class keeps at least one row. Raises DataError when nothing would be drawn.
+    The total is rounded by the largest-remainder method. Each class keeps at least one row. Raises DataError if
+    nothing would be drawn.
     """
     classes, counts = np.unique(labels, return_counts=True)
     wanted = counts * share
     taken = np.minimum(np.floor(wanted), counts - 1).astype(int)
     left_over = min(round(share * len(labels)), int((counts - 1).sum())) - int(taken.sum())
     order = np.argsort(-(wanted - taken), kind="stable")
-    taken[[place for place in order if taken[place] < counts[place] - 1][: max(left_over, 0)]] += 1
+    taken[[index for index in order if taken[index] < counts[index] - 1][: max(left_over, 0)]] += 1
     if not taken.sum():
         raise DataError(f"a share of {share} of {len(labels)} examples leaves none to hold out")
     drawn = [

@@ -66,7 +66,7 @@ def load_splits(recipe: Recipe, progress: Progress | None = None) -> Splits:
     own = splits.train
     extra = split_extra(source, own.classes, ignore_unknown_classes=wanted.classes is not None)
     deform = recipe.make_augment() is None  # else every picture is deformed anyway
-    added = oversample(extra.learned, len(own), wanted.extra_share, wanted.split_seed, deform=deform)
+    added = oversample(extra.train, len(own), wanted.extra_share, wanted.split_seed, deform=deform)
     return replace(splits, train=own.concat(added), extra=extra)
 
 
@@ -219,7 +219,7 @@ class Experiment:
 def _told(extra: ExtraData | None) -> dict[str, Any] | None:
     if extra is None:
         return None
-    counts = {"examples": len(extra.learned), "held_out_examples": len(extra.held_out or ())}
+    counts = {"examples": len(extra.train), "held_out_examples": len(extra.held_out or ())}
     return {"name": extra.name, "fingerprint": extra.fingerprint} | counts
 
 

@@ -16,7 +16,7 @@ _FRAME_SHARE = 0.85
 
 @dataclass(frozen=True)
 class Components:
-    """Connected components: `labels` (height, width) numbers them from 0 and is −1 elsewhere; the rest is by component."""
+    """Connected components: `labels` (height, width) numbers them from 0, −1 elsewhere; the rest is by component."""
 
     labels: NDArray[np.int64]
     weights: Floats
