@@ -1,4 +1,4 @@
-"""`python -m training`: train, judge, search, draw and keep networks from the command line."""
+"""`python -m training`: train, evaluate, plot and release networks from the command line."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ from training.recipes.overrides import parse_overrides
 _LAST_SECONDS = 30.0
 
 app = typer.Typer(
-    help="Train small neural networks on 28×28 glyphs, and see how good they are.",
+    help="Train and evaluate small neural networks on 28×28 glyphs.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -40,18 +40,18 @@ def fit_command(
     out: Annotated[Path, typer.Option(help="Folder for weights.npz and manifest.json.")] = Path("runs/latest"),
     seed: SeedOption = None,
     changes: SetOption = None,
-    settings: Annotated[str | None, typer.Option(help="The same as one JSON object, for programs.")] = None,
+    settings: Annotated[str | None, typer.Option(help="Settings as one JSON object.")] = None,
     progress: Annotated[str, typer.Option(help=f"One of {', '.join(REPORTERS)}.")] = "bar",
-    resume: Annotated[bool, typer.Option("--resume", help="Keep checkpoints, and go on from the last one.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Write checkpoints, and resume from the last one.")] = False,
     checkpoint_seconds: Annotated[
-        float, typer.Option(help="Least time between checkpoints, longer where they are large; 0 for one an epoch.")
+        float, typer.Option(help="Minimum time between checkpoints, longer for large ones; 0 for one per epoch.")
     ] = 0.0,
-    plots: Annotated[bool, typer.Option("--plots", help="Draw pictures into the folder, too.")] = False,
+    plots: Annotated[bool, typer.Option("--plots", help="Save plots in the folder.")] = False,
     stop_when_stdin_closes: Annotated[
-        bool, typer.Option("--stop-when-stdin-closes", help="End when whoever started this is gone.")
+        bool, typer.Option("--stop-when-stdin-closes", help="Exit when the parent process is gone.")
     ] = False,
 ) -> None:
-    """Train a network by a recipe and save it. Ctrl-C saves the best weights so far and ends."""
+    """Train a network by a recipe and save it. Ctrl-C saves the best weights so far and exits."""
     if progress not in REPORTERS:
         raise typer.BadParameter(f"choose one of {', '.join(REPORTERS)}", param_hint="--progress")
     signal.signal(signal.SIGTERM, _terminate)
@@ -60,7 +60,7 @@ def fit_command(
     with exit_on_error(as_json=progress == "jsonl"):
         chosen = recipes.get(recipe).replace(**parse_overrides(changes or [], settings, data=data, seed=seed))
         if plots:
-            import training.report.plots  # noqa: F401 -- what it needs may be missing, and is told before the training
+            import training.report.plots  # noqa: F401 -- fails before training if matplotlib is missing
         checkpoint, due = out / "checkpoint.npz", 0.0
         with REPORTERS[progress]() as report:
             experiment = Experiment(chosen, progress=download_progress(progress))
@@ -103,19 +103,19 @@ def _keep_interrupted(experiment: Experiment, out: Path) -> None:
     sys.stderr.write(f"interrupted; the best weights so far are in {out}\n")
 
 
-_REST = 50
-"""For so many times as long as writing a checkpoint took none is written: it disturbs who shares the disk."""
+_PAUSE_FACTOR = 50
+"""Minimum pause between checkpoints, as a multiple of the time to write one, to limit disk load."""
 
 
 def _keep(experiment: Experiment, checkpoint: Path, least_seconds: float) -> float:
-    """Write a checkpoint, and tell when the next is due: a large one not before it is a small part of the time."""
+    """Write a checkpoint and return the time at which the next one is due."""
     began = time.monotonic()
     try:
         experiment.checkpoint(checkpoint)
-    except OSError as error:  # a full disk: what is learned is still here, and the next checkpoint may have room
+    except OSError as error:  # such as a full disk; the next checkpoint may succeed
         sys.stderr.write(f"no checkpoint of epoch {len(experiment.run.history)}: {error.strerror}\n")
     ended = time.monotonic()
-    return ended + max(least_seconds, _REST * (ended - began) if least_seconds else 0)
+    return ended + max(least_seconds, _PAUSE_FACTOR * (ended - began) if least_seconds else 0)
 
 
 def _plot(experiment: Experiment, out: Path) -> None:
@@ -126,7 +126,7 @@ def _plot(experiment: Experiment, out: Path) -> None:
 
 
 class TerminatedError(KeyboardInterrupt):
-    """SIGTERM: end, and leave nothing behind."""
+    """SIGTERM: exit without saving."""
 
 
 def _terminate(*_: object) -> None:
@@ -134,12 +134,12 @@ def _terminate(*_: object) -> None:
 
 
 def _interrupt_at_end_of_input() -> None:
-    # Not through sys.stdin: its lock, held by this thread, would abort the interpreter on its way out.
+    # Not through sys.stdin: this thread would hold its lock and abort the interpreter at exit.
     while os.read(sys.stdin.fileno(), 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_LAST_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)  # something holds the main thread, and nobody is left to see to it
+    os.kill(os.getpid(), signal.SIGKILL)  # the main thread is blocked
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The other commands of `python -m training`: judge, search, check, draw, export, reproduce."""
+"""The other commands: evaluate, search, gradcheck, plot, export, describe, reproduce."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ def evaluate_command(
     data: DataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Judge a network on a data set (MNIST by default): on its test examples, or on all where it has none."""
+    """Evaluate a network on a data set, by default MNIST: on its test examples if it has any, else on all."""
     if weights.is_dir() and data is None:
         print_figures(weights, as_json=as_json)
         return
@@ -58,11 +58,11 @@ def search_command(
     recipe: RecipeOption = "starter",
     data: DataOption = None,
     changes: SetOption = None,
-    trials: Annotated[int | None, typer.Option(help="Draw so many at random; without it, the whole grid.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
-    results: Annotated[Path, typer.Option(help="File of finished trials, to go on from.")] = Path("runs/search.jsonl"),
+    trials: Annotated[int | None, typer.Option(help="Number of random trials; by default the whole grid.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random trials.")] = 0,
+    results: Annotated[Path, typer.Option(help="File of finished trials, for resuming.")] = Path("runs/search.jsonl"),
 ) -> None:
-    """Try combinations of settings and rank them."""
+    """Search hyperparameters and rank the trials."""
     from training.recipes.search import grid, rank_trials, sample_settings, search
 
     with exit_on_error():
@@ -83,7 +83,7 @@ def search_command(
 
 @app.command(name="gradcheck", epilog="Example: python -m training gradcheck --recipe deep_exercises")
 def gradcheck_command(recipe: RecipeOption = "starter", changes: SetOption = None) -> None:
-    """Hold a recipe's backpropagation against numerical gradients, in float64, array by array."""
+    """Compare backpropagation with numerical gradients, in float64, array by array."""
     from training.recipes.feasibility import check_gradients
 
     with exit_on_error():
@@ -98,9 +98,9 @@ def gradcheck_command(recipe: RecipeOption = "starter", changes: SetOption = Non
 def plot_command(
     weights: WeightsArgument,
     data: DataOption = "mnist",
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("runs/pictures"),
+    out: Annotated[Path, typer.Option(help="Folder for the plots.")] = Path("runs/pictures"),
 ) -> None:
-    """Draw a data set, what a network misreads of it, its confusion and its first layer, as PNG and SVG."""
+    """Plot a data set, the errors of a network, its confusion matrix and its first layer, as PNG and SVG."""
     with exit_on_error():
         from training.report.plots import draw_all
 
@@ -112,7 +112,7 @@ def plot_command(
 
 @app.command(name="export", epilog="Example: python -m training export models/mnist/1/weights.npz model.onnx")
 def export_command(weights: WeightsArgument, target: Annotated[Path, typer.Argument(help="An .onnx or .npz.")]) -> None:
-    """Write a network as ONNX, or as .npz again, checked on the way."""
+    """Convert a network to ONNX, or check and rewrite an .npz."""
     with exit_on_error():
         network = load(weights)
         if target.suffix == ".onnx":
@@ -128,9 +128,9 @@ def export_command(weights: WeightsArgument, target: Annotated[Path, typer.Argum
 
 @app.command(name="describe", epilog="Example: python -m training describe models/mnist/1")
 def describe_command(model: Annotated[Path, typer.Argument(help="A folder with a manifest.json.")]) -> None:
-    """Write into a manifest what the training examples looked like, for versions that were made before that was kept.
+    """Add the profile of the training data to a manifest of an old release.
 
-    They are opened and divided as the manifest's settings say, and must have the fingerprint that it tells.
+    The data is loaded by the manifest's settings and must have its fingerprint.
     """
     from training.evaluation.data_profile import profile
     from training.recipes.experiment import load_splits
@@ -154,7 +154,7 @@ def reproduce_command(
     seeds: Annotated[int | None, typer.Option(help="Seeds a recipe; by default as many as its goal asks for.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the table into this file, too.")] = None,
 ) -> None:
-    """Run the published systems again, and set their figures beside ours. Exit code 1 when one is missed."""
+    """Train the published systems and compare accuracies. Exit code 1 if one is not reached."""
     from training.recipes.reproduce import reproduce, table
 
     with exit_on_error():

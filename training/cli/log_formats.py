@@ -1,4 +1,4 @@
-"""One line for each epoch: our own form, and the forms in which the published systems print theirs."""
+"""Formats of the line per epoch: our own, and those of the published systems."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,8 @@ from training.recipes.experiment import Experiment
 LogFormat = Callable[[Epoch, Experiment], str]
 
 
-def plain(epoch: Epoch, experiment: Experiment) -> str:  # noqa: ARG001 -- one type for the room
-    """Give losses, accuracies and speed."""
+def plain(epoch: Epoch, experiment: Experiment) -> str:  # noqa: ARG001 -- signature shared by all entries
+    """Losses, accuracies and speed."""
     parts = [f"epoch {epoch.number:>{len(str(epoch.epochs))}}/{epoch.epochs}", f"loss {epoch.train.loss:.4f}"]
     if epoch.train.accuracy is not None:
         parts.append(f"accuracy {epoch.train.accuracy:.2%}")
@@ -21,13 +21,13 @@ def plain(epoch: Epoch, experiment: Experiment) -> str:  # noqa: ARG001 -- one t
 
 
 def correct_of_total(epoch: Epoch, experiment: Experiment) -> str:
-    """Print as Nielsen does, counting epochs from 0: `Epoch 0: 9129 / 10000`."""
+    """Nielsen's format, with epochs counted from 0: `Epoch 0: 9129 / 10000`."""
     total = len(experiment.splits.monitored or experiment.splits.train)
     return f"Epoch {epoch.number - 1}: {round((epoch.monitored.accuracy or 0) * total)} / {total}"
 
 
 def mse_and_accuracies(epoch: Epoch, experiment: Experiment) -> str:
-    """Print as Raschka does; his error is the mean over all entries, ours the sum over the outputs."""
+    """Raschka's format; his error is the mean over all entries, ours the sum over the outputs."""
     mean = epoch.train.loss / experiment.recipe.network.layers[-1]
     return (
         f"Epoch: {epoch.number:03d}/{epoch.epochs:03d} | Train MSE: {mean:.2f} "
@@ -35,19 +35,19 @@ def mse_and_accuracies(epoch: Epoch, experiment: Experiment) -> str:
     )
 
 
-def train_and_test(epoch: Epoch, experiment: Experiment) -> str:  # noqa: ARG001 -- one type for the room
-    """Print as Saitoh does: `train acc, test acc | 0.9, 0.9`."""
+def train_and_test(epoch: Epoch, experiment: Experiment) -> str:  # noqa: ARG001 -- signature shared by all entries
+    """Saitoh's format: `train acc, test acc | 0.9, 0.9`."""
     return f"train acc, test acc | {epoch.train.accuracy}, {epoch.monitored.accuracy}"
 
 
 def time_and_accuracy(epoch: Epoch, experiment: Experiment) -> str:
-    """Print the time since the start and the accuracy on the validation examples."""
+    """Time since the start and validation accuracy."""
     spent = sum(past.seconds for past in experiment.run.history)
     return f"Epoch: {epoch.number}, Time Spent: {spent:.2f}s, Accuracy: {(epoch.monitored.accuracy or 0):.2%}"
 
 
 def keras(epoch: Epoch, experiment: Experiment) -> str:
-    """Print as Keras does: the epoch, a full bar of steps, time, loss and accuracy."""
+    """The format of Keras: epoch, full progress bar, time, accuracy and loss."""
     batches = -(-len(experiment.splits.train) // experiment.recipe.fit.batch_size)
     pace = epoch.seconds / batches
     return (
@@ -67,6 +67,6 @@ LOG_FORMATS: dict[str, LogFormat] = {
 
 
 def make_formatter(experiment: Experiment) -> Callable[[Epoch], str]:
-    """Give the form of a recipe's epoch lines."""
+    """Return the formatter of a recipe."""
     line = LOG_FORMATS[experiment.recipe.log_format]
     return lambda epoch: line(epoch, experiment)

@@ -1,4 +1,4 @@
-"""How an epoch goes while it goes on: the step, the speed, the time left; told a few times a second at most."""
+"""Progress within an epoch: step, speed and time left, reported a few times per second at most."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from training.fit.history import LossAndAccuracy
 
 
 class Pace:
-    """Watches the steps of a run from its first to its last."""
+    """Measures the speed of a run and estimates the time left."""
 
     def __init__(
         self,
@@ -19,18 +19,18 @@ class Pace:
         every_seconds: float = 0.5,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin after so many epochs."""
+        """Start after `epochs_done` epochs."""
         self._config, self._epoch, self._every, self._clock = config, epochs_done + 1, every_seconds, clock
         self._steps_made = 0
-        self._began = self._epoch_began = self._told = clock()
+        self._began = self._epoch_began = self._reported = clock()
 
     def on_step(self, step: int, steps: int, score: LossAndAccuracy) -> dict[str, Any] | None:
-        """Take in a step of the epoch; answer its figures when they are due. The time left is the longest possible."""
+        """Count a step; return the progress if a report is due. The time left assumes no early stopping."""
         self._steps_made += 1
         now = self._clock()
-        if now - self._told < self._every:
+        if now - self._reported < self._every:
             return None
-        self._told = now
+        self._reported = now
         config, pace = self._config, (now - self._began) / self._steps_made
         left = steps - step + steps * (config.epochs - self._epoch)
         seconds_left = pace * (min(left, config.max_steps - self._steps_made) if config.max_steps else left)
@@ -48,6 +48,6 @@ class Pace:
         }
 
     def epoch(self) -> None:
-        """Go on to the next epoch."""
+        """Count an epoch."""
         self._epoch += 1
         self._epoch_began = self._clock()

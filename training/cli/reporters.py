@@ -1,6 +1,6 @@
-"""What a run tells whoever watches: a progress bar, one line an epoch, one JSON object an event, or nothing.
+"""Reporters of a training run: a progress bar, a line per epoch, a JSON object per event, or nothing.
 
-A report is a context manager with `start`, `step`, `epoch` and `finish`; the table at the end names them.
+A reporter is a context manager with the methods `start`, `step`, `epoch` and `finish`.
 """
 
 import json
@@ -19,32 +19,32 @@ from training.recipes.experiment import Experiment
 
 
 class NullReporter:
-    """Say nothing."""
+    """Report nothing."""
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End, also after an error."""
+        """Stop, also after an error."""
 
     def start(self, experiment: Experiment) -> None:
-        """The data is there and the network is built."""
+        """Called when the data is loaded and the network is built."""
 
     def step(self, step: int, steps: int, score: LossAndAccuracy) -> None:
-        """Another step is made within an epoch."""
+        """Called after each step."""
 
     def epoch(self, epoch: Epoch) -> None:
-        """Another epoch is done."""
+        """Called after each epoch."""
 
     def finish(self, manifest: dict[str, Any], folder: str) -> None:
-        """All is done and saved in `folder`."""
+        """Called when the run is saved in `folder`."""
 
 
 class JsonReporter(NullReporter):
-    """Print one JSON object a line for programs to read."""
+    """Print one JSON object per event and line."""
 
     def _print(self, event: str, **figures: Any) -> None:
         sys.stdout.write(json.dumps({"event": event} | figures) + "\n")
@@ -82,7 +82,7 @@ class JsonReporter(NullReporter):
 
 
 class LineReporter(NullReporter):
-    """Print one line an epoch, and a last one."""
+    """Print one line per epoch, and a summary."""
 
     def __init__(self) -> None:
         """Print to standard output."""
@@ -112,10 +112,10 @@ class LineReporter(NullReporter):
 
 
 class BarReporter(LineReporter):
-    """Show a live bar with loss, speed and time left, and a line an epoch above it."""
+    """Show a progress bar with loss, speed and time left below a line per epoch."""
 
     def __init__(self) -> None:
-        """Draw on the terminal, or print plain lines where there is none."""
+        """Draw on the terminal, or print plain lines without one."""
         super().__init__()
         columns = (
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -169,7 +169,7 @@ def _figures(epoch: Epoch) -> dict[str, Any]:
 
 
 def download_progress(progress: str) -> DownloadProgress | None:
-    """Give what shows a download on the terminal; nothing for programs and for silence."""
+    """Return a callback that shows downloads on the terminal; None for JSON and without a terminal."""
     if progress not in ("bar", "lines") or not sys.stderr.isatty():
         return None
 

@@ -1,8 +1,8 @@
-"""Confidence that means frequency: of what a network gives 90 %, nine of ten should be right.
+"""Temperature scaling and selective prediction.
 
-A network's logits are divided by one number, its temperature, found on examples that it has not learned from (Guo et
-al. 2017). No answer changes by it, only how sure it sounds. Whoever then refuses answers below some confidence trades
-answers for right ones; the table of risk and coverage tells how many for how many.
+Predictions made with 90 % confidence should be right 90 % of the time. Temperature scaling divides the logits by one
+number that is fitted on held-out examples (Guo et al. 2017); it changes no predicted class. Rejecting predictions below
+a confidence threshold then trades coverage for risk.
 """
 
 from dataclasses import dataclass
@@ -22,27 +22,27 @@ COVERAGES = (1.0, 0.999, 0.998, 0.995, 0.99, 0.98, 0.95, 0.9)
 
 @dataclass(frozen=True)
 class RiskCoveragePoint:
-    """What becomes of answers when those below `threshold` are refused."""
+    """The effect of rejecting predictions with a confidence below `threshold`."""
 
     threshold: float
     coverage: float
-    """Share of the examples that are still answered."""
+    """Fraction of the examples that are not rejected."""
     wrong: int
-    """How many of these answers are wrong."""
+    """Number of errors among these."""
     risk: float
-    """Share of these answers that are wrong."""
+    """Error rate among these."""
 
 
 def negative_log_likelihood(logits: Floats, labels: Labels, temperature: float = 1.0) -> float:
-    """Average −log of the probability given to the right class, at a temperature; logits (n, k), labels (n,)."""
+    """Mean negative log-likelihood at a temperature, in float64; logits (n, k), labels (n,)."""
     scaled = logits.astype(np.float64) / temperature
     scaled -= scaled.max(axis=1, keepdims=True)
-    right = np.take_along_axis(scaled, labels[:, np.newaxis], axis=1)[:, 0]
-    return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - right))
+    correct = np.take_along_axis(scaled, labels[:, np.newaxis], axis=1)[:, 0]
+    return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - correct))
 
 
 def fit_temperature(logits: Floats, labels: Labels) -> float:
-    """Find the temperature from 0.05 to 20 that makes the right classes least surprising, by golden sections."""
+    """Minimise the negative log-likelihood over temperatures from 0.05 to 20, by golden-section search."""
     low, high = np.log(_LOW), np.log(_HIGH)
     while high - low > 1e-4:
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
@@ -56,9 +56,9 @@ def fit_temperature(logits: Floats, labels: Labels) -> float:
 
 
 def fold_temperature(network: MLP, temperature: float) -> None:
-    """Divide the logits by a temperature for good, within the last layer's own weights.
+    """Divide the weights of the last layer by a temperature, so that exported networks need no extra step.
 
-    Then service, export and everything else need not know of it. Raises ConfigError for outputs but softmax.
+    Raises ConfigError for outputs other than softmax.
     """
     last = network.layers[-1]
     if network.config.output != "softmax" or not isinstance(last, Dense):
@@ -71,20 +71,18 @@ def fold_temperature(network: MLP, temperature: float) -> None:
 def risk_coverage_curve(
     probabilities: Floats, labels: Labels, coverages: tuple[float, ...] = COVERAGES
 ) -> list[RiskCoveragePoint]:
-    """Set coverage against risk: refuse the least sure answers until only these shares of all are left."""
-    confidence = probabilities.max(axis=1)
-    order = np.argsort(-confidence, kind="stable")
-    wrong = np.cumsum(probabilities.argmax(axis=1)[order] != labels[order])
+    """Return the risk at each coverage, rejecting the least confident predictions first."""
+    confidence, wrong = _errors_by_confidence(probabilities, labels)
     table = []
     for coverage in coverages:
         kept = max(1, round(coverage * len(labels)))
         errors = int(wrong[kept - 1])
-        table.append(RiskCoveragePoint(float(confidence[order[kept - 1]]), kept / len(labels), errors, errors / kept))
+        table.append(RiskCoveragePoint(float(confidence[kept - 1]), kept / len(labels), errors, errors / kept))
     return table
 
 
 def risk_coverage_at(probabilities: Floats, labels: Labels, threshold: float) -> RiskCoveragePoint:
-    """Tell what refusing every answer below a threshold does to these examples."""
+    """Return coverage and risk at a threshold."""
     kept = probabilities.max(axis=1) >= threshold
     errors = int(np.count_nonzero(probabilities.argmax(axis=1)[kept] != labels[kept]))
     count = int(np.count_nonzero(kept))
@@ -92,9 +90,14 @@ def risk_coverage_at(probabilities: Floats, labels: Labels, threshold: float) ->
 
 
 def threshold_for_risk(probabilities: Floats, labels: Labels, risk: float) -> float:
-    """Find the least threshold at which at most this share of the answers is wrong; 1 where none is enough."""
+    """Return the smallest threshold with at most this risk; 1 if there is none."""
+    confidence, wrong = _errors_by_confidence(probabilities, labels)
+    fine = np.flatnonzero(wrong <= risk * np.arange(1, len(labels) + 1))
+    return float(confidence[fine[-1]]) if len(fine) else 1.0
+
+
+def _errors_by_confidence(probabilities: Floats, labels: Labels) -> tuple[Floats, Labels]:
+    """Return the confidences in descending order, and the number of errors among the first 1, 2, … of them."""
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
-    wrong = np.cumsum(probabilities.argmax(axis=1)[order] != labels[order])
-    fine = np.flatnonzero(wrong <= risk * np.arange(1, len(labels) + 1))
-    return float(confidence[order[fine[-1]]]) if len(fine) else 1.0
+    return confidence[order], np.cumsum(probabilities.argmax(axis=1)[order] != labels[order])

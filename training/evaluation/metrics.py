@@ -11,12 +11,12 @@ from training.types import Floats, Labels
 
 
 def accuracy(probabilities: Floats, labels: Labels) -> float:
-    """Share of rows whose largest entry is the right class."""
+    """Fraction of rows whose largest entry is the true class."""
     return float(np.mean(probabilities.argmax(axis=1) == labels))
 
 
 def top_k_accuracy(probabilities: Floats, labels: Labels, k: int = 3) -> float:
-    """Share of rows in which the right class is among the `k` largest entries."""
+    """Fraction of rows in which the true class is among the `k` largest entries."""
     best = np.argpartition(-probabilities, min(k, probabilities.shape[1]) - 1, axis=1)[:, :k]
     return float(np.mean((best == labels[:, np.newaxis]).any(axis=1)))
 
@@ -48,7 +48,7 @@ class ClassReport:
 
 
 def class_report(confusion: Labels) -> ClassReport:
-    """Read the figures of each class off a confusion matrix; a class that never appears has 0."""
+    """Compute precision, recall and F1 of each class from a confusion matrix; 0 for classes that never occur."""
     hits = np.diag(confusion).astype(float)
     predicted, support = confusion.sum(axis=0), confusion.sum(axis=1)
     precision = hits / np.maximum(predicted, 1)
@@ -60,7 +60,7 @@ def class_report(confusion: Labels) -> ClassReport:
 def expected_calibration_error(probabilities: Floats, labels: Labels, bins: int = 15) -> float:
     """Expected calibration error: mean distance of confidence and accuracy over equal-width bins (Guo et al. 2017)."""
     confidence = probabilities.max(axis=1).astype(np.float64)
-    right = probabilities.argmax(axis=1) == labels
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(place, weights=confidence - right, minlength=bins)
+    correct = probabilities.argmax(axis=1) == labels
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.bincount(index, weights=confidence - correct, minlength=bins)
     return float(np.abs(gap).sum() / max(len(labels), 1))

@@ -1,4 +1,4 @@
-"""The recipes that have names: our own, and the published systems that this project grew from."""
+"""The built-in recipes: our own, the released models', and those of published systems."""
 
 from training.errors import ConfigError
 from training.fit.config import FitConfig
@@ -9,7 +9,7 @@ from training.vision.input_spec import InputSpec
 
 
 def get(name: str) -> Recipe:
-    """Find a recipe by name. Raises ConfigError that lists them all."""
+    """Return a recipe by name. Raises ConfigError that lists all names."""
     if name not in RECIPES:
         raise ConfigError(f"unknown recipe {name!r}; choose one of {', '.join(RECIPES)}", field="recipe")
     return RECIPES[name]
@@ -21,7 +21,7 @@ OWN = (
     Recipe(
         "starter",
         "784-128-64-10 on the bundled 5,000 digits: seconds, about 94 % of what it has not seen. "
-        "For trying things out: it is no match for a released model.",
+        "For first experiments; the released models are better.",
         fit=FitConfig(epochs=12, batch_size=64, validation_share=0.2, schedule="cosine", keep_best=True),
     ),
     Recipe(

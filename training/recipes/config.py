@@ -1,7 +1,7 @@
-"""A recipe: everything that makes a training run, as data. It can be named, changed setting by setting, and kept.
+"""Recipes: complete sets of settings for a training run, as frozen data.
 
-Its settings are one flat dictionary, because that is how a command line, an HTTP body and a search speak of them;
-`Recipe.replace` knows which of the three configs each belongs to.
+The command line, HTTP bodies and searches use a flat dictionary of settings; `Recipe.replace` assigns each to one of
+the three configs.
 """
 
 from collections.abc import Mapping
@@ -20,41 +20,41 @@ from training.settings import unknown_setting
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which examples a recipe learns from, which it is judged on, what it starts from, and who teaches it."""
+    """The data of a training run: training and test examples, initial weights and teachers."""
 
     data: str = "starter"
-    """A source: starter, mnist, fashion, a folder or an `.npz`."""
+    """A data set: starter, mnist, fashion, a folder or an `.npz`."""
     skip_unreadable: bool = False
-    """Whether to leave out files of a folder of images that cannot be read; the manifest counts and names them."""
+    """Whether to leave out unreadable files of an image folder; the manifest counts and names them."""
     pool: bool = False
-    """Whether the source's own test examples are mixed into the training examples first."""
+    """Whether to merge the test examples of the data set into its training examples before splitting."""
     test_share: float = 0.0
-    """Share drawn for testing where the source has no test examples of its own, or they were pooled."""
+    """Fraction drawn for testing if the data set has no test examples, or they were pooled."""
     classes: tuple[int, ...] | None = None
-    """Keep only these classes, numbered anew; None for all."""
+    """Use only these classes, renumbered; None for all."""
     split_seed: int = 42
-    """Of the draws into training, validation and test: fixed, so that runs of any seed are judged alike."""
+    """Seeds the split into training, validation and test examples, independently of `seed`."""
     watch: str = "validation"
-    """What is measured after each epoch, validation or test; the published systems watch their test examples."""
+    """The split to evaluate after each epoch, validation or test; published systems monitor their test examples."""
     augment: str = "none"
-    """How the training examples are deformed anew in each epoch; a name in AUGMENTATIONS."""
+    """Augmentation of the training examples; a key of AUGMENTATIONS."""
     augment_options: Mapping[str, Any] = field(default_factory=dict)
-    """Its options, such as max_shift, max_degrees, alpha."""
+    """Options of the augmentation, such as max_shift, max_degrees, alpha."""
     extra_data: str | None = None
-    """A second source to learn from, such as corrections: a folder or an `.npz`; see `training.data.extra_data`."""
+    """Additional training data, such as corrections: a folder or an `.npz`; see `training.data.extra_data`."""
     extra_share: float = 0.05
-    """Share of each epoch that its examples make up, by being repeated, if they are enough for that."""
+    """Fraction of each epoch that the additional examples make up by oversampling, if there are enough."""
     start_from: str | None = None
-    """A `weights.npz` to start from instead of drawn weights; the network is then the one that it holds."""
+    """A `weights.npz` with initial weights; it also determines the architecture."""
     teachers: tuple[str, ...] = ()
-    """Networks whose answers are learned beside the labels: released models such as `accurate/5`, or `weights.npz`."""
+    """Networks to distil from: released models such as `accurate/5`, or paths of `weights.npz`."""
     teacher_share: float = 0.5
-    """The teachers' share of the loss."""
+    """Weight of the distillation loss, from 0 to 1."""
     teacher_temperature: float = 1.0
-    """Divides the logits that are held against the teachers', and theirs: above 1, small likenesses count more."""
+    """Temperature of distillation: above 1, small probabilities of the teachers count more."""
 
     def __post_init__(self) -> None:
-        """Check what can be checked without the data."""
+        """Validate what does not depend on the data."""
         validate_fields(self, _DATA_LIMITS)
         if not isinstance(self.data, str) or not self.data:
             raise ConfigError(f"data must name a source, not {shown(self.data)}", field="data")
@@ -105,24 +105,24 @@ _DATA_LIMITS = {
 
 @dataclass(frozen=True)
 class Published:
-    """The figure that a published system reports, and how it is to be compared."""
+    """The accuracy that a published system reports, and how to compare with it."""
 
     accuracy: float
-    """The share of right answers that must be reached."""
+    """The accuracy to reach."""
     quote: str
-    """As its publication puts it."""
+    """The wording of the publication."""
     split: str = "test"
-    """The examples that it was measured on: train, validation or test."""
+    """The split that it was measured on: train, validation or test."""
     best_epoch: bool = False
     """Whether the best epoch counts instead of the last."""
     seeds: int = 3
-    """How many seeds must reach it."""
+    """Number of seeds to run."""
 
 
 @renamed(settings="to_flat_dict", lines="log_format", continues="requires_initial_weights")
 @dataclass(frozen=True)
 class Recipe:
-    """A named training run."""
+    """A named set of settings for network, training and data."""
 
     name: str
     description: str
@@ -130,15 +130,15 @@ class Recipe:
     fit: FitConfig = field(default_factory=FitConfig)
     data: DataConfig = field(default_factory=DataConfig)
     log_format: str = "plain"
-    """The form of its epoch lines; a name in `reports.LOG_FORMATS`."""
+    """Format of the line per epoch; a key of `cli.log_formats.LOG_FORMATS`."""
     published: Published | None = None
     requires_initial_weights: bool = False
-    """Whether it is made to go on from weights, and makes no sense without `start_from`."""
+    """Whether it continues a training, so that `start_from` is required."""
     layers_are_set: bool = field(default=False, compare=False)
-    """Whether `layers` were set; else the last of them follows the number of classes."""
+    """Whether `layers` were set; otherwise the last one follows the number of classes."""
 
     def __post_init__(self) -> None:
-        """Check that the three fit each other, as far as that can be told without data."""
+        """Check that the configs are consistent, as far as that does not depend on the data."""
         inputs = self.network.input.grid_size**2
         if self.network.layers[0] != inputs:
             raise ConfigError(
@@ -153,7 +153,7 @@ class Recipe:
         self.make_augment()
 
     def make_augment(self) -> Augment | None:
-        """Build the deformation for what the network sees. Raises ConfigError for an unknown one."""
+        """Build the augmentation for the input of the network. Raises ConfigError for invalid options."""
         form = self.network.input
         augment = make_augment(self.data.augment, self.data.augment_options, form.side, form.low)
         if self.data.augment == "handwriting" and not form.low < form.high == 1:
@@ -165,9 +165,9 @@ class Recipe:
         return augment
 
     def replace(self, **settings: Any) -> "Recipe":
-        """Copy with changed settings; other examples or classes are learned without the recipe's own teachers.
+        """Copy with changed settings. If data or classes change, the teachers of the recipe are removed.
 
-        Raises ConfigError, naming the field, for unknown and impossible ones.
+        Raises ConfigError, naming the field, for unknown and invalid ones.
         """
         changes: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
         for name, value in settings.items():
@@ -188,18 +188,18 @@ class Recipe:
         return replace(self, **parts, layers_are_set=self.layers_are_set or "layers" in settings)
 
     def fitted(self, classes: int) -> "Recipe":
-        """Let the last of the layers follow the number of classes, unless layers were set."""
+        """Set the last of the layers to the number of classes, unless layers were set."""
         layers = self.network.layers
         if self.layers_are_set or classes == max(layers[-1], 2):
             return self
         return replace(self, network=self.network.replace(layers=(*layers[:-1], classes)))
 
     def continuing(self, network: MLPConfig) -> "Recipe":
-        """Copy for a network that has learned before. Raises ConfigError when it does not fit the recipe."""
+        """Copy with the architecture of a trained network. Raises ConfigError if it does not fit the recipe."""
         return replace(self, network=network, layers_are_set=True)
 
     def to_flat_dict(self) -> dict[str, Any]:
-        """Give all settings as one flat dictionary of JSON values; `replace` takes it back."""
+        """Return all settings as one flat dictionary of JSON values, which `replace` accepts."""
         settings = self.network.to_dict() | asdict(self.fit) | asdict(self.data)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 

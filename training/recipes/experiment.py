@@ -1,4 +1,4 @@
-"""A recipe carried out: data in, a network and its manifest out."""
+"""Run a recipe: load and split the data, train the network, save it with a manifest."""
 
 import json
 import platform
@@ -33,52 +33,52 @@ from training.vision.glyph import preprocessing_id
 
 MANIFEST_FORMAT = 1
 _MAX_NAMED = 20
-"""Files that were left out which a manifest names; it counts all."""
+"""Number of skipped files that a manifest names; it counts all."""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The examples of a recipe, by what they are for."""
+    """The data of a recipe, split by purpose."""
 
     train: Dataset
     validation: Dataset | None
     test: Dataset | None
     monitored: Dataset | None
-    """What is measured after each epoch."""
+    """The examples to evaluate after each epoch."""
     extra: ExtraData | None = None
-    """The extra source, of which `train` has what is learned, repeated."""
+    """Extra data, whose training examples are in `train`, oversampled."""
 
     @property
     def final_test(self) -> Dataset:
-        """What the result is judged on: the test examples, else the validation examples, else what was learned."""
+        """The examples for the final evaluation: test, else validation, else training examples."""
         return self.test or self.validation or self.train
 
 
 def load_splits(recipe: Recipe, progress: Progress | None = None) -> Splits:
-    """Open a recipe's sources and divide them; the same recipe always divides alike.
+    """Load and split the data of a recipe; the same recipe always gives the same splits.
 
-    Raises DataError when a source is missing or damaged, ConfigError when its classes do not fit the network.
+    Raises DataError if data is missing or damaged, ConfigError if its classes do not fit the network.
     """
-    splits, wanted = _split_own(recipe, progress), recipe.data
-    if wanted.extra_data is None:
+    splits, config = _load_main(recipe, progress), recipe.data
+    if config.extra_data is None:
         return splits
-    source = load_dataset(wanted.extra_data, progress, skip_unreadable=wanted.skip_unreadable)
-    own = splits.train
-    extra = split_extra(source, own.classes, ignore_unknown_classes=wanted.classes is not None)
-    deform = recipe.make_augment() is None  # else every picture is deformed anyway
-    added = oversample(extra.train, len(own), wanted.extra_share, wanted.split_seed, deform=deform)
-    return replace(splits, train=own.concat(added), extra=extra)
+    source = load_dataset(config.extra_data, progress, skip_unreadable=config.skip_unreadable)
+    main = splits.train
+    extra = split_extra(source, main.classes, ignore_unknown_classes=config.classes is not None)
+    deform = recipe.make_augment() is None  # otherwise augmentation deforms all images
+    added = oversample(extra.train, len(main), config.extra_share, config.split_seed, deform=deform)
+    return replace(splits, train=main.concat(added), extra=extra)
 
 
-def _split_own(recipe: Recipe, progress: Progress | None) -> Splits:
+def _load_main(recipe: Recipe, progress: Progress | None) -> Splits:
     return split_source(load_dataset(recipe.data.data, progress, skip_unreadable=recipe.data.skip_unreadable), recipe)
 
 
 def split_source(source: TrainTest, recipe: Recipe) -> Splits:
-    """Divide the examples of a source as a recipe says.
+    """Split a data set as a recipe says.
 
-    Raises DataError for fewer than two classes or too few examples to hold any out, ConfigError when the classes do
-    not fit the network.
+    Raises DataError for fewer than two classes or too few examples to hold any out, ConfigError if the classes do not
+    fit the network.
     """
     learned, test = source.train, source.test
     if recipe.data.classes:
@@ -110,10 +110,10 @@ def split_source(source: TrainTest, recipe: Recipe) -> Splits:
 
 @renamed(keep_best="restore_best")
 class Experiment:
-    """One run of a recipe: opened with its data, trained epoch by epoch, kept at the end."""
+    """One run of a recipe: loads the data, trains epoch by epoch, saves the result."""
 
     def __init__(self, recipe: Recipe, progress: Progress | None = None) -> None:
-        """Open the data, and draw or load the first weights. Raises what `split`, `load` and `load_teacher` raise."""
+        """Load the data and initialise the network. Raises what `split`, `load` and `load_teacher` raise."""
         if recipe.data.start_from:
             self.network = load(recipe.data.start_from)
             recipe = recipe.continuing(self.network.config)
@@ -148,28 +148,28 @@ class Experiment:
         )
 
     def evaluation(self, on: str | None = None) -> Evaluation:
-        """Judge the network on one part, by default on what it was not shown, as far as anything was held out."""
+        """Evaluate the network on one split, by default on `final_test`."""
         part: Dataset | None = getattr(self.splits, on) if on else self.splits.final_test
         if part is None:
             raise ConfigError(f"{self.recipe.name} holds out no {on} examples", field="validation_share")
         return evaluate(self.network, part)
 
     def restore_best(self) -> None:
-        """Give the network the weights of its best epoch, if they were kept; for a run that was cut short."""
+        """Restore the weights of the best epoch, if they were kept; for a run that was interrupted."""
         if self.run.best:
             self.network.load_state_dict(self.run.best)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint, if there is one. Raises what `load_checkpoint` raises."""
+        """Resume from a checkpoint, if there is one. Raises what `load_checkpoint` raises."""
         if path.exists():
             self.run = load_checkpoint(path, self.network, self.recipe.fit)
 
     def checkpoint(self, path: Path) -> None:
-        """Keep the run as it stands."""
+        """Write a checkpoint."""
         save_checkpoint(path, self.run, self.recipe.fit)
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write `weights.npz` and `manifest.json` into a folder and answer the manifest."""
+        """Write `weights.npz` and `manifest.json` into a folder and return the manifest."""
         content = to_bytes(self.network)
         manifest = self._manifest() | {"weights_sha256": sha256(content).hexdigest()}
         write_atomically(folder / "weights.npz", content)
@@ -202,10 +202,10 @@ class Experiment:
                 "train_examples": len(splits.train),
                 "validation_examples": len(splits.validation or ()),
                 "test_examples": len(splits.test or ()),
-                "extra": _told(splits.extra),
+                "extra": _extra_metadata(splits.extra),
                 "skipped_files": len(splits.train.skipped) + len(splits.test.skipped if splits.test else ()),
                 "skipped": [*splits.train.skipped, *(splits.test.skipped if splits.test else ())][:_MAX_NAMED],
-                "teachers": [teacher.told() for teacher in self.teachers],
+                "teachers": [teacher.provenance() for teacher in self.teachers],
             },
             "baseline": profile(splits.train),
             "metrics": metrics,
@@ -216,7 +216,7 @@ class Experiment:
         }
 
 
-def _told(extra: ExtraData | None) -> dict[str, Any] | None:
+def _extra_metadata(extra: ExtraData | None) -> dict[str, Any] | None:
     if extra is None:
         return None
     counts = {"examples": len(extra.train), "held_out_examples": len(extra.held_out or ())}
@@ -226,5 +226,5 @@ def _told(extra: ExtraData | None) -> dict[str, Any] | None:
 def _own_version() -> str:
     try:
         return version("glyphserve")
-    except PackageNotFoundError:  # run from a source tree that is not installed
+    except PackageNotFoundError:  # a source tree that is not installed
         return "source"

@@ -1,4 +1,4 @@
-"""Changes to a recipe's settings as people type them: NAME=VALUE, or one JSON object."""
+"""Overrides of recipe settings from the command line: NAME=VALUE, or one JSON object."""
 
 import contextlib
 import json
@@ -11,9 +11,9 @@ from training.errors import ConfigError
 def parse_overrides(
     changes: Sequence[str], text: str | None = None, *, data: str | None = None, seed: int | None = None
 ) -> dict[str, Any]:
-    """Bring the ways to say a setting together; the more particular one wins.
+    """Merge all overrides; options override NAME=VALUE, which overrides the JSON object.
 
-    Raises ConfigError for what cannot be read; whether it makes sense is for `Recipe.replace` to say.
+    Raises ConfigError for text that cannot be parsed. `Recipe.replace` validates the values.
     """
     settings: dict[str, Any] = {}
     if text:
@@ -32,7 +32,7 @@ def parse_overrides(
 
 
 def _value(text: str) -> Any:
-    """Read a value: JSON where it is JSON, a list where it has commas, else a word."""
+    """Parse a value: JSON, else a list if there are commas, else a string."""
     with contextlib.suppress(ValueError):
         return json.loads(text)
     with contextlib.suppress(ValueError):

@@ -1,7 +1,7 @@
-"""The recipes of the released models (`models/`): what `python -m training fit` makes them by, from MNIST's files.
+"""The recipes of the released models (`models/`), which `python -m training fit` trains on MNIST.
 
-Each holds 5,000 training images out, on which its settings were chosen and its temperature is found, and shows every
-picture anew in each epoch, written by another hand (see `handwriting`).
+Each holds out 5,000 training images, on which settings were chosen and the temperature is fitted, and deforms every
+image anew in each epoch (see `augment.handwriting`).
 """
 
 from training.fit.config import FitConfig
@@ -9,7 +9,7 @@ from training.nn.mlp import MLPConfig
 from training.recipes.config import DataConfig, Recipe
 
 HELD_OUT = 1 / 12
-"""Of the training images; a network that is to go on from these must hold out the same."""
+"""Fraction of the training images; training that continues from these models must hold out the same."""
 _WARM_UP = {"warm_up": 0.02}
 
 HANDS_AND_PENS = {
@@ -24,12 +24,12 @@ HANDS_AND_PENS = {
     "max_cell": 3.0,
     "pens": 0.5,
 }
-"""Other hands, bold and fine pens, and what bad cameras and scanners make of them."""
+"""Options of `handwriting` for different writers, pens, cameras and scanners."""
 
 RELEASED = (
     Recipe(
         "mnist",
-        "The default: 784-256-128-10, used to other hands, pens and cameras; a quarter of an hour of a core, 0.31 GB.",
+        "The default: 784-256-128-10, robust to other writers and cameras; a quarter of an hour of a core, 0.31 GB.",
         network=MLPConfig(layers=(784, 256, 128, 10)),
         fit=FitConfig(
             epochs=150,
@@ -76,7 +76,7 @@ RELEASED = (
             weight_decay=0.05,
             label_smoothing=0.05,
             validation_share=HELD_OUT,
-            seed=2,  # of three the best on the held-out images
+            seed=2,  # the best of three on the held-out images
         ),
         data=DataConfig(
             data="mnist",

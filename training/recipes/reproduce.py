@@ -1,4 +1,4 @@
-"""The published systems, run again: for each recipe and seed its figure, held against the published one."""
+"""Reproduction of published systems: runs their recipes and compares the accuracies."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from training.recipes.experiment import Experiment
 
 @dataclass(frozen=True)
 class Result:
-    """What one recipe gave with one seed."""
+    """The result of one recipe with one seed."""
 
     recipe: Recipe
     seed: int
@@ -18,16 +18,16 @@ class Result:
     right: int
     examples: int
     train_seconds: float
-    """Of training alone, without data and validation."""
+    """Training time, without loading and validation."""
 
     @property
     def reached(self) -> bool:
-        """Whether the published figure is met or beaten."""
+        """Whether the published accuracy is reached."""
         return self.recipe.published is None or self.accuracy >= self.recipe.published.accuracy
 
 
 def reproduce(recipes: Sequence[Recipe], seeds: int | None = None) -> Iterator[Result]:
-    """Run each recipe with as many seeds as its publication asks for, or with `seeds`."""
+    """Run each recipe with `seeds` seeds, by default the number in its Published."""
     for recipe in recipes:
         published = recipe.published
         for seed in range(seeds or (published.seeds if published else 1)):
@@ -45,17 +45,17 @@ def reproduce(recipes: Sequence[Recipe], seeds: int | None = None) -> Iterator[R
 
 
 def table(results: Sequence[Result]) -> str:
-    """Write results as a Markdown table: published, ours (median and range over seeds), seconds."""
+    """Return a Markdown table: published accuracy, ours (median and range over seeds), training time."""
     rows = ["| recipe | published | ours | seeds | reached | seconds of training |", "|---|---|---|---|---|---|"]
     for name in dict.fromkeys(result.recipe.name for result in results):
         mine = [result for result in results if result.recipe.name == name]
         accuracies = sorted(result.accuracy for result in mine)
         seconds = sorted(result.train_seconds for result in mine)[len(mine) // 2]
         spread = f" ({accuracies[0]:.2%} to {accuracies[-1]:.2%})" if len(mine) > 1 else ""
-        said = mine[0].recipe.published.quote if mine[0].recipe.published else ""
+        quote = mine[0].recipe.published.quote if mine[0].recipe.published else ""
         reached = sum(result.reached for result in mine)
         rows.append(
-            f"| `{name}` | {said} | {accuracies[len(mine) // 2]:.2%}{spread} | {len(mine)} | {reached} of {len(mine)} "
+            f"| `{name}` | {quote} | {accuracies[len(mine) // 2]:.2%}{spread} | {len(mine)} | {reached} of {len(mine)} "
             f"| {seconds:.2f} |"
         )
     return "\n".join(rows)

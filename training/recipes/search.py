@@ -1,8 +1,8 @@
-"""Search: try settings of a recipe, and see which serve best.
+"""Hyperparameter search: grid or random search over the settings of a recipe.
 
-A space names settings and what they may be: `{"layers": [[784, 32, 10], [784, 128, 10]], "optimizer": ["sgd", "adam"]}`
-is a list of choices each, `{"learning_rate": {"low": 1e-4, "high": 0.01, "log": true}}` a range to draw from. The
-results stand in a file, one JSON object a line; what it has is not run again, so a search resumes where it stopped.
+A space maps settings to choices, `{"layers": [[784, 32, 10], [784, 128, 10]], "optimizer": ["sgd", "adam"]}`, or to
+ranges, `{"learning_rate": {"low": 1e-4, "high": 0.01, "log": true}}`. Results are appended to a file, one JSON object
+per line. Trials that it contains are not run again, so a search can be resumed.
 """
 
 from __future__ import annotations
@@ -31,36 +31,36 @@ MAX_TRIALS = 10_000
 _MAX_CORNERS = 1024
 _RANGE = {"low", "high", "log", "int"}
 _ADDED = ("skip_unreadable",)
-"""Settings that the first release did not know: no part of a key at their default, so that its results count."""
+"""Settings added after the first release; left out of keys at their default, so that its results are found."""
 _BEGINNING = b'{"key": '  # of every line
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of one choice of settings."""
+    """The result of one choice of settings."""
 
     key: str
-    """Names the recipe with these settings: all of its settings, hashed."""
+    """Hash of all settings of the recipe."""
     settings: Settings
-    """What was changed."""
+    """The settings that were varied."""
     accuracy: float | None
-    """Of validation; None where training diverged."""
+    """Validation accuracy; None if training diverged."""
     loss: float | None
     epochs: int
     seconds: float
     failure: str | None = None
-    """Why there is no result."""
+    """Reason for a missing result."""
 
     @property
     def sort_key(self) -> tuple[float, float]:
-        """What to sort by: by falling accuracy, among equals by loss; failures come last."""
+        """Sorts by descending accuracy, then by loss; failures come last."""
         return -(self.accuracy or 0.0), math.inf if self.loss is None else self.loss
 
 
 def grid(recipe: Recipe, space: Space) -> list[Settings]:
-    """Combine every choice with every other, the last named changing fastest.
+    """Return all combinations of choices; the last setting varies fastest.
 
-    Raises ConfigError, naming the setting, for a space that cannot be searched so or has impossible settings.
+    Raises ConfigError, naming the setting, for ranges and invalid settings.
     """
     for name, choices in _checked(space).items():
         if isinstance(choices, Mapping):
@@ -73,9 +73,9 @@ def grid(recipe: Recipe, space: Space) -> list[Settings]:
 
 
 def sample_settings(recipe: Recipe, space: Space, trials: int, seed: int = 0) -> list[Settings]:
-    """Draw so many different settings at random; the same space and seed draw the same (Bergstra and Bengio 2012).
+    """Sample `trials` different settings, reproducibly by seed (Bergstra and Bengio 2012); fewer if there are no more.
 
-    Fewer when the space has no more. Raises ConfigError, naming the setting, like `grid`.
+    Raises ConfigError, naming the setting, like `grid`.
     """
     if isinstance(trials, bool) or not isinstance(trials, int) or not 1 <= trials <= MAX_TRIALS:
         raise ConfigError(f"trials must be a whole number from 1 to {MAX_TRIALS:,}, not {trials!r}", field="trials")
@@ -83,7 +83,7 @@ def sample_settings(recipe: Recipe, space: Space, trials: int, seed: int = 0) ->
     _check_ends(recipe, space)
     drawn: dict[str, Settings] = {}
     for _ in range(100 * trials):
-        settings = {name: _draw(choices, rng) for name, choices in space.items()}
+        settings = {name: _sample(choices, rng) for name, choices in space.items()}
         drawn.setdefault(json.dumps(settings), settings)
         if len(drawn) == trials:
             break
@@ -91,9 +91,9 @@ def sample_settings(recipe: Recipe, space: Space, trials: int, seed: int = 0) ->
 
 
 def search(recipe: Recipe, trials: Sequence[Settings], results: Path) -> Iterator[Trial]:
-    """Yield the result of each trial in order, those that `results` has at once, the others when they are run.
+    """Yield the results of the trials in order, from the file `results` or by running them.
 
-    Raises what `Experiment` raises; a trial that diverges is a result. DataError when `results` is no such file.
+    Raises what `Experiment` raises, and DataError if `results` is damaged. A trial that diverges is a result.
     """
     done = {trial.key: trial for trial in read(results)}
     for settings in trials:
@@ -106,12 +106,12 @@ def search(recipe: Recipe, trials: Sequence[Settings], results: Path) -> Iterato
 
 
 def rank_trials(trials: Sequence[Trial]) -> list[Trial]:
-    """Sort by validation accuracy, best first; among equals the smaller loss wins."""
+    """Sort by validation accuracy, best first, and equal ones by loss."""
     return sorted(trials, key=lambda trial: trial.sort_key)
 
 
 def read(results: Path) -> list[Trial]:
-    """Read a file of results, but for a last line that was never finished. Raises DataError that names the line."""
+    """Read a file of results, ignoring an incomplete last line. Raises DataError that names the line."""
     if not results.exists():
         return []
     lines = results.read_bytes().splitlines(keepends=True)
@@ -127,7 +127,7 @@ def read(results: Path) -> list[Trial]:
 
 
 def _checked(space: Space) -> Space:
-    """Refuse what is no space, before anything is drawn."""
+    """Validate a search space."""
     if not isinstance(space, Mapping) or not space:
         raise ConfigError("a space must name at least one setting and what it may be", field="space")
     for name, choices in space.items():
@@ -150,11 +150,11 @@ def _check_range(name: str, choices: Mapping[str, Any]) -> None:
         raise ConfigError(f"the range of {name} is of whole numbers, so low and high must be whole", field=name)
 
 
-def _draw(choices: Any, rng: np.random.Generator) -> Any:
+def _sample(choices: Any, rng: np.random.Generator) -> Any:
     if not isinstance(choices, Mapping):
         return choices[int(rng.integers(len(choices)))]
     low, high, whole = choices["low"], choices["high"], choices.get("int")
-    # Half a step more at both ends, so that after rounding the ends are as likely as what lies between.
+    # Half a step more at both ends, so that after rounding all values are equally likely.
     bottom, top = (low - 0.5, high + 0.5) if whole and not choices.get("log") else (low, high)
     if choices.get("log"):
         drawn = math.exp(rng.uniform(math.log(bottom), math.log(top)))
@@ -164,7 +164,7 @@ def _draw(choices: Any, rng: np.random.Generator) -> Any:
 
 
 def _check_ends(recipe: Recipe, space: Space) -> None:
-    """Refuse a range of which an end is impossible, also where no trial happens to come near it."""
+    """Refuse ranges with invalid ends, even if no trial comes near them."""
     names = [name for name, choices in space.items() if isinstance(choices, Mapping)]
     base = {name: choices[0] for name, choices in space.items() if name not in names}
     corners = itertools.product(*((space[name]["low"], space[name]["high"]) for name in names))
@@ -173,7 +173,7 @@ def _check_ends(recipe: Recipe, space: Space) -> None:
 
 
 def _possible(recipe: Recipe, trials: list[Settings]) -> list[Settings]:
-    """Refuse the whole search when one of its trials could not run, or could not be judged."""
+    """Refuse the whole search if one of its trials cannot run or has no validation."""
     for settings in trials:
         if not recipe.replace(**settings).fit.validation_share:
             raise ConfigError("a search needs a validation_share above 0 to choose by", field="validation_share")
@@ -203,7 +203,7 @@ def _run(recipe: Recipe, key: str, settings: Settings) -> Trial:
 
 
 def _append(results: Path, trial: Trial) -> None:
-    """Add a line, in the place of one that was never finished."""
+    """Append a line, replacing an incomplete one."""
     results.parent.mkdir(parents=True, exist_ok=True)
     with results.open("a+b") as file:
         file.seek(0)

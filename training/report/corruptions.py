@@ -1,6 +1,6 @@
-"""Pictures made worse on purpose, a little and a lot: noise, blur, shifts, turns.
+"""Image corruptions of increasing strength: noise, blur, shift, rotation.
 
-Each is a function `(images, level, rng) → images`, uint8 (n, 28, 28) in and out.
+Each is a function `(images, level, rng) → images` of uint8 (n, 28, 28).
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _BLOCK = 1000
 
 
 class Corruption(NamedTuple):
-    """A way to damage pictures, the levels at which it is measured, and their unit."""
+    """A corruption, its levels and their unit."""
 
     function: Callable[[Pixels, float, np.random.Generator], Pixels]
     levels: tuple[float, ...]
@@ -25,12 +25,12 @@ class Corruption(NamedTuple):
 
 
 def gaussian_noise(images: Pixels, level: float, rng: np.random.Generator) -> Pixels:
-    """Add Gaussian noise of a deviation of `level` gray values of 255."""
+    """Add Gaussian noise with a standard deviation of `level` of 255 gray values."""
     return _pixels(images.astype(np.float32) + rng.normal(0, level, images.shape).astype(np.float32))
 
 
-def gaussian_blur(images: Pixels, level: float, rng: np.random.Generator) -> Pixels:  # noqa: ARG001 -- one type for the room
-    """Blur by a Gaussian with a deviation of `level` pixels."""
+def gaussian_blur(images: Pixels, level: float, rng: np.random.Generator) -> Pixels:  # noqa: ARG001 -- signature shared by all entries
+    """Blur by a Gaussian with a standard deviation of `level` pixels."""
     distance = np.subtract.outer(np.arange(IMAGE_SIZE), np.arange(IMAGE_SIZE))
     bell = np.exp(-0.5 * np.square(distance / level))
     bell = (bell / bell[IMAGE_SIZE // 2].sum()).astype(np.float32)
@@ -38,27 +38,27 @@ def gaussian_blur(images: Pixels, level: float, rng: np.random.Generator) -> Pix
 
 
 def shift(images: Pixels, level: float, rng: np.random.Generator) -> Pixels:
-    """Move by `level` pixels in a direction drawn for each picture."""
+    """Shift each image by `level` pixels in a random direction."""
     angle = rng.uniform(0, 2 * np.pi, len(images))
     moves = level * np.stack([np.sin(angle), np.cos(angle)], axis=1)
-    return _read(images, lambda rows: _PIXELS - moves[rows, :, np.newaxis].astype(np.float32))
+    return _resample(images, lambda rows: _PIXELS - moves[rows, :, np.newaxis].astype(np.float32))
 
 
 def rotate(images: Pixels, level: float, rng: np.random.Generator) -> Pixels:
-    """Turn about the middle by `level` degrees, one way or the other."""
+    """Rotate each image about its centre by `level` degrees in a random direction."""
     angle = np.deg2rad(level) * rng.choice((-1.0, 1.0), len(images))
     middle = np.float32((IMAGE_SIZE - 1) / 2)
     matrices = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
-    return _read(images, lambda rows: matrices[rows].astype(np.float32) @ (_PIXELS[0] - middle) + middle)
+    return _resample(images, lambda rows: matrices[rows].astype(np.float32) @ (_PIXELS[0] - middle) + middle)
 
 
-def _read(images: Pixels, origins: Callable[[slice], Floats]) -> Pixels:
-    damaged = np.empty_like(images)
+def _resample(images: Pixels, origins: Callable[[slice], Floats]) -> Pixels:
+    corrupted = np.empty_like(images)
     for start in range(0, len(images), _BLOCK):
         rows = slice(start, start + _BLOCK)
         x = images[rows].reshape(-1, IMAGE_SIZE * IMAGE_SIZE).astype(np.float32)
-        damaged[rows] = _pixels(bilinear_sample(x, origins(rows))).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
-    return damaged
+        corrupted[rows] = _pixels(bilinear_sample(x, origins(rows))).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
+    return corrupted
 
 
 def _pixels(values: Floats) -> Pixels:

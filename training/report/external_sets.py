@@ -1,9 +1,10 @@
-"""Digits that are not MNIST's: other people's, from another scanner, and typed ones. For judging, never for learning.
+"""Digits from other sources, for evaluation only: scikit-learn's, and digits typed in matplotlib's fonts.
 
-Each set goes through the preprocessing as any picture does. What is not installed is left out.
+All go through the preprocessing. Sets whose package is not installed are left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ _NO_DIGITS = ("STIXNonUni", "STIXSiz", "cmex", "cmsy", "cmmi", "LastResort", "Di
 
 
 class ExternalSet(NamedTuple):
-    """Glyphs (n, 28, 28) as the preprocessing made them, blank where it found nothing, and what they are."""
+    """Preprocessed glyphs (n, 28, 28), blank where preprocessing failed, and their labels."""
 
     name: str
     glyphs: Pixels
@@ -27,7 +28,7 @@ class ExternalSet(NamedTuple):
 
 
 def external_sets() -> Iterator[ExternalSet]:
-    """Give the sets that can be had here."""
+    """Yield the sets that are available."""
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError:
@@ -36,25 +37,26 @@ def external_sets() -> Iterator[ExternalSet]:
         found = load_digits()
         small = np.rint(found.images * (255 / 16)).astype(np.uint8)
         labels = found.target.astype(np.int64)
-        yield ExternalSet("scikit-learn's 1,797 digits of 8×8", _read([np.pad(image, 1) for image in small]), labels)
+        yield ExternalSet(
+            "scikit-learn's 1,797 digits of 8×8", normalize_all([np.pad(image, 1) for image in small]), labels
+        )
         large = [np.pad(image, 1).repeat(10, axis=0).repeat(10, axis=1) for image in small]
-        yield ExternalSet("the same, each pixel a block of 10×10", _read(large), labels)
+        yield ExternalSet("the same, each pixel a block of 10×10", normalize_all(large), labels)
     try:
         fonts = _fonts()
     except ModuleNotFoundError:
         return
     pictures = [_typed(font, str(digit)) for font in fonts for digit in range(10)]
     labels = np.tile(np.arange(10), len(fonts))
-    yield ExternalSet(f"typed in {len(fonts)} fonts of matplotlib's", _read(pictures), labels)
+    yield ExternalSet(f"typed in {len(fonts)} fonts of matplotlib's", normalize_all(pictures), labels)
 
 
-def _read(pictures: list[Pixels]) -> Pixels:
-    glyphs = np.zeros((len(pictures), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    for glyph, picture in zip(glyphs, pictures, strict=True):
-        try:
-            glyph[:] = normalize_glyph(picture)
-        except DataError:  # nothing to see: the blank glyph will be misread, as it should count
-            continue
+def normalize_all(images: Sequence[Pixels] | Pixels) -> Pixels:
+    """Apply `normalize_glyph` to each image; those that it refuses become blank, and so count as errors."""
+    glyphs = np.zeros((len(images), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    for glyph, image in zip(glyphs, images, strict=True):
+        with suppress(DataError):
+            glyph[:] = normalize_glyph(image)
     return glyphs
 
 

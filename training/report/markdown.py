@@ -1,11 +1,11 @@
-"""A model's figures as Markdown: what `evaluate` prints, and what stands in its card."""
+"""Measurements of a model as Markdown, for `evaluate` and for its card."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 
 def format_measurements(figures: dict[str, Any]) -> str:
-    """Tell all that `measure` found."""
+    """Format everything that `measure` returns."""
     test = figures["test"]
     times = figures["microseconds"]
     parts = [
@@ -48,7 +48,7 @@ def format_measurements(figures: dict[str, Any]) -> str:
 def render_card(
     name: str, version: str, manifest: dict[str, Any], figures: dict[str, Any], pictures: Sequence[str]
 ) -> str:
-    """Write a model's card."""
+    """Return the model card."""
     parts = [
         f"# {name}, version {version}",
         "Reads one handwritten digit, 0 to 9, from a 28×28 picture in MNIST's form.",

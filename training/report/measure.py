@@ -1,4 +1,4 @@
-"""The figures of a released model, all measured on what is stored: its file, not the run that made it."""
+"""Measurements of a released model, made on its weights file."""
 
 import json
 import time
@@ -11,25 +11,24 @@ import numpy as np
 
 from training import recipes
 from training.data import Dataset
-from training.errors import ConfigError, DataError
+from training.errors import ConfigError
 from training.evaluation.calibration import negative_log_likelihood, risk_coverage_at, risk_coverage_curve
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.export.npz import load
 from training.nn.mlp import MLP, parameter_count
 from training.recipes.experiment import Splits, load_splits
 from training.report.corruptions import CORRUPTIONS
-from training.report.external_sets import external_sets
+from training.report.external_sets import external_sets, normalize_all
 from training.types import Floats, Labels, Pixels
-from training.vision.glyph import normalize_glyph
 
-READ_AGAIN = 1000
-"""Of the damaged pictures, so many go through the preprocessing, too."""
+N_PREPROCESSED = 1000
+"""Number of corrupted images that are also evaluated with preprocessing."""
 _BATCHES = (1, 64)
 
 
 @dataclass(frozen=True)
 class ReleasedModel:
-    """A model's folder, opened."""
+    """A model folder and its contents."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -38,14 +37,14 @@ class ReleasedModel:
 
     @property
     def test(self) -> Dataset:
-        """What it is judged on."""
+        """The examples to evaluate on."""
         return self.splits.final_test
 
 
 def open_released_model(folder: Path) -> ReleasedModel:
-    """Open a model's folder with the examples that its manifest tells of.
+    """Load a model folder and the data that its manifest names.
 
-    Raises ConfigError where it is none, and what `load` and `split` raise.
+    Raises ConfigError if it is not a model folder, and what `load` and `load_splits` raise.
     """
     try:
         manifest = json.loads((folder / "manifest.json").read_bytes())
@@ -56,7 +55,7 @@ def open_released_model(folder: Path) -> ReleasedModel:
 
 
 def measure(model: ReleasedModel) -> dict[str, Any]:
-    """Measure everything that a card tells, as JSON values."""
+    """Measure everything in a model card; returns JSON values."""
     network, test = model.network, model.test
     judged = evaluate(network, test)
     logits = network.forward(network.config.input.to_features(test.images))[0]
@@ -106,24 +105,13 @@ def _damaged(network: MLP, test: Dataset, kind: str) -> dict[str, Any]:
     for level in damage.levels:
         images = damage.function(test.images, level, np.random.default_rng(0))
         alone = _right(network, images, test.labels)
-        read = _right(network, _read_again(images[:READ_AGAIN]), test.labels[:READ_AGAIN])
+        read = _right(network, normalize_all(images[:N_PREPROCESSED]), test.labels[:N_PREPROCESSED])
         rows.append({"level": level, "alone": alone, "preprocessed": read})
     return {"damage": kind, "unit": damage.unit, "levels": rows}
 
 
-def _read_again(images: Pixels) -> Pixels:
-    """Send pictures through the preprocessing; what it refuses stays blank, and so is misread."""
-    glyphs = np.zeros_like(images)
-    for glyph, image in zip(glyphs, images, strict=True):
-        try:
-            glyph[:] = normalize_glyph(image)
-        except DataError:
-            continue
-    return glyphs
-
-
 def _microseconds(network: MLP, rows: int) -> float:
-    """Time the network alone: the median of many calls."""
+    """Return the median time of `predict`."""
     x: Floats = np.random.default_rng(0).random((rows, network.config.layers[0]), np.float32)
     return round(1e6 * _median_seconds(lambda: network.predict(x)), 1)
 

@@ -23,14 +23,14 @@ from training.nn.mlp import MLP
 from training.types import Floats, Pixels
 
 History = Sequence[Epoch | Mapping[str, Any]]
-"""Epochs, or the dictionaries that `Epoch.to_dict` and the JSON lines of a run give."""
+"""Epochs, or dictionaries as returned by `Epoch.to_dict` and printed as JSON lines."""
 
 FIRST, SECOND, QUIET = "#2563eb", "#ea580c", "#64748b"
 DOTS_PER_INCH = 144
 
 
 def digits(dataset: Dataset, *, columns: int = 20) -> Figure:
-    """Show a gallery: the first examples of each class, one row a class."""
+    """Gallery of the first examples of each class, one row per class."""
     rows = [dataset.images[dataset.labels == label][:columns] for label in range(len(dataset.classes))]
     tiles = np.zeros((len(rows), columns, *dataset.images.shape[1:]), np.uint8)
     for tile, images in zip(tiles, rows, strict=True):
@@ -43,7 +43,7 @@ def digits(dataset: Dataset, *, columns: int = 20) -> Figure:
 
 
 def variants(dataset: Dataset, *, label: int = 0) -> Figure:
-    """Show 25 ways in which one class is written."""
+    """25 examples of one class."""
     images = dataset.images[dataset.labels == label][:25]
     if not len(images):
         raise DataError(f"{dataset.name} has no examples of class {label}")
@@ -56,7 +56,7 @@ def variants(dataset: Dataset, *, label: int = 0) -> Figure:
 
 
 def loss_curve(history: History) -> Figure:
-    """Show the loss by epoch, of training and, where there is one, of validation."""
+    """Training and validation loss by epoch."""
     figure, axes = _figure(6.4, 4, "Loss")
     _curves(axes, history, "loss")
     axes.set_ylim(bottom=0)
@@ -64,7 +64,7 @@ def loss_curve(history: History) -> Figure:
 
 
 def accuracy_curves(history: History) -> Figure:
-    """Show the share that was right by epoch, of training and, where there is one, of validation."""
+    """Training and validation accuracy by epoch."""
     figure, axes = _figure(6.4, 4, "Accuracy")
     _curves(axes, history, "accuracy")
     low, high = axes.get_ylim()
@@ -74,7 +74,7 @@ def accuracy_curves(history: History) -> Figure:
 
 
 def misclassified(dataset: Dataset, evaluation: Evaluation) -> Figure:
-    """Show the first 25 examples that were misread: what they are, and what they were taken for."""
+    """The first 25 misclassified examples with true and predicted class."""
     wrong = evaluation.misclassified[:25]
     figure = Figure(figsize=(6, 6.9), layout="constrained")
     figure.suptitle(f"{len(wrong)} of {len(evaluation.misclassified):,} misread: true → read", fontsize=12)
@@ -88,7 +88,7 @@ def misclassified(dataset: Dataset, evaluation: Evaluation) -> Figure:
 
 
 def confusion(dataset: Dataset, evaluation: Evaluation) -> Figure:
-    """Show how often each class was read as each other; mistakes are coloured, right answers only counted."""
+    """Confusion matrix; errors are coloured by their count."""
     counts, classes = evaluation.confusion_matrix, dataset.classes
     mistakes = counts.astype(float)
     np.fill_diagonal(mistakes, np.nan)
@@ -110,11 +110,14 @@ def confusion(dataset: Dataset, evaluation: Evaluation) -> Figure:
 
 
 def first_layer(network: MLP, *, units: int = 64) -> Figure:
-    """Show what the first units look for: each one's weights, laid out as the pixels they multiply.
+    """Weights of first-layer units, laid out as the pixels that they multiply.
 
-    The units are those with the largest weights; blue pulls down, red pushes up.
+    Shows the units with the largest weights; blue is negative, red positive. Raises ConfigError for networks whose
+    first layer is not a dense one.
     """
-    weight = next(layer.weight for layer in network.layers if isinstance(layer, Dense))
+    if not isinstance(first := network.layers[0], Dense):
+        raise ConfigError("the plot first_layer needs a dense layer on the pixels", field="plots")
+    weight = first.weight
     side = network.config.input.grid_size
     strongest = np.argsort(-np.abs(weight).sum(axis=0), kind="stable")[:units]
     columns = min(len(strongest), max(1, round(len(strongest) ** 0.5)))
@@ -130,7 +133,7 @@ def first_layer(network: MLP, *, units: int = 64) -> Figure:
 
 
 class Plot(NamedTuple):
-    """A picture, and the names of the things it takes: dataset, history, evaluation, network."""
+    """A plot and the names of its arguments: dataset, history, evaluation, network."""
 
     function: Callable[..., Figure]
     needs: tuple[str, ...]
@@ -157,13 +160,15 @@ def draw_all(
     network: MLP | None = None,
     formats: Sequence[str] = ("png", "svg"),
 ) -> list[Path]:
-    """Draw the pictures named, or all that can be drawn from what is given, into files `<name>.<format>`.
+    """Save plots as files `<name>.<format>`: those in `names`, or all whose arguments are given.
 
-    The same things make the same bytes. Raises ConfigError for a picture that is unknown or misses what it needs.
+    The output is reproducible byte for byte. Raises ConfigError for an unknown plot or a missing argument.
     """
     given = {"dataset": dataset, "history": history, "evaluation": evaluation, "network": network}
     missing = {name: [need for need in plot.needs if not given[need]] for name, plot in PLOTS.items()}
     chosen = [name for name in PLOTS if not missing[name]] if names is None else names
+    if names is None and network and not isinstance(network.layers[0], Dense):
+        chosen = [name for name in chosen if name != "first_layer"]
     for name in chosen:
         if name not in PLOTS:
             raise ConfigError(f"unknown picture {name!r}; choose of {', '.join(PLOTS)}", field="plots")
@@ -181,7 +186,7 @@ def draw_all(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, SVG or whatever the path's ending says, without the time of day in it."""
+    """Save a figure in the format of the path's suffix, without a timestamp."""
     metadata = {"Date": None} if path.suffix == ".svg" else None
     with mpl.rc_context({"svg.hashsalt": "glyphserve"}):
         figure.savefig(path, dpi=DOTS_PER_INCH, metadata=metadata)
@@ -195,15 +200,15 @@ def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
 
 
 def _mosaic(axes: Axes, tiles: Pixels | Floats, **colours: Any) -> Any:
-    """Lay tiles (rows, columns, side, side) out as one picture, which draws much faster than as many axes."""
+    """Draw tiles (rows, columns, side, side) as one image, which is much faster than many axes."""
     rows, columns, side, _ = tiles.shape
     picture = tiles.transpose(0, 2, 1, 3).reshape(rows * side, columns * side)
     colours = colours or {"cmap": "gray_r", "vmin": 0, "vmax": 255}
     shown = axes.imshow(picture, interpolation="nearest", **colours)
-    for place in range(1, rows):
-        axes.axhline(place * side - 0.5, color="white", linewidth=3)
-    for place in range(1, columns):
-        axes.axvline(place * side - 0.5, color="white", linewidth=3)
+    for index in range(1, rows):
+        axes.axhline(index * side - 0.5, color="white", linewidth=3)
+    for index in range(1, columns):
+        axes.axvline(index * side - 0.5, color="white", linewidth=3)
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -217,7 +222,7 @@ def _bare(axes: Axes) -> None:
 
 
 def _curves(axes: Axes, history: History, figure: str) -> None:
-    """Draw training and validation by epoch; epochs that were not validated leave no gap in the line."""
+    """Draw training and validation by epoch; epochs without validation leave no gap."""
     epochs = [epoch.to_dict() if isinstance(epoch, Epoch) else epoch for epoch in history]
     for part, colour in (("train", FIRST), ("validation", SECOND)):
         points = [

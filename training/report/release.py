@@ -1,4 +1,4 @@
-"""From a run's folder to a released model: calibrated, stored small, described, and only then measured."""
+"""Releasing a model: calibrate a finished run, store its weights, and write its model card."""
 
 import json
 from collections.abc import Sequence
@@ -22,27 +22,27 @@ from training.report.seed_comparison import compare_seeds
 from training.vision.glyph import preprocessing_id
 
 RISK = 0.001
-"""Of the answers that are not refused, so many may be wrong, if nothing else is asked for."""
+"""Default of the highest error rate among predictions that are not rejected."""
 
 
 def release(
-    run: Path, folder: Path, *, half: bool = False, others: Sequence[Path] = (), risk: float = RISK
+    run: Path, folder: Path, *, float16: bool = False, other_seed_runs: Sequence[Path] = (), target_risk: float = RISK
 ) -> ReleasedModel:
-    """Calibrate a run's network on its validation examples and store it with its manifest, as float16 if asked.
+    """Calibrate the network of a run on its validation examples, and store it with its manifest.
 
-    `others` are runs of the same recipe with other seeds, whose figures the manifest is to tell; `risk` is the share
-    of the answers that may be wrong where those below the threshold that the manifest names are refused. Raises
-    ConfigError for a run without validation examples, or whose network has no softmax, and what `compared` raises.
+    `other_seed_runs` are runs of the same recipe with other seeds, whose results are added to the manifest. The
+    manifest's rejection threshold is chosen such that the error rate above it is at most `target_risk`. Raises
+    ConfigError for a run without validation examples or without softmax, and what `compare_seeds` raises.
     """
     model = open_released_model(run)
     held_out = model.splits.validation
     if held_out is None:
         raise ConfigError("calibrating needs validation examples", field="validation_share")
-    seeds = {"seeds": compare_seeds(model.manifest, others)} if others else {}
+    seeds = {"seeds": compare_seeds(model.manifest, other_seed_runs)} if other_seed_runs else {}
     network, features = model.network, model.network.config.input.to_features(held_out.images)
     temperature = fit_temperature(network.forward(features)[0], held_out.labels)
     fold_temperature(network, temperature)
-    content = to_bytes(network, np.float16 if half else np.float32)
+    content = to_bytes(network, np.float16 if float16 else np.float32)
     stored = load(content)
     manifest = (
         model.manifest
@@ -52,9 +52,12 @@ def release(
                 "temperature": round(temperature, 4),
                 "folded": True,
                 "examples": len(held_out),
-                "stored_as": "float16" if half else "float32",
+                "stored_as": "float16" if float16 else "float32",
             },
-            "abstain": {"below": threshold_for_risk(stored.predict(features), held_out.labels, risk), "risk": risk},
+            "abstain": {
+                "below": threshold_for_risk(stored.predict(features), held_out.labels, target_risk),
+                "risk": target_risk,
+            },
             "temperature": 1.0,
             "preprocessing": preprocessing_id(network.config.input),
             "weights_sha256": sha256(content).hexdigest(),
@@ -72,7 +75,7 @@ def release(
 
 
 def history_of(run: Path, network: MLP) -> list[Epoch]:
-    """Read a run's epochs from its checkpoint; none where it kept no checkpoint."""
+    """Return the history of a run from its checkpoint; empty without one."""
     checkpoint = run / "checkpoint.npz"
     if not checkpoint.exists():
         return []
@@ -82,7 +85,7 @@ def history_of(run: Path, network: MLP) -> list[Epoch]:
 
 
 def write_card(model: ReleasedModel, history: list[Epoch] | None = None) -> dict[str, Any]:
-    """Measure a model, draw its pictures and write its card beside it; answer the figures."""
+    """Measure a model, write its card and plots into its folder, and return the measurements."""
     from training.report.card_plots import draw_card
 
     figures = measure(model)

@@ -1,4 +1,4 @@
-"""Several runs of one recipe that differ by their seed: what each came to, and which of them may be released."""
+"""Comparison of runs of one recipe with different seeds, and the choice of the one to release."""
 
 import json
 from collections.abc import Sequence
@@ -9,13 +9,12 @@ from training.errors import ConfigError
 
 
 def compare_seeds(manifest: dict[str, Any], others: Sequence[Path]) -> list[dict[str, Any]]:
-    """List seed and figures of a run and of the other runs of its recipe, in folders, by seed.
+    """Return seed and metrics of a run and of other runs of its recipe, sorted by seed.
 
-    `test_accuracy` is None where there were no test examples.
+    `test_accuracy` is None without test examples.
 
-    Raises ConfigError for a folder without a finished run, a run by other settings, a seed that is there twice, and
-    when another of them is better on the examples that were held out: that one should be released. Nobody asks which
-    is better on the test examples.
+    Raises ConfigError for a folder without a finished run, a run with other settings, a duplicate seed, and if another
+    run is better on the validation examples and so should be released. The test examples play no role in the choice.
     """
     best = _row(manifest)
     rows = [best]
@@ -25,7 +24,7 @@ def compare_seeds(manifest: dict[str, Any], others: Sequence[Path]) -> list[dict
             row = _row(other)
         except (OSError, ValueError, KeyError) as error:
             raise ConfigError(f"{folder} is no folder of a finished run: {error}", field="other") from error
-        if _but_seed(other) != _but_seed(manifest):
+        if _without_seed(other) != _without_seed(manifest):
             raise ConfigError(f"{folder} was made by other settings", field="other")
         if any(row["seed"] == known["seed"] for known in rows):
             raise ConfigError(f"{folder} has seed {row['seed']}, as another has", field="other")
@@ -45,7 +44,7 @@ def _row(manifest: dict[str, Any]) -> dict[str, Any]:
     return {"seed": manifest["seed"]} | judged | {"test_accuracy": metrics.get("test_accuracy")}
 
 
-def _but_seed(manifest: dict[str, Any]) -> dict[str, Any]:
+def _without_seed(manifest: dict[str, Any]) -> dict[str, Any]:
     settings = {name: value for name, value in manifest["settings"].items() if name != "seed"}
     return settings | {"data": manifest["data"]["fingerprint"]}
 
