@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 
 from tests.documentation.blocks import BLOCKS, DOCS, PAGES, ROOT, Block
 from tests.service.conftest import Server
-from training.data import open_source
+from training.data import load_dataset
 
 SHELL = ("sh", "bash")
 CHECKED = ("json", "yaml", "toml", "ini", "promql", "text", "nginx", "mermaid")
@@ -34,7 +34,7 @@ TOUR = sorted((DOCS / "tour").glob("[0-9]*.md"))
 
 def digits(folder: Path) -> None:
     """Write the pictures that examples name: digit.png, 1.png, 2.png and seven.png."""
-    examples = open_source("starter").train
+    examples = load_dataset("starter").train
     for name, label in (("digit", 3), ("1", 1), ("2", 2), ("seven", 7)):
         image = examples.images[examples.labels == label][0]
         Image.fromarray(image).save(folder / f"{name}.png")

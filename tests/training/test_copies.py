@@ -46,7 +46,7 @@ def learning(layers: list[Layer]) -> list[Floats]:
         if isinstance(layer, Residual):
             found += learning(list(layer.layers))
         else:
-            found += [array for name, array in layer.parameters().items() if name not in ("mean", "variance")]
+            found += [array for name, array in layer.state_dict().items() if name not in ("mean", "variance")]
     return found
 
 

@@ -91,7 +91,7 @@ def test_classes_are_matched_by_name(tmp_path: Path) -> None:
 def test_the_recipes_own_examples_stay_divided_as_they_were(tmp_path: Path) -> None:
     save_image_folder(odd_sevens(30), tmp_path / "folder")
     without, with_extra = load_splits(QUICK), load_splits(QUICK.replace(extra_data=str(tmp_path / "folder")))
-    np.testing.assert_array_equal(without.held_out.images, with_extra.held_out.images)
+    np.testing.assert_array_equal(without.final_test.images, with_extra.final_test.images)
     np.testing.assert_array_equal(without.train.images, with_extra.train.images[: len(without.train)])
     assert not pictures(with_extra.extra.held_out if with_extra.extra else None) & pictures(with_extra.train)
 

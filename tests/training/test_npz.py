@@ -123,7 +123,7 @@ def test_numbers_above_nine_name_their_classes(tmp_path: Path) -> None:
         ({"images": IMAGES / 127.5 - 1}, r"goes from -1 to 1; .*scale it"),
         ({"images": IMAGES.astype(int) * 257}, "goes from 0 to 65535; expected 0 to 255"),
         ({"images": np.where(IMAGES > 254, np.nan, IMAGES)}, "not finite"),
-        ({"images": IMAGES[:, :20, :20]}, r"got uint8 \(40, 20, 20\); save pictures of other sizes as a folder"),
+        ({"images": IMAGES[:, :20, :20]}, r"got uint8 \(40, 20, 20\); save images of other sizes as a folder"),
         ({"images": np.stack([IMAGES] * 3, -1)}, r"\(40, 28, 28, 3\)"),
         ({"images": IMAGES.astype(str)}, "expected gray values"),
     ],

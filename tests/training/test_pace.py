@@ -53,7 +53,7 @@ def test_a_limit_of_steps_or_seconds_shortens_the_time_left(clock: Clock) -> Non
     by_steps = Pace(FitConfig(epochs=100, max_steps=5), clock=clock)
     by_time = Pace(FitConfig(epochs=100, max_seconds=3), clock=clock)
     clock.now += 1
-    steps, seconds = by_steps.step(1, 10, SCORE), by_time.step(1, 10, SCORE)
+    steps, seconds = by_steps.on_step(1, 10, SCORE), by_time.on_step(1, 10, SCORE)
     assert steps is not None
     assert seconds is not None
     assert (steps["seconds_left"], seconds["seconds_left"]) == (4, 2)

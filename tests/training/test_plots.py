@@ -32,7 +32,7 @@ def evaluation(experiment: Experiment) -> Evaluation:
 def test_everything_is_drawn_from_everything_as_png_and_svg(
     experiment: Experiment, evaluation: Evaluation, tmp_path: Path
 ) -> None:
-    paths = plots.draw(
+    paths = plots.draw_all(
         tmp_path / "new",
         dataset=experiment.splits.final_test,
         history=experiment.run.history,
@@ -49,22 +49,22 @@ def test_everything_is_drawn_from_everything_as_png_and_svg(
 
 
 def test_only_what_can_be_drawn_is_drawn(experiment: Experiment, tmp_path: Path) -> None:
-    drawn = plots.draw(tmp_path, network=experiment.network, formats=["png"])
+    drawn = plots.draw_all(tmp_path, network=experiment.network, formats=["png"])
     assert [path.name for path in drawn] == ["first_layer.png"]
-    assert plots.draw(tmp_path, history=[]) == []
+    assert plots.draw_all(tmp_path, history=[]) == []
 
 
 def test_a_picture_that_is_unknown_or_misses_something_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown picture 'lose'; choose of digits"):
-        plots.draw(tmp_path, ["lose"])
+        plots.draw_all(tmp_path, ["lose"])
     with pytest.raises(ConfigError, match="misread needs dataset and evaluation"):
-        plots.draw(tmp_path, ["misread"])
+        plots.draw_all(tmp_path, ["misread"])
     assert not list(tmp_path.iterdir())
 
 
 def test_the_same_things_make_the_same_bytes(experiment: Experiment, tmp_path: Path) -> None:
     for folder in ("one", "two"):
-        plots.draw(tmp_path / folder, ["loss"], history=experiment.run.history)
+        plots.draw_all(tmp_path / folder, ["loss"], history=experiment.run.history)
     for ending in ("png", "svg"):
         one, two = ((tmp_path / folder / f"loss.{ending}").read_bytes() for folder in ("one", "two"))
         assert one == two
@@ -96,7 +96,7 @@ def test_misread_pictures_carry_what_they_are_and_what_they_were_taken_for(
     experiment: Experiment, evaluation: Evaluation
 ) -> None:
     dataset = experiment.splits.final_test
-    figure = plots.misread(dataset, evaluation)
+    figure = plots.misclassified(dataset, evaluation)
     assert len(figure.axes) == 25
     first = evaluation.misclassified[0]
     assert figure.axes[0].get_title() == f"{dataset.labels[first]} → {evaluation.predicted[first]}"
@@ -106,7 +106,7 @@ def test_a_network_without_mistakes_has_an_empty_picture_of_them(experiment: Exp
     held_out = experiment.splits.final_test
     right = held_out.select(np.flatnonzero(evaluate(experiment.network, held_out).predicted == held_out.labels)[:20])
     perfect = evaluate(experiment.network, right)
-    assert not plots.misread(right, perfect).axes
+    assert not plots.misclassified(right, perfect).axes
     plots.confusion(right, perfect).savefig(io.BytesIO(), format="png")
 
 

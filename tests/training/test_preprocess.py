@@ -96,7 +96,7 @@ def test_any_picture_with_something_on_it_becomes_a_glyph(shape: tuple[int, int]
 
 def test_what_is_no_gray_picture_is_refused() -> None:
     for wrong in (np.zeros((28, 28)), np.zeros((28, 28, 3), np.uint8), np.zeros((0, 5), np.uint8)):
-        with pytest.raises(DataError, match="gray picture"):
+        with pytest.raises(DataError, match="gray image"):
             normalize_glyph(wrong)
 
 

@@ -166,10 +166,10 @@ def test_results_of_a_search_name_what_they_lack_and_what_is_unknown(tmp_path: P
 
 
 def test_settings_of_a_stored_recipe_may_lack_any_and_name_the_unknown() -> None:
-    settings = json.loads(json.dumps(Recipe("r", "").settings()))
+    settings = json.loads(json.dumps(Recipe("r", "").to_flat_dict()))
     for name in settings:
         less = {key: value for key, value in settings.items() if key != name}
-        assert Recipe("r", "").replace(**less).settings() == settings or name == "layers"
+        assert Recipe("r", "").replace(**less).to_flat_dict() == settings or name == "layers"
     with pytest.raises(ConfigError, match="unknown setting 'future'"):
         Recipe("r", "").replace(**settings, future=1)
 

@@ -67,7 +67,7 @@ def refused(action: Callable[[], object], says: str, kind: type[Exception] = Dat
 
 def test_1_images_are_refused_and_the_error_names_features(images: np.ndarray) -> None:
     for given in (images, images / 255):
-        refused(lambda given=given: fit(small(), given, Y), r"network\.config\.input\.features\(images\)")  # type: ignore[misc]
+        refused(lambda given=given: fit(small(), given, Y), r"network\.config\.input\.to_features\(images\)")  # type: ignore[misc]
 
 
 def test_2_and_3_raw_pixels_are_refused_and_the_error_says_to_divide(images: np.ndarray) -> None:

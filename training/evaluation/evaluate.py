@@ -1,5 +1,6 @@
 """How good a network is on a set of examples."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,11 @@ class Evaluation:
     def report(self) -> metrics.ClassReport:
         """Precision, recall and F1 by class."""
         return metrics.class_report(self.confusion_matrix)
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the accuracy, as of a binomial proportion."""
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / max(self.examples, 1))
 
 
 def two_column_probabilities(network: MLP, features: Floats) -> Floats:
