@@ -12,7 +12,8 @@ from training.export.npz import load, save
 from training.fit.config import FitConfig
 from training.fit.history import Epoch, History, print_line
 from training.fit.loop import TrainingState, fit, train
-from training.nn.mlp import MLP, MLPConfig
+from training.nn.config import MLPConfig
+from training.nn.mlp import MLP
 from training.recipes.config import DataConfig, Recipe
 from training.recipes.experiment import Experiment
 

@@ -13,7 +13,8 @@ from training.evaluation.evaluate import two_column_probabilities
 from training.fit.config import FitConfig
 from training.fit.history import History
 from training.inputs import as_array
-from training.nn.mlp import MLP, MLPConfig
+from training.nn.config import MLPConfig
+from training.nn.mlp import MLP
 from training.settings import unknown_setting
 
 _NETWORK = tuple(f.name for f in fields(MLPConfig) if f.name != "layers")

@@ -12,7 +12,7 @@ from training.types import Floats
 from training.vision.input_spec import IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from training.nn.mlp import MLPConfig
+    from training.nn.config import MLPConfig
 
 _DIVIDE = "divide pixels by 255, or turn uint8 images into rows with network.config.input.to_features(images)"
 

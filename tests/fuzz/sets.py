@@ -10,7 +10,8 @@ from training.data import idx, npz
 from training.data.dataset import TrainTest
 from training.errors import DataError, WeightsError
 from training.export.npz import load, to_bytes
-from training.nn.mlp import MLP, MLPConfig
+from training.nn.config import MLPConfig
+from training.nn.mlp import MLP
 
 _NPZ = {"images": np.arange(3 * 784, dtype=np.uint8).reshape(3, 28, 28), "labels": np.array([0, 1, 2])}
 

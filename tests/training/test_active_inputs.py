@@ -11,8 +11,9 @@ from training.fit.active_inputs import SortedExamples, active_network, input_ord
 from training.fit.batches import check_and_encode
 from training.fit.config import FitConfig
 from training.fit.loop import TrainingState, fit, train
+from training.nn.config import MLPConfig
 from training.nn.losses import LOSSES
-from training.nn.mlp import MLP, MLPConfig
+from training.nn.mlp import MLP
 from training.types import Floats, Labels
 
 

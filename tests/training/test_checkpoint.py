@@ -11,7 +11,8 @@ from training.export.npz import load
 from training.fit.active_inputs import input_order
 from training.fit.config import FitConfig
 from training.fit.loop import TrainingState, train
-from training.nn.mlp import MLP, MLPConfig
+from training.nn.config import MLPConfig
+from training.nn.mlp import MLP
 from training.types import Floats, Labels
 
 STORED = Path(__file__).parent / "stored"

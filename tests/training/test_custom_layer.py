@@ -12,9 +12,9 @@ from training import MLP, ConfigError, FitConfig, MLPConfig, TrainingError, Trai
 from training.evaluation.gradcheck import relative_error
 from training.evaluation.saliency import gradient_times_input, input_gradient
 from training.export.checkpoint import load_checkpoint, save_checkpoint
+from training.nn.config import parameter_count
 from training.nn.layers import LAYERS
 from training.nn.losses import LOSSES
-from training.nn.mlp import parameter_count
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "custom_layer.py"
 STEM = (("conv2d", 4, 5), ("activation", "tanh"), ("max_pool2d", 2), ("conv2d", 3, 3))

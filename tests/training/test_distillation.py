@@ -13,8 +13,9 @@ from training.data import load_dataset
 from training.evaluation.gradcheck import relative_error
 from training.fit.config import FitConfig
 from training.nn.activations import softmax
+from training.nn.config import MLPConfig
 from training.nn.losses import LOSSES, Loss
-from training.nn.mlp import MLP, MLPConfig
+from training.nn.mlp import MLP
 from training.recipes.distillation import distillation_loss, make_distillation
 from training.recipes.model_zoo import find_release, models_dir
 from training.types import Floats, Labels

@@ -10,7 +10,8 @@ import pytest
 
 from training.errors import WeightsError
 from training.export.npz import load, save, to_bytes, write_atomically
-from training.nn.mlp import MLP, MLPConfig
+from training.nn.config import MLPConfig
+from training.nn.mlp import MLP
 from training.vision.input_spec import InputSpec
 
 CONFIG = MLPConfig((9, 6, 6, 3), batch_norm=True, residual=True, input=InputSpec(side=20, low=-1.0))

@@ -10,8 +10,9 @@ import pytest
 from training.errors import TrainingError
 from training.export.onnx import OPERATORS, to_onnx
 from training.nn.activations import ACTIVATIONS
+from training.nn.config import MLPConfig
 from training.nn.layers import BatchNorm, Residual
-from training.nn.mlp import MLP, MLPConfig
+from training.nn.mlp import MLP
 from training.vision.glyph import preprocessing_id
 from training.vision.input_spec import InputSpec
 

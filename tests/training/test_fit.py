@@ -8,8 +8,9 @@ import pytest
 from training.errors import ConfigError, DataError, DivergedError
 from training.fit.config import FitConfig
 from training.fit.loop import TrainingState, fit, train
+from training.nn.config import MLPConfig
 from training.nn.losses import LOSSES
-from training.nn.mlp import MLP, MLPConfig
+from training.nn.mlp import MLP
 from training.types import Floats, Labels
 
 

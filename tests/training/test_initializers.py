@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from training.nn.config import MLPConfig
 from training.nn.init import BIAS_INITIALIZERS, INITIALIZERS
-from training.nn.mlp import MLP, MLPConfig
+from training.nn.mlp import MLP
 
 DEVIATIONS = {
     "zeros": 0.0,

@@ -8,8 +8,9 @@ import pytest
 from training.errors import ConfigError, DataError
 from training.evaluation.gradcheck import relative_error
 from training.nn.activations import ACTIVATIONS
+from training.nn.config import MLPConfig, parameter_count
 from training.nn.losses import LOSSES
-from training.nn.mlp import MLP, MLPConfig, parameter_count
+from training.nn.mlp import MLP
 
 BODIES: dict[str, dict[str, Any]] = {
     "plain": {},

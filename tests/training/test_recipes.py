@@ -4,7 +4,7 @@ import pytest
 
 from training import recipes
 from training.errors import ConfigError
-from training.nn.mlp import MLPConfig
+from training.nn.config import MLPConfig
 from training.recipes import RECIPES
 from training.recipes.config import Recipe
 

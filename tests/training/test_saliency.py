@@ -7,7 +7,8 @@ from tests.training.test_network import BODIES
 from training.data import load_dataset
 from training.evaluation.saliency import gradient_times_input, input_gradient
 from training.nn.activations import ACTIVATIONS
-from training.nn.mlp import MLP, MLPConfig
+from training.nn.config import MLPConfig
+from training.nn.mlp import MLP
 from training.types import Floats, Labels
 from training.vision.input_spec import InputSpec
 

@@ -17,7 +17,8 @@ from training.export.npz import replacing, write_npz
 from training.fit.config import FitConfig
 from training.fit.history import Epoch, LossAndAccuracy
 from training.fit.loop import TrainingState
-from training.nn.mlp import MLP, MLPConfig
+from training.nn.config import MLPConfig
+from training.nn.mlp import MLP
 from training.stored import refuse_unknown, restored
 
 FORMAT = "glyphserve-checkpoint-2"

@@ -18,7 +18,8 @@ import numpy as np
 
 from training.class_labels import are_default, restored_classes
 from training.errors import TrainingError, WeightsError
-from training.nn.mlp import MLP, MLPConfig, parameter_count
+from training.nn.config import MLPConfig, parameter_count
+from training.nn.mlp import MLP
 from training.stored import refuse_unknown, restored
 from training.types import Floats
 from training.vision.glyph import is_compatible, preprocessing_id

@@ -8,6 +8,8 @@ of plain training up to the order of summation, about 1e-7 of each sum in float3
 `fit.loop` calls `sort_inputs` once and `active_network` in each epoch; nothing else depends on this module.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

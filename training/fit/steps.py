@@ -14,8 +14,9 @@ from training.fit.config import FitConfig
 from training.fit.history import LossAndAccuracy
 from training.fit.optim import apply_update
 from training.fit.schedules import Schedule
+from training.nn.config import MLPConfig
 from training.nn.losses import Loss
-from training.nn.mlp import MLP, PREDICT_BATCH, MLPConfig
+from training.nn.mlp import MLP, PREDICT_BATCH
 from training.types import Floats, Labels
 
 if TYPE_CHECKING:

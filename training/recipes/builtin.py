@@ -2,7 +2,7 @@
 
 from training.errors import ConfigError
 from training.fit.config import FitConfig
-from training.nn.mlp import MLPConfig
+from training.nn.config import MLPConfig
 from training.recipes.config import DataConfig, Published, Recipe
 from training.recipes.released import HANDS_AND_PENS, HELD_OUT, RELEASED
 from training.vision.input_spec import InputSpec

@@ -14,7 +14,7 @@ from training.deprecation import renamed
 from training.errors import ConfigError
 from training.fit.config import FitConfig, hash_of
 from training.limits import Limit, shown, validate_fields, validate_whole_numbers
-from training.nn.mlp import MLPConfig
+from training.nn.config import MLPConfig
 from training.settings import unknown_setting
 
 

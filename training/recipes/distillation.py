@@ -17,8 +17,9 @@ from training.errors import ConfigError, WeightsError
 from training.export.npz import load
 from training.fit.steps import LossTransform
 from training.nn.activations import softmax
+from training.nn.config import MLPConfig
 from training.nn.losses import Loss, cross_entropy
-from training.nn.mlp import MLP, MLPConfig
+from training.nn.mlp import MLP
 from training.recipes.model_zoo import find_release
 from training.types import Floats, Targets
 

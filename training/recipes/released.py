@@ -5,7 +5,7 @@ image anew in each epoch (see `augment.handwriting`).
 """
 
 from training.fit.config import FitConfig
-from training.nn.mlp import MLPConfig
+from training.nn.config import MLPConfig
 from training.recipes.config import DataConfig, Recipe
 
 HELD_OUT = 1 / 12

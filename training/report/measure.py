@@ -15,7 +15,8 @@ from training.errors import ConfigError
 from training.evaluation.calibration import negative_log_likelihood, risk_coverage_at, risk_coverage_curve
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.export.npz import load
-from training.nn.mlp import MLP, parameter_count
+from training.nn.config import parameter_count
+from training.nn.mlp import MLP
 from training.recipes.experiment import Splits, load_splits
 from training.report.corruptions import CORRUPTIONS
 from training.report.external_sets import external_sets, normalize_all
