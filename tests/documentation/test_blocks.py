@@ -190,6 +190,18 @@ def test_every_block_has_a_language_and_data_can_be_parsed(page: Path) -> None:
             list(yaml.safe_load_all(block.code))
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_the_unit_of_systemd_is_valid(tmp_path: Path) -> None:
+    (unit,) = (block.code for block in BLOCKS[DOCS / "how-to" / "systemd.md"] if block.language == "ini")
+    program = "/opt/glyphserve/bin/glyphserve"
+    assert program in unit
+    file = tmp_path / "glyphserve.service"
+    file.write_text(unit.replace(program, sys.executable))  # it must exist
+    done = subprocess.run(["systemd-analyze", "verify", str(file)], capture_output=True, text=True, check=False)
+    complaints = [line for line in done.stderr.splitlines() if "glyphserve.service" in line]
+    assert complaints == [], done.stderr
+
+
 @pytest.mark.parametrize(
     "page",
     [pytest.param(page, marks=pytest.mark.slow if page == TOUR[-1] else (), id=page.stem) for page in TOUR],

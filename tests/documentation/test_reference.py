@@ -7,6 +7,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from service import errors
+from service.observability.families import FAMILIES
+from service.settings import Settings
 from tests.documentation.blocks import DOCS, PAGES, ROOT
 from tests.documentation.generated import GENERATORS, generated
 
@@ -18,6 +20,11 @@ _FILE = re.compile(r"(?<![\w./-])(?:tests|benchmarks|deploy|training|service|exa
 _MADE = ("deploy/secrets", "models/mine", "models/mnist/aliases", "models/mnist/versions")
 """Paths of examples, and addresses that look like paths."""
 _TEXT = (".py", ".js", ".html", ".yml", ".yaml", ".toml", ".conf", ".md", ".cff", "")
+_OTHER_VARIABLES = {
+    "GLYPHSERVE_DATA_DIR",
+    *(f"GLYPHSERVE_{name}" for name in ("CPUS", "IMAGE")),  # of the compose files
+    *(f"GLYPHSERVE_{name}" for name in ("MOTO_SERVER", "SCHEMA_EXAMPLES", "TOUR_PICTURES", "CLIENTS_DIR")),  # of tests
+}
 README_WORDS = 1000
 
 
@@ -97,6 +104,22 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
     named = {found.rstrip(".") for found in _FILE.findall(text)}
     named |= {f"benchmarks/{module}.py" for module in re.findall(r"python -m benchmarks\.(\w+)", text)}
     assert [name for name in sorted(named) if not (ROOT / name).exists() and not name.startswith(_MADE)] == []
+
+
+def test_settings_that_a_page_names_exist() -> None:
+    known = {f"GLYPHSERVE_{name.upper()}" for name in Settings.model_fields} | _OTHER_VARIABLES
+    for page in PAGES:
+        named = {name.removesuffix("_FILE") for name in re.findall(r"GLYPHSERVE_[A-Z0-9_]*[A-Z0-9]", page.read_text())}
+        assert named <= known, page
+
+
+def test_metrics_that_a_page_names_exist() -> None:
+    suffixes = ("", "_total", "_bucket", "_sum", "_count")
+    known = {f"{family.name}{suffix}" for family in FAMILIES for suffix in suffixes}
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            for name in re.findall(r"\bglyphserve_[a-z_]+[a-z]\b(?!\()", line):
+                assert name in known, f"{page}: {name}"
 
 
 def test_the_site_is_configured_strictly() -> None:
