@@ -23,9 +23,9 @@ from service.jobs.dbos_mapping import (
     read_page,
     running_from_workflow,
 )
+from service.jobs.dequeuing import wake_workers
 from service.jobs.ids import job_for_key, new_id
 from service.jobs.job import Job, JobRequest, Progress, trial_id
-from service.jobs.wakeup import wake_workers
 from service.registry.store import open_store
 from service.settings import Settings
 

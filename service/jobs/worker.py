@@ -21,7 +21,7 @@ from service.ending import listen_for_the_end
 from service.errors import ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
 from service.jobs.dbos_mapping import json_serializer
-from service.jobs.dequeuing import start_dequeuing, stop_polling
+from service.jobs.dequeuing import open_wakeup, start_dequeuing, stop_polling
 from service.jobs.events import ProgressReporter
 from service.jobs.job import MAX_CRASHES, JobRequest
 from service.jobs.maintenance import QueueMaintenance, renice_all_threads
@@ -36,7 +36,6 @@ from service.jobs.runner import (
 )
 from service.jobs.search import run_trial, search_and_publish
 from service.jobs.trainer_process import TRAINING_NICENESS, TrainingFailedError, TrainingHooks
-from service.jobs.wakeup import open_wakeup
 from service.observability.telemetry import Telemetry, open_telemetry
 from service.observability.tracing import work
 from service.registry.retention import try_prune

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from service.jobs.dequeuing import open_wakeup, wake_workers
 from service.jobs.job import JobRequest
-from service.jobs.wakeup import open_wakeup, wake_workers
 from tests.service.processes import QUICK
 from tests.service.test_worker import queue_of, running_worker, submit, wait_for_end
 
