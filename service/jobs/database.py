@@ -70,6 +70,7 @@ class Database:
     def _open(self) -> "DBOSClient":
         from dbos import DBOS, DBOSClient
 
+        add_missing_sqlite_functions()
         logging.getLogger("dbos").setLevel(logging.ERROR)  # it logs a warning for every retry, several per second
         self._settings.home.mkdir(parents=True, exist_ok=True)
         if self._file:
@@ -94,6 +95,28 @@ class Database:
             self._next_log = now + self._log_interval
             self._log_interval = min(2 * self._log_interval, _MAX_LOG_INTERVAL)
         log.error("%s (%s%s)", detail, kind, f", {self._file}" if self._file else "")
+
+
+def add_missing_sqlite_functions() -> None:
+    """Give all SQLite connections of this process `unixepoch('subsec')`, which SQLite lacks before 3.42.
+
+    DBOS calls it on Python 3.12 and newer. A Python that uses the SQLite of Debian 12 has 3.40, where it returns NULL.
+    """
+    from sqlalchemy import Engine, event
+
+    if sqlite3.sqlite_version_info < (3, 42) and not event.contains(Engine, "connect", _add_unixepoch):
+        event.listen(Engine, "connect", _add_unixepoch)
+
+
+def _add_unixepoch(connection: object, _record: object) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.create_function("unixepoch", 1, _seconds_since_1970)
+
+
+def _seconds_since_1970(modifier: str) -> float:
+    if modifier != "subsec":
+        raise ValueError(f"unixepoch({modifier!r}) is not supported; only 'subsec' is")
+    return round(time.time(), 3)
 
 
 def _explain(error: Exception, file: Path | None) -> str:

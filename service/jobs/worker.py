@@ -20,6 +20,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from service.ending import listen_for_the_end
 from service.errors import ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
+from service.jobs.database import add_missing_sqlite_functions
 from service.jobs.dbos_mapping import json_serializer
 from service.jobs.dequeuing import open_wakeup, start_dequeuing, stop_polling
 from service.jobs.events import ProgressReporter
@@ -126,6 +127,7 @@ def _launch(
         "log_level": "ERROR",  # it logs several warnings per second while the database is unavailable, as we do
         "serializer": json_serializer(),
     }
+    add_missing_sqlite_functions()
     dbos = DBOS(config=config)
     telemetry = open_telemetry()
 

@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from service.errors import Unavailable
+from service.jobs.database import add_missing_sqlite_functions
 from tests.service.conftest import running_server, wait_until
 from tests.service.processes import QUICK
 from tests.service.test_worker import queue_of, submit
@@ -64,3 +66,13 @@ def test_a_database_that_is_away_is_told_once_for_a_while(tmp_path: Path, caplog
         took = time.monotonic() - began
     lines = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert 1 <= len(lines) <= 1 + took / 10
+
+
+def test_the_time_that_dbos_asks_sqlite_for_is_there_in_older_versions_of_sqlite(tmp_path: Path) -> None:
+    add_missing_sqlite_functions()
+    add_missing_sqlite_functions()  # the second call adds nothing
+    with create_engine(f"sqlite:///{tmp_path / 'new.sqlite'}").begin() as connection:
+        connection.execute(text("CREATE TABLE rows (id INTEGER, at INTEGER DEFAULT (unixepoch('subsec') * 1000))"))
+        connection.execute(text("INSERT INTO rows (id) VALUES (1)"))
+        (milliseconds,) = connection.execute(text("SELECT at FROM rows")).one()
+    assert abs(milliseconds / 1000 - time.time()) < 60
