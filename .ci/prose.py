@@ -213,7 +213,7 @@ def proselint_problems(texts: dict[Path, list[Passage]], checks: dict[str, int])
         if text:
             for result in LintFile(str(path), text).lint({"max_errors": 1000, "checks": dict.fromkeys(checks, True)}):
                 name, message, *_ = result.check_result
-                line = lines[max(0, min(result.pos[0] - 2, len(lines) - 1))]
+                line = lines[max(0, min(result.pos[0] - 1, len(lines) - 1))]
                 check = next(check for check in checks if f"{name}.".startswith(f"{check}."))
                 found[check].append(f"{path}:{line}: {message} [{name}]")
     for check, remaining in checks.items():

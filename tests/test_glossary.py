@@ -18,7 +18,7 @@ FOLDERS = ("service", "training", "examples")
 WORDS = {
     # Words that stand for too much
     "place": (53, "index, slot, position, folder"),
-    "places": (6, "index, slot, position, folder"),
+    "places": (5, "index, slot, position, folder"),
     "placed": (0, "index, slot, position, folder"),
     "answer": (36, "response, result, label"),
     "answers": (15, "response, result, label"),

@@ -1,7 +1,7 @@
 """Geometric transformations as displacement fields, and bilinear resampling.
 
 A field maps each output pixel to the offset of its source. Fields can be added before resampling, so an image is
-interpolated, and thereby blurred, only once.
+interpolated (and so blurred) only once.
 """
 
 from __future__ import annotations
