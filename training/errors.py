@@ -1,29 +1,29 @@
-"""What can go wrong in training, in words that say what to change."""
+"""Exceptions of the library."""
 
 
 class TrainingError(ValueError):
-    """Any error of this package that the caller can mend; its text is written for a person."""
+    """Base of all errors that the caller can fix."""
 
 
 class ConfigError(TrainingError):
-    """A setting that cannot work. `field` names it, so that a form or an API can point at it."""
+    """An invalid setting; `field` is its name, for forms and APIs."""
 
     def __init__(self, detail: str, *, field: str | None = None) -> None:
-        """Keep the name of the setting beside the text."""
+        """Store the message and the name of the setting."""
         super().__init__(detail)
         self.field = field
 
 
 class DataError(TrainingError):
-    """Data that is missing, damaged, or not of the shape that was promised."""
+    """Data that is missing, damaged or of the wrong shape."""
 
 
 class UnknownDataError(DataError):
-    """The name of a data set names nothing: no set of the library, no folder and no file."""
+    """There is no data set, folder or file of this name."""
 
 
 class WeightsError(TrainingError):
-    """A weights file that cannot be trusted: wrong format, names, shapes, types or values."""
+    """An invalid weights file: wrong format, names, shapes, types or values."""
 
 
 class DivergedError(TrainingError):

@@ -1,6 +1,6 @@
-"""What settings may be: each check names the setting and what came, and gives a plain Python value.
+"""Validation of settings: errors name the setting and the value received.
 
-NumPy's numbers count as numbers, and become Python's, so that a config can be written as JSON.
+NumPy numbers are accepted and converted to Python numbers, so that configs can be written as JSON.
 """
 
 import math
@@ -18,7 +18,7 @@ _LONGEST = 80
 
 
 class Limit(NamedTuple):
-    """The numbers that a setting may be."""
+    """The range of a numeric setting."""
 
     low: float
     high: float
@@ -26,25 +26,25 @@ class Limit(NamedTuple):
     """Completes "must be …"."""
     whole: bool = False
     optional: bool = False
-    """Whether None stands for leaving it out."""
+    """Whether the setting may be None."""
 
 
 def shown(value: object) -> str:
-    """Show a value that was refused, cut off where it is long."""
+    """Return the repr of a refused value, truncated."""
     try:
         text = repr(value)
-    except ValueError:  # a whole number of more digits than Python writes
+    except ValueError:  # an integer with more digits than Python prints
         return "so large a number"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def is_number(value: object, *, whole: bool = False) -> bool:
-    """Tell whether a value is a real or a whole number, Python's or NumPy's; true and false are none."""
+    """Return whether a value is a real number, or a whole one; booleans are not."""
     return isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
 
 
 def validate_number(name: str, value: Any, limit: Limit, field: str | None = None) -> Any:
-    """Answer a number within its limits as Python's own. Raises ConfigError for `field`, by default the name."""
+    """Return a number within its limits as a Python number. Raises ConfigError for `field`, by default the name."""
     if value is None and limit.optional:
         return None
     if not is_number(value, whole=limit.whole) or not limit.low <= value <= limit.high:
@@ -57,14 +57,14 @@ def validate_number(name: str, value: Any, limit: Limit, field: str | None = Non
 
 
 def validate_bool(name: str, value: Any, field: str | None = None) -> bool:
-    """Answer true or false, Python's own. Raises ConfigError for `field`, by default the name."""
+    """Return a Python bool. Raises ConfigError for `field`, by default the name."""
     if not isinstance(value, bool | np.bool_):
         raise ConfigError(f"{name} must be true or false, not {shown(value)}", field=field or name)
     return bool(value)
 
 
 def validate_fields(config: Any, limits: Mapping[str, Limit]) -> None:
-    """Check the numbers and the booleans of a frozen dataclass, and put Python's own in their place."""
+    """Validate the numbers and booleans of a frozen dataclass, and convert them to Python types."""
     for name, limit in limits.items():
         object.__setattr__(config, name, validate_number(name, getattr(config, name), limit))
     for field in fields(config):
@@ -73,7 +73,7 @@ def validate_fields(config: Any, limits: Mapping[str, Limit]) -> None:
 
 
 def validate_whole_numbers(name: str, value: Any, low: int, wanted: str) -> tuple[int, ...]:
-    """Answer a list, tuple or array of whole numbers as a tuple of Python's. Raises ConfigError."""
+    """Return a list, tuple or array of whole numbers as a tuple. Raises ConfigError."""
     listed = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(listed, list | tuple) or not all(is_number(n, whole=True) and n >= low for n in listed):
         raise ConfigError(f"{name} must be {wanted}; got {shown(value)}", field=name)
@@ -95,11 +95,11 @@ OPTION_LIMITS: dict[str, Limit] = {
     "growth": Limit(0.01, 100, "from 0.01 to 100"),
     "peak": Limit(0, 10, "from 0 to 10"),
 } | dict.fromkeys(("factor", "final", "warm_up", "share", "rise", "start", "low"), _SHARE)
-"""Of the options of optimizers and schedules that are numbers; those of deformations have limits of their own."""
+"""Limits of the numeric options of optimizers and schedules."""
 
 
 def validate_options(field: str, options: Any, known: Mapping[str, Any], of: str) -> dict[str, Any]:
-    """Check options against those that are known, by name, with their defaults; answer a copy. Raises ConfigError."""
+    """Validate options against `known`, a mapping of names to defaults; return a copy. Raises ConfigError."""
     if not isinstance(options, Mapping):
         raise ConfigError(f"{field} must map names of options to values, not {shown(options)}", field=field)
     checked = {}

@@ -1,7 +1,6 @@
-"""Independent random streams from one seed, for what must not be drawn from the same bits.
+"""Independent random generators from one seed: for initial weights, for training, and for the validation split.
 
-Each is a child of the seed as `numpy.random.SeedSequence.spawn` makes them: the first weights, the order and the
-dropout masks of training, and the split into training and validation examples.
+Each is seeded by a child of the seed, as returned by `numpy.random.SeedSequence.spawn`.
 """
 
 from __future__ import annotations
@@ -12,17 +11,17 @@ _WEIGHTS, _TRAINING, _HOLD_OUT = range(3)
 
 
 def weights_rng(seed: int) -> np.random.Generator:
-    """Return the generator for a network's first weights."""
+    """Return the generator for initial weights."""
     return _child(seed, _WEIGHTS)
 
 
 def training_rng(seed: int) -> np.random.Generator:
-    """Return the generator for shuffles, draws with replacement, deformations and dropout masks."""
+    """Return the generator for shuffling, sampling with replacement, augmentation and dropout."""
     return _child(seed, _TRAINING)
 
 
 def hold_out_rng(seed: int) -> np.random.Generator:
-    """Return the generator for the validation share that `fit` holds out."""
+    """Return the generator for the validation split of `fit`."""
     return _child(seed, _HOLD_OUT)
 
 

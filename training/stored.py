@@ -1,4 +1,4 @@
-"""Dataclasses read back from stored JSON, written by this release, an older or a newer one."""
+"""Dataclasses from stored JSON that this or another release has written."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 def restored(kind: type[T], stored: Any, what: str) -> T:
-    """Build a dataclass from stored values, a mapping; fields that an older release did not write take their default.
+    """Build a dataclass from a mapping; fields that an older release did not write have their default.
 
-    `what` names the values in errors. Raises ConfigError that names unknown fields, which a newer release has
-    written, and absent ones without a default.
+    `what` names the values in errors. Raises ConfigError for unknown fields, which a newer release has written, and for
+    missing ones without a default.
     """
     if not isinstance(stored, Mapping):
         raise ConfigError(f"{what} must be an object of names and values, not {type(stored).__name__}")
@@ -30,7 +30,7 @@ def restored(kind: type[T], stored: Any, what: str) -> T:
 
 
 def refuse_unknown(stored: Mapping[str, Any], known: Mapping[str, Any], what: str) -> None:
-    """Refuse values that a newer release has written, whose meaning is unknown here. Raises ConfigError."""
+    """Raise ConfigError for values that a newer release has written."""
     unknown = sorted(map(str, set(stored) - set(known)))
     if unknown:
         raise ConfigError(
@@ -41,6 +41,6 @@ def refuse_unknown(stored: Mapping[str, Any], known: Mapping[str, Any], what: st
 
 
 def of_known_fields(kind: type[T], stored: Mapping[str, Any]) -> T:
-    """Build a dataclass of figures to show, passing over those that only a newer release knows."""
+    """Build a dataclass for display, ignoring fields that only a newer release knows."""
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in stored.items() if name in known})

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from training.atomic import write_atomically
 from training.errors import WeightsError
-from training.export.npz import load, save, to_bytes, write_atomically
+from training.export.npz import load, save, to_bytes
 from training.nn.config import MLPConfig
 from training.nn.mlp import MLP
 from training.vision.input_spec import InputSpec

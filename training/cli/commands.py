@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from training import recipes
+from training.atomic import write_atomically
 from training.cli.card_commands import app as card_commands
 from training.cli.card_commands import print_figures
 from training.cli.options import EXIT_FAILED, DataOption, RecipeOption, SetOption, console, exit_on_error
@@ -16,7 +17,7 @@ from training.cli.reporters import download_progress
 from training.data import load_dataset
 from training.errors import ConfigError
 from training.evaluation.evaluate import Evaluation, evaluate
-from training.export.npz import load, save, write_atomically
+from training.export.npz import load, save
 from training.recipes.overrides import parse_overrides
 
 app = typer.Typer()

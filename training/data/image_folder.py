@@ -1,10 +1,10 @@
-"""Folders of images, one folder per class: the form in which people collect pictures.
+"""Image folders with one folder per class:
 
-    digits/0/*.png  digits/1/*.jpg  …          or with a part for testing:  digits/train/0/…  digits/test/0/…
+    digits/0/*.png  digits/1/*.jpg  …          or with a test split:  digits/train/0/…  digits/test/0/…
 
-Pictures may be of any size and of any format that Pillow reads; they come through the same preprocessing as those
-that are sent to be recognised. Class names are the folders' names, sorted. Names that begin with a dot are passed
-over, and so is what operating systems leave in folders (IGNORED).
+Images may have any size and any format that Pillow reads; they are preprocessed like those sent to the service. Class
+names are the sorted folder names. Names that begin with a dot are ignored, and so are files of operating systems
+(IGNORED).
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,20 +31,20 @@ IGNORED = frozenset(
         "lost+found", "@eadir", "__pycache__",
     }
 )  # fmt: skip
-"""Names of files and folders that are no pictures and no classes, in lower case."""
+"""Names of files and folders to ignore, in lower case."""
 
 _OTHER_PARTS = frozenset({"val", "valid", "validation", "dev", "eval", "testing", "training", "tests"})
 _MAX_NAMED = 20
-"""Unreadable files that an error names; it counts the others."""
+"""Number of unreadable files that an error names."""
 
 Files = tuple[tuple[Path, ...], ...]
 """The files of each class."""
 
 
 def list_images(folder: Path) -> dict[str, tuple[tuple[str, ...], Files]]:
-    """List the classes of each part, and their files: {"train": (classes, files), "test": …}, or only "train".
+    """Return the classes and files of each split: {"train": (classes, files), "test": …}, or only "train".
 
-    Opens no picture. Raises DataError that names the folder, and what was expected of it.
+    Opens no image. Raises DataError that names the folder and what was expected.
     """
     named = {path.name: path for path in _folders(folder)}
     if tuple(named) == PARTS:
@@ -63,10 +63,10 @@ def list_images(folder: Path) -> dict[str, tuple[tuple[str, ...], Files]]:
 
 
 def read_images(folder: Path, *, skip_unreadable: bool = False) -> TrainTest:
-    """Read a folder of images.
+    """Read an image folder.
 
-    Raises DataError that names the folder, or all files that cannot be read; with `skip_unreadable` those are left
-    out and named in `Dataset.skipped`.
+    Raises DataError that names the folder or all unreadable files; with `skip_unreadable` these are left out and
+    listed in `Dataset.skipped`.
     """
     try:
         import PIL as PIL
@@ -92,9 +92,9 @@ def read_images(folder: Path, *, skip_unreadable: bool = False) -> TrainTest:
 
 
 def save_image_folder(dataset: Dataset, folder: Path) -> None:
-    """Write a set as PNG files `<class>/<row>.png`, which `read_images` takes back pixel for pixel.
+    """Write a data set as PNG files `<class>/<row>.png`, which `read_images` reads back exactly.
 
-    Raises DataError when the folder holds something already, or a class's name cannot name a folder.
+    Raises DataError if the folder is not empty, or a class name is not a valid folder name.
     """
     from PIL import Image
 
@@ -142,16 +142,16 @@ def _is_ignored(path: Path) -> bool:
 
 
 def _listed(faults: Sequence[str]) -> str:
-    """Name the first faults, and count the others."""
+    """Return the first faults and the number of others."""
     more = f"; and {len(faults) - _MAX_NAMED:,} more files" if len(faults) > _MAX_NAMED else ""
     return "; ".join(faults[:_MAX_NAMED]) + more
 
 
 @contextmanager
 def open_image(file: Path) -> Iterator["Image.Image"]:
-    """Open a picture, decoding nothing.
+    """Open an image without decoding it.
 
-    Raises DataError for one that is too large or has too many segments, and what Pillow raises.
+    Raises DataError if it is too large or has too many segments, and what Pillow raises.
     """
     from PIL import Image
 
@@ -160,7 +160,7 @@ def open_image(file: Path) -> Iterator["Image.Image"]:
         with Image.open(file) as image:
             check_size(*image.size)
             yield image
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # beyond Pillow's own limit
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # above Pillow's limit
         raise DataError(f"the image has more than {MAX_PIXELS:,} pixels: make it smaller") from None
 
 
@@ -174,5 +174,5 @@ def _read_image(file: Path) -> Pixels:
         raise DataError(f"{file}: {error}") from None
     except UnidentifiedImageError:
         raise DataError(f"{file} is not an image; expected one that Pillow can read, such as PNG or JPEG") from None
-    except Exception as error:  # decoders raise a dozen types for damaged files
+    except Exception as error:  # decoders raise many types for damaged files
         raise DataError(f"{file} is damaged and cannot be read as an image: {error}") from error

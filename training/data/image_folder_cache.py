@@ -1,9 +1,9 @@
-"""Folders of images as they were read, kept on disk: the next that opens one need not decode its pictures again.
+"""Cache of preprocessed image folders, so that images are decoded only once.
 
     $XDG_CACHE_HOME/glyphserve/folders/<hash>.npz    by default below ~/.cache
 
-An entry is found by the folder's path and the names, sizes and modification times of its files, so that any change is
-seen. Entries that are damaged, or cannot be written, cost no more than reading the folder.
+The key is a hash of the folder's path and of the names, sizes and modification times of its files, so any change is
+noticed. Entries that are damaged or cannot be written are ignored.
 """
 
 import hashlib
@@ -18,21 +18,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.atomic import write_atomically
 from training.data.dataset import Dataset, TrainTest
 from training.data.image_folder import list_images, read_images
 from training.data.published_sets import cache_directory
 from training.errors import DataError
-from training.export.npz import write_atomically
 from training.vision.glyph import preprocessing_id
 
 _MIN_IMAGES = 100
-"""A smaller folder is read in about a second."""
+"""Smaller folders are not cached; they are read in about a second."""
 _MAX_ENTRIES = 16
 _MAX_BYTES = 2 * 1024**3
 
 
 def read_images_once(folder: Path, *, skip_unreadable: bool = False) -> TrainTest:
-    """Read a folder of images, or give what was read of it before. Raises what `read_images` raises."""
+    """Read an image folder, from the cache if possible. Raises what `read_images` raises."""
     key = _key(folder, skip_unreadable=skip_unreadable)
     if key is None:
         return read_images(folder, skip_unreadable=skip_unreadable)
@@ -40,13 +40,13 @@ def read_images_once(folder: Path, *, skip_unreadable: bool = False) -> TrainTes
     if found := _load(entry, folder.name):
         return found
     source = read_images(folder, skip_unreadable=skip_unreadable)
-    if key == _key(folder, skip_unreadable=skip_unreadable):  # nothing has changed while it was read
+    if key == _key(folder, skip_unreadable=skip_unreadable):  # the folder has not changed meanwhile
         _keep(entry, source)
     return source
 
 
 def _key(folder: Path, *, skip_unreadable: bool) -> str | None:
-    """Name what a folder holds; None when it is too small to be kept."""
+    """Return the cache key of a folder; None if it is too small to be cached."""
     digest, count = hashlib.sha256(repr((folder.resolve(), preprocessing_id(), skip_unreadable)).encode()), 0
     for part, (classes, files) in list_images(folder).items():
         digest.update(repr((part, classes)).encode())
@@ -61,9 +61,9 @@ def _load(entry: Path, name: str) -> TrainTest | None:
     try:
         with np.load(entry) as arrays:
             parts = [_dataset(arrays, part, name) for part in ("train", "test") if f"{part}_images" in arrays]
-        os.utime(entry)  # those that were used last are kept
+        os.utime(entry)  # the least recently used entries are deleted first
         return TrainTest(*parts)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, DataError):  # none, or damaged
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, DataError):  # missing or damaged
         return None
 
 
@@ -89,10 +89,10 @@ def _keep(entry: Path, source: TrainTest) -> None:
 
 
 def _surplus(folder: Path) -> Iterator[Path]:
-    """Give the entries beyond the bounds, those that were used longest ago."""
+    """Yield the least recently used entries beyond the limits."""
     entries = sorted(folder.glob("*.npz"), key=lambda path: path.stat().st_mtime, reverse=True)
     size = 0
-    for place, path in enumerate(entries):
+    for index, path in enumerate(entries):
         size += path.stat().st_size
-        if place >= _MAX_ENTRIES or size > _MAX_BYTES:
+        if index >= _MAX_ENTRIES or size > _MAX_BYTES:
             yield path

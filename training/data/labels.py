@@ -1,4 +1,4 @@
-"""Labels as other tools store them, as class numbers: whole numbers, whole floats, one-hot rows or text."""
+"""Conversion of stored labels to class numbers: integers, integral floats, one-hot rows or text."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,12 +14,11 @@ _MAX_CLASSES = 100_000
 def class_numbers(
     given: Mapping[str, np.ndarray], classes: Sequence[str] | None, name: str
 ) -> tuple[list[Labels], tuple[str, ...]]:
-    """Number the labels of each part alike; answer (class numbers by part, classes).
+    """Convert the labels of all splits with the same numbering; return (class numbers per split, classes).
 
-    `given` maps what to call a part in messages ("y_train") to its labels, shape (n,), (n, 1) or one-hot (n, k).
-    Without `classes`, whole numbers from 0 to 9 are digits, other whole numbers name classes from the least (0 or
-    more) to the greatest, and text names classes in sorted order. Raises DataError that names the label at fault and
-    its position.
+    `given` maps the name of a split for messages ("y_train") to its labels, shape (n,), (n, 1) or one-hot (n, k).
+    Without `classes`, integers from 0 to 9 are digits, other integers are classes from the smallest (at least 0) to the
+    largest, and text labels are classes in sorted order. Raises DataError with the invalid label and its position.
     """
     if classes is not None and len(set(classes)) != len(classes):
         raise DataError(f"{name}: two classes have the same name in {', '.join(classes)}")
@@ -38,7 +37,7 @@ def class_numbers(
 
 
 def _flat(labels: np.ndarray, what: str) -> np.ndarray:
-    """Give labels as (n,) of int64 or text."""
+    """Return labels as (n,) of int64 or text."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim == 2 and labels.dtype.kind in "fiub" and ((labels == 0) | (labels == 1)).all():
@@ -76,14 +75,14 @@ def _named(
 
 
 def _counted(parts: Mapping[str, Labels], name: str) -> tuple[list[Labels], tuple[str, ...]]:
-    """Let whole numbers name the classes, where no names came with them."""
+    """Name the classes by their integers."""
     for part, labels in parts.items():
         _refuse(labels, labels < 0, f"{name}: {part}", "0 or more: subtract the least, labels - labels.min()")
     found = np.unique(np.concatenate([*parts.values(), np.zeros(0, np.int64)]))
     if not len(found) or found[-1] < len(DIGITS):
         return [*parts.values()], DIGITS
     low, high = int(found[0]), int(found[-1])
-    if 2 * len(found) < high - low + 1:  # a stray number among the others, not a class of its own
+    if 2 * len(found) < high - low + 1:  # an outlier rather than a class
         end = int(np.diff(found).argmax()) + 1
         stray = min(found[:end], found[end:], key=len)
         for part, labels in parts.items():

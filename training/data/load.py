@@ -1,4 +1,4 @@
-"""The one way to name a source of examples: `starter`, a published set, an address, or a path."""
+"""Loading data sets by name: `starter`, a published set, a URL or a path."""
 
 from importlib import resources
 from pathlib import Path
@@ -13,13 +13,12 @@ from training.errors import UnknownDataError
 
 
 def load_dataset(name: str, progress: Progress | None = None, *, skip_unreadable: bool = False) -> TrainTest:
-    """Open a source by its name.
+    """Load a data set by name.
 
-    That is `starter`, `mnist` or `fashion`; an `http(s)://…` folder of four IDX files; or a path, perhaps written
-    `file://…`, to a folder of four IDX files (MNIST's or EMNIST's names), a folder with a folder of images for each
-    class, or an `.npz` of `images` and `labels` or of Keras's arrays. With `skip_unreadable` files of a
-    folder that are no pictures, damaged or blank are left out. Raises DataError that says what was expected where,
-    UnknownDataError for a name that names nothing.
+    The name is `starter`, `mnist` or `fashion`; the `http(s)://…` URL of a folder with four IDX files; or a path or
+    `file://…` URL of a folder with four IDX files (named as in MNIST or EMNIST), a folder with one folder of images per
+    class, or an `.npz` with `images` and `labels` or another known layout. With `skip_unreadable`, damaged and blank
+    files of image folders are left out. Raises DataError for invalid data, UnknownDataError for an unknown name.
     """
     if name == "starter":
         return TrainTest(starter())
@@ -38,16 +37,16 @@ def load_dataset(name: str, progress: Progress | None = None, *, skip_unreadable
 
 
 def path_of(name: str) -> Path:
-    """Give the path that a name says, perhaps written `file://…`."""
+    """Return the path that a name or `file://` URL stands for."""
     if not name.startswith("file://"):
         return Path(name)
-    from urllib.request import url2pathname  # which imports all of HTTP
+    from urllib.request import url2pathname  # imports the HTTP client
 
     return Path(url2pathname(urlsplit(name).path))
 
 
 def unknown(name: str) -> UnknownDataError:
-    """Make the error for a name that names nothing."""
+    """Build the error for an unknown name."""
     known = ", ".join(["starter", *PUBLISHED])
     return UnknownDataError(
         f"there is no data set {name!r}: it is none of {known}, and no such folder or .npz file exists"
@@ -55,6 +54,6 @@ def unknown(name: str) -> UnknownDataError:
 
 
 def starter() -> Dataset:
-    """Read the bundled starter set: 5,000 images of MNIST's training set, 500 of each digit, in a mixed order."""
+    """Load the bundled starter set: 5,000 images of MNIST's training set, 500 of each digit, shuffled."""
     with resources.as_file(resources.files("training.data") / "starter.npz") as path:
         return read_npz(path).train

@@ -1,4 +1,4 @@
-"""Sets of examples in an `.npz`: our own layout, Keras's, and others that are usual."""
+"""Data sets in `.npz` files: our own layout, Keras's, and other common ones."""
 
 import math
 import zipfile
@@ -25,9 +25,9 @@ _EXPECTED = "expected images and labels (and classes), or Keras's x_train, y_tra
 
 
 def read_npz(path: Path) -> TrainTest:
-    """Read a set from an `.npz` file; see `parse`. Raises DataError that names the file."""
+    """Read a data set from an `.npz` file; see `parse`. Raises DataError that names the file."""
     try:
-        with path.open("rb") as file:  # opened here: NumPy leaves the file open when it turns out to be broken
+        with path.open("rb") as file:  # opened here: NumPy does not close broken files
             return parse(file, path.stem)
     except DataError:
         raise
@@ -49,7 +49,7 @@ def parse(file: BinaryIO, name: str) -> TrainTest:
             classes = _classes(members, name)
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
-    except Exception as error:  # zipfile, zlib and NumPy raise six different types for a broken file
+    except Exception as error:  # zipfile, zlib and NumPy raise different types for broken files
         raise ValueError(_advised(str(error))) from error
     numbers, classes = class_numbers({where: labels for _, where, _, labels in arrays}, classes, name)
     parts = [
@@ -65,7 +65,7 @@ def parse_npz(file: BinaryIO, name: str) -> Dataset:
 
 
 def survey_npz(path: Path) -> TrainTest:
-    """Read the labels alone; each picture is blank. Raises DataError that names the file."""
+    """Read only the labels; images are blank. Raises DataError that names the file."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
             pairs = _pairs(members.files)
@@ -87,7 +87,7 @@ def survey_npz(path: Path) -> TrainTest:
 
 
 def _check_members(archive: zipfile.ZipFile, pairs: list[tuple[str, str]]) -> None:
-    """Look at the members before they are unpacked: a few bytes can stand for gigabytes. Raises DataError."""
+    """Check the sizes of members before decompression: a few bytes can stand for gigabytes. Raises DataError."""
     for name in (name for pair in pairs for name in pair):
         if f"{name}.npy" not in archive.NameToInfo:
             raise DataError(f"{name} is no array that numpy.savez wrote")
@@ -108,7 +108,7 @@ def _header(archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...], np.
 
 
 def _pairs(files: list[str]) -> list[tuple[str, str]]:
-    """Name the members with images and labels: of the training examples, then of the test examples if any."""
+    """Return the names of the members with images and labels of the training split, then of the test split."""
     found = {name.lower(): name for name in files}
     for images, labels, test_images, test_labels in _LAYOUTS:
         if images in found and labels in found:

@@ -1,4 +1,4 @@
-"""Pictures as other tools store them in arrays, as uint8 (n, 28, 28)."""
+"""Conversion of image arrays of other tools to uint8 (n, 28, 28)."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from training.types import Pixels
 from training.vision.input_spec import IMAGE_SIZE
 
 _ROWS = 4096
-"""Pictures converted at a time, so that a large array of floats needs no second one."""
+"""Images converted at a time, to limit memory."""
 
 
 def as_pixels(given: np.ndarray, what: str) -> Pixels:
-    """Convert pictures of shape (n, 28, 28), (n, 28, 28, 1), (n, 1, 28, 28) or (n, 784) to uint8 (n, 28, 28).
+    """Convert images of shape (n, 28, 28), (n, 28, 28, 1), (n, 1, 28, 28) or (n, 784) to uint8 (n, 28, 28).
 
     Numbers from 0 to 255 are gray values; where none is above 1, 1 is full ink. Raises DataError that names `what`
     and says how to convert anything else.
@@ -39,7 +39,7 @@ def as_pixels(given: np.ndarray, what: str) -> Pixels:
 
 
 def check_shape(shape: tuple[int, ...], dtype: np.dtype, what: str) -> None:
-    """Raise DataError unless arrays of this shape are pictures of 28×28."""
+    """Raise DataError unless arrays of this shape are images of 28×28."""
     square = (IMAGE_SIZE, IMAGE_SIZE)
     fits = shape[1:] in (square, (*square, 1), (1, *square), (IMAGE_SIZE * IMAGE_SIZE,))
     if not fits or not shape:

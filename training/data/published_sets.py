@@ -28,16 +28,16 @@ FILES = (
 
 @dataclass(frozen=True)
 class IdxDataset:
-    """A set published as four IDX files."""
+    """A data set that is published as four IDX files."""
 
     name: str
     mirrors: tuple[str, ...]
     sha256: tuple[str, ...] = ()
-    """Of the four unpacked files, in the order of FILES; empty when only their form can be checked."""
+    """Checksums of the decompressed files, in the order of FILES; empty if unknown."""
     packed_sha256: tuple[str, ...] = ()
-    """Of the four files as the mirrors have them, checked when they are downloaded."""
+    """Checksums of the files on the mirrors, checked after download."""
     classes: tuple[str, ...] = field(default=DIGITS)
-    """Empty where the labels tell."""
+    """Empty if derived from the labels."""
 
 
 MNIST = IdxDataset(
@@ -68,7 +68,7 @@ PUBLISHED = {published.name: published for published in (MNIST, FASHION)}
 
 
 def cache_directory() -> Path:
-    """Where downloads are kept: $XDG_CACHE_HOME/glyphserve, by default ~/.cache/glyphserve."""
+    """Return the download cache: $XDG_CACHE_HOME/glyphserve, by default ~/.cache/glyphserve."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glyphserve"
 
 
@@ -96,10 +96,10 @@ def load_url(address: str, progress: Progress | None = None) -> TrainTest:
 
 
 def find_folder(published: IdxDataset) -> Path | None:
-    """Find the folder that has the files already: a given one with any of them, or the cache with all of them."""
+    """Return the folder with the files: GLYPHSERVE_DATA_DIR with any of them, or the cache with all of them."""
     given = os.environ.get("GLYPHSERVE_DATA_DIR")
     folders = [Path(given) / published.name] if given else []
-    if given and published.sha256:  # without checksums, files of another set would be taken for this one's
+    if given and published.sha256:  # without checksums, another data set could be mistaken for this one
         folders.append(Path(given))
     for folder in folders:
         if has_files(folder):
@@ -109,7 +109,7 @@ def find_folder(published: IdxDataset) -> Path | None:
 
 
 def has_files(folder: Path) -> bool:
-    """Tell whether a folder has any of the four files."""
+    """Return whether a folder has any of the four files."""
     return any(_find(folder, name) for name in FILES)
 
 
@@ -138,12 +138,12 @@ def read_folder(folder: Path, published: IdxDataset | None = None, *, labels_onl
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    names = (name, name.replace("-idx", ".idx"))  # the second as some unpackers write it
+    names = (name, name.replace("-idx", ".idx"))  # some tools write the second form
     return next((folder / f"{n}{end}" for n in names for end in ("", ".gz") if (folder / f"{n}{end}").is_file()), None)
 
 
 def _read(path: Path, published: IdxDataset, place: int) -> np.ndarray:
-    """Read and check the file at this place of FILES."""
+    """Read and check the file with this index in FILES."""
     content = idx.read_bytes(path)
     if published.sha256:
         _compare(path, content, published.sha256[place], f"the unpacked {published.name}/{FILES[place]}")
@@ -151,8 +151,8 @@ def _read(path: Path, published: IdxDataset, place: int) -> np.ndarray:
 
 
 def _download(published: IdxDataset, folder: Path, progress: Progress | None) -> None:
-    """Download those of the four files that the folder does not have."""
-    from training.data.download import download  # which imports all of HTTP
+    """Download the files that are missing in the folder."""
+    from training.data.download import download  # imports the HTTP client
 
     for place, name in enumerate(FILES):
 

@@ -1,4 +1,4 @@
-"""What a source holds, found out in a moment: its classes and labels, without decoding its pictures."""
+"""Fast reading of the labels of a data set, without decoding its images."""
 
 from functools import cache
 from pathlib import Path
@@ -14,11 +14,11 @@ from training.data.published_sets import PUBLISHED, find_folder, has_files, read
 from training.errors import DataError
 
 _MAX_OPENED = 1000
-"""Files of a folder whose beginnings are looked at."""
+"""Number of files of a folder whose headers are checked."""
 
 
 def survey(name: str, *, skip_unreadable: bool = False) -> TrainTest | None:
-    """Read the labels of a source as `load_dataset` takes it; its pictures are blank. None for an address.
+    """Read the labels of a source as `load_dataset` takes it; its images are blank. None for a URL.
 
     Of a published set that is not here, ten examples of each class stand for all. Raises DataError for a source that
     is missing, or is seen to be damaged by its names, its labels and the beginnings of its first 1,000 files.
@@ -60,11 +60,11 @@ def _survey_images(folder: Path, *, skip_unreadable: bool) -> TrainTest:
                 break
             opened += 1
             try:
-                with open_image(path):  # reads the beginning alone
+                with open_image(path):  # reads only the header
                     pass
             except DataError as error:
                 faults.append(f"{path}: {error}")
-            except Exception as error:  # a dozen types
+            except Exception as error:  # many types
                 reason = "is not an image" if isinstance(error, UnidentifiedImageError) else f"is damaged: {error}"
                 faults.append(f"{path} {reason}")
     if faults:

@@ -1,7 +1,7 @@
-"""A run on disk, from which training goes on bit for bit as if it had never stopped.
+"""Checkpoints, from which training resumes with bit-identical results.
 
-An `.npz`: the network's arrays, the optimizer's state, the best arrays so far, and as JSON everything else that
-moves (steps, history, the state of the random generator) with the configs, which must be the same when going on.
+A checkpoint is an `.npz` with the arrays of the network, the optimizer state, the best arrays so far, and a JSON header
+with step, history, generator state and the configs, which must be the same when resuming.
 """
 
 import io
@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from training.atomic import replacing
 from training.errors import ConfigError, WeightsError
-from training.export.npz import replacing, write_npz
+from training.export.npz import write_npz
 from training.fit.config import FitConfig
 from training.fit.history import Epoch, LossAndAccuracy
 from training.fit.loop import TrainingState
@@ -23,11 +24,11 @@ from training.stored import refuse_unknown, restored
 
 FORMAT = "glyphserve-checkpoint-2"
 FORMAT_1 = "glyphserve-checkpoint-1"
-"""Of releases that trained without the weights of silent inputs; such runs go on as they began."""
+"""Written by releases whose network had active inputs only; such runs can be resumed."""
 
 
 def save_checkpoint(path: Path, run: TrainingState, config: FitConfig) -> None:
-    """Write a run, all of it or nothing."""
+    """Write a checkpoint atomically."""
     header = {
         "format": FORMAT,
         "network": run.network.config.to_dict(),
@@ -49,19 +50,19 @@ def save_checkpoint(path: Path, run: TrainingState, config: FitConfig) -> None:
 
 
 def load_checkpoint(path: Path, network: MLP, config: FitConfig) -> TrainingState:
-    """Read a run back into a network built from the same config.
+    """Restore a training state into a network built from the same config.
 
-    Raises WeightsError for a file that is no whole checkpoint, ConfigError when it belongs to other settings; the
-    number of epochs and the criteria to stop may differ, since they change no step.
+    Raises WeightsError for an invalid file, ConfigError for other settings; the number of epochs and the stopping
+    criteria may differ, since they do not change any step.
     """
     try:
-        # From memory: NumPy leaves a broken file open.
+        # From memory: NumPy does not close broken files.
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as members:
             arrays = {name: members[name] for name in members.files}
         header = json.loads(arrays.pop("header").tobytes())
         if header["format"] not in (FORMAT, FORMAT_1):
             raise ValueError(f"unknown format {header['format']}")
-    except Exception as error:  # NumPy, zipfile and json each raise their own for a broken file
+    except Exception as error:  # NumPy, zipfile and json raise different types
         raise WeightsError(f"{path} is not a checkpoint: {error}") from error
     refuse_unknown(header, dict.fromkeys(_HEADER_FIELDS), "the checkpoint")
     _check_same(asdict(restored(MLPConfig, header["network"], "the checkpoint's network")), asdict(network.config))
@@ -70,11 +71,11 @@ def load_checkpoint(path: Path, network: MLP, config: FitConfig) -> TrainingStat
     columns = arrays.pop("columns", None)
     _check_arrays(path, arrays, run)
     network.load_state_dict(
-        {name: _whole(array, columns, network, name) for name, array in _of("learner", arrays).items()}
+        {name: _with_all_inputs(array, columns, network, name) for name, array in _arrays_of("learner", arrays).items()}
     )
-    for name, array in _of("optimizer", arrays).items():
-        run.optimizer.state[name][:] = _whole(array, columns, network)
-    run.best = _of("best", arrays) or None
+    for name, array in _arrays_of("optimizer", arrays).items():
+        run.optimizer.state[name][:] = _with_all_inputs(array, columns, network)
+    run.best = _arrays_of("best", arrays) or None
     run.step = header["step"]
     run.shares_streams = header.get("shares_streams", header["format"] == FORMAT_1)
     run.rng.bit_generator.state = header["rng"]
@@ -82,10 +83,10 @@ def load_checkpoint(path: Path, network: MLP, config: FitConfig) -> TrainingStat
     return run
 
 
-def _whole(array: Any, columns: Any, network: MLP, name: str = "0.weight") -> Any:
-    """Give an array of format 1 the rows of the inputs that it left out, which were zero; others stay as they are.
+def _with_all_inputs(array: Any, columns: Any, network: MLP, name: str = "0.weight") -> Any:
+    """Insert the rows of inactive inputs into an array of format 1; return other arrays unchanged.
 
-    A flat vector, as optimizers keep them, has these rows at its front.
+    In the flat vectors of optimizers these rows are at the front.
     """
     fan_in, fan_out = network.config.layers[:2]
     if columns is None or name != "0.weight" or (array.ndim == 1 and len(array) < len(columns) * fan_out):
@@ -115,17 +116,17 @@ def _check_arrays(path: Path, arrays: dict[str, Any], run: TrainingState) -> Non
         raise WeightsError(f"{path} is not a checkpoint: it lacks {', '.join(absent)}")
 
 
-_MAY_DIFFER = ("epochs", "patience", "stop_at_error", "stop_at_update", "max_seconds")
+_NOT_COMPARED = ("epochs", "patience", "stop_at_error", "stop_at_update", "max_seconds")
 
 
 def _comparable(config: FitConfig) -> dict[str, Any]:
-    """Keep what decides the steps; with a schedule that depends on the run's length, that length too."""
+    """Return the settings that affect the steps; these include the number of epochs unless the rate is constant."""
     settings = asdict(config)
-    free = [name for name in _MAY_DIFFER if name != "epochs" or config.schedule == "constant"]
+    free = [name for name in _NOT_COMPARED if name != "epochs" or config.schedule == "constant"]
     return {name: value for name, value in settings.items() if name not in free}
 
 
-def _of(kind: str, arrays: dict[str, Any]) -> dict[str, Any]:
+def _arrays_of(kind: str, arrays: dict[str, Any]) -> dict[str, Any]:
     return {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{kind}/")}
 
 

@@ -1,4 +1,4 @@
-"""Networks as files: an `.npz` that NumPy can open, written the same byte for byte and read with distrust.
+"""Networks as `.npz` files: written reproducibly byte for byte, and validated when read.
 
 Members: `header.npy`, UTF-8 JSON as bytes with the format's version, the network's config and, where they are not
 the class numbers, its labels; and one array for each name of `MLP.state_dict()`, float32 or float16, little-endian,
@@ -7,15 +7,13 @@ uncompressed.
 
 import io
 import json
-import os
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from training.atomic import write_atomically
 from training.class_labels import are_default, restored_classes
 from training.errors import TrainingError, WeightsError
 from training.nn.config import MLPConfig, parameter_count
@@ -30,14 +28,14 @@ VERSION = 1
 HEADER = "header"
 MAX_HEADER_BYTES = 64 * 1024
 _HEADER_FIELDS = ("format", "version", "config", "preprocessing", "classes")
-_PIECE = 2**18
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's oldest date, so that the same weights make the same bytes
+_CHUNK = 2**18
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date of the zip format; a constant keeps files reproducible
 
 
 def save(network: MLP, path: Path | str) -> bytes:
-    """Write a network to a file, all of it or nothing, and answer the bytes written.
+    """Write a network to a file atomically, and return the bytes written.
 
-    Raises WeightsError for weights that are not finite; a file that is there stays as it is.
+    Raises WeightsError for weights that are not finite; an existing file is then kept.
     """
     content = to_bytes(network)
     write_atomically(Path(path), content)
@@ -45,14 +43,14 @@ def save(network: MLP, path: Path | str) -> bytes:
 
 
 def load(source: Path | str | bytes) -> MLP:
-    """Read a network from a file or its bytes. Raises WeightsError for anything but a whole and sane one."""
+    """Read a network from a file or its bytes. Raises WeightsError for an invalid file."""
     content = source if isinstance(source, bytes) else _read_file(Path(source))
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return _read(archive)
     except TrainingError as error:
         raise WeightsError(str(error)) from error
-    except Exception as error:  # a broken zip raises a dozen types, from struct.error to NotImplementedError
+    except Exception as error:  # broken zip files raise many types, from struct.error to NotImplementedError
         raise WeightsError(f"not a weights file: {error}") from error
 
 
@@ -64,7 +62,7 @@ def _read_file(path: Path) -> bytes:
 
 
 def to_bytes(network: MLP, dtype: type = np.float32) -> bytes:
-    """Give the content of a weights file; `dtype` float16 halves it. Raises WeightsError for NaN or infinity."""
+    """Return the content of a weights file; float16 halves its size. Raises WeightsError for NaN or infinity."""
     config = network.config.to_dict()
     header = {
         "format": FORMAT,
@@ -75,7 +73,7 @@ def to_bytes(network: MLP, dtype: type = np.float32) -> bytes:
     if not are_default(network):  # older releases refuse files with labels
         header["classes"] = network.classes_.tolist()
     text = np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8)
-    with np.errstate(over="ignore"):  # told below
+    with np.errstate(over="ignore"):  # checked below
         arrays = {name: array.astype(f"<f{np.dtype(dtype).itemsize}") for name, array in network.state_dict().items()}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
@@ -87,7 +85,7 @@ def to_bytes(network: MLP, dtype: type = np.float32) -> bytes:
 
 
 def write_npz(file: BinaryIO, members: dict[str, np.ndarray]) -> None:
-    """Write arrays by name as NumPy's `savez` does, but with no time of day in it."""
+    """Write arrays by name like NumPy's `savez`, but without timestamps."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in members.items():
             whole = np.ascontiguousarray(array)
@@ -98,29 +96,8 @@ def write_npz(file: BinaryIO, members: dict[str, np.ndarray]) -> None:
             with archive.open(info, "w") as member:
                 member.write(header.getvalue())
                 content = whole.reshape(-1).view(np.uint8).data
-                for start in range(0, len(content), _PIECE):  # no second copy of a large network in memory
-                    member.write(content[start : start + _PIECE])
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a reader sees the old content or the new, also after a crash."""
-    with replacing(path) as file:
-        file.write(content)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Give a file to write, which replaces the one at the path in one step when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+                for start in range(0, len(content), _CHUNK):  # avoids a second copy in memory
+                    member.write(content[start : start + _CHUNK])
 
 
 def _read(archive: zipfile.ZipFile) -> MLP:
@@ -136,7 +113,7 @@ def _read(archive: zipfile.ZipFile) -> MLP:
     limit = 4 * parameter_count(config) + 16 * sum(config.layers) + 1024 * len(infos)
     if sum(sizes.values()) > limit + MAX_HEADER_BYTES:
         raise WeightsError(f"its members claim {sum(sizes.values()):,} bytes, more than such a network can have")
-    if sum(sizes.values()) < 2 * parameter_count(config):  # before memory is taken for what its header promises
+    if sum(sizes.values()) < 2 * parameter_count(config):  # before memory is allocated
         raise WeightsError(f"its members claim {sum(sizes.values()):,} bytes, fewer than such a network has")
     network = MLP(config.replace(initializer="zeros"))
     network.config = config
@@ -147,8 +124,8 @@ def _read(archive: zipfile.ZipFile) -> MLP:
     refuse_unknown(sizes, dict.fromkeys(known), "the file")
     if absent := sorted(known - set(sizes)):
         raise WeightsError(f"expected the arrays {', '.join(expected)}; {', '.join(absent)} is not in the file")
-    for name, place in expected.items():
-        place[:] = _checked(name, _array(archive, name, sizes, limit), place)
+    for name, target in expected.items():
+        target[:] = _checked(name, _array(archive, name, sizes, limit), target)
     return network
 
 
@@ -162,9 +139,9 @@ def _array(archive: zipfile.ZipFile, name: str, sizes: dict[str, int], limit: in
     return array
 
 
-def _checked(name: str, array: np.ndarray, place: Floats) -> np.ndarray:
-    if array.dtype.str not in ("<f4", "<f2") or array.shape != place.shape:
-        raise WeightsError(f"{name} should be float32 or float16 {place.shape}, is {array.dtype} {array.shape}")
+def _checked(name: str, array: np.ndarray, target: Floats) -> np.ndarray:
+    if array.dtype.str not in ("<f4", "<f2") or array.shape != target.shape:
+        raise WeightsError(f"{name} should be float32 or float16 {target.shape}, is {array.dtype} {array.shape}")
     if not np.isfinite(array).all():
         raise WeightsError(f"{name} has values that are not finite")
     if name.endswith("variance") and (array < 0).any():

@@ -1,7 +1,7 @@
-"""Networks as ONNX graphs, for runtimes that know nothing of this package. Needs `pip install glyphserve[onnx]`.
+"""Export to ONNX. Needs `pip install glyphserve[onnx]`.
 
-The graph takes `features`, float32 (n, inputs), as `InputSpec.features` makes them, and answers `outputs`, what stands
-after the output activation, for any n. How pictures become features is in the model's metadata.
+The graph maps `features`, float32 (n, inputs) as returned by `InputSpec.to_features`, to `outputs`, after the output
+activation, for any n. The model metadata describes the preprocessing.
 """
 
 import json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET = 17
-IR_VERSION = 8  # what runtimes of 2022 and later read
+IR_VERSION = 8  # supported by runtimes since 2022
 INPUT, OUTPUT = "features", "outputs"
 
 OPERATORS: dict[str, tuple[str, dict[str, Any]] | None] = {
@@ -30,16 +30,16 @@ OPERATORS: dict[str, tuple[str, dict[str, Any]] | None] = {
     "tanh": ("Tanh", {}),
     "relu": ("Relu", {}),
     "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
-    "swish": ("Sigmoid", {}),  # and then times its input
+    "swish": ("Sigmoid", {}),  # multiplied by its input
     "softmax": ("Softmax", {"axis": 1}),
 }
-"""The ONNX operator of each activation; None where nothing is to be done."""
+"""The ONNX operator of each activation; None for the identity."""
 
 
 def to_onnx(network: MLP, labels: Sequence[str] = ()) -> bytes:
-    """Give the content of an `.onnx` file; `labels`, what the outputs stand for, go into its metadata.
+    """Return the content of an `.onnx` file; `labels`, the names of the outputs, go into its metadata.
 
-    Raises TrainingError where the onnx package is not installed.
+    Raises TrainingError without the onnx package, or for a layer without an ONNX form.
     """
     try:
         import onnx

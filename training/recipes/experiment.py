@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from training.atomic import write_atomically
 from training.class_labels import check_same_labels
 from training.data import Dataset, load_dataset, stratified_split
 from training.data.dataset import Progress, TrainTest
@@ -22,7 +23,7 @@ from training.errors import ConfigError, DataError
 from training.evaluation.data_profile import profile
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.export.checkpoint import load_checkpoint, save_checkpoint
-from training.export.npz import load, to_bytes, write_atomically
+from training.export.npz import load, to_bytes
 from training.fit.history import Epoch, best_epoch
 from training.fit.loop import TrainingState, train
 from training.fit.steps import OnStep

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from training.atomic import write_atomically
 from training.errors import ConfigError
 from training.evaluation.calibration import fit_temperature, fold_temperature, threshold_for_risk
 from training.evaluation.evaluate import evaluate
 from training.export.checkpoint import load_checkpoint
-from training.export.npz import load, to_bytes, write_atomically
+from training.export.npz import load, to_bytes
 from training.fit.history import Epoch
 from training.nn.mlp import MLP
 from training.recipes.config import Recipe
