@@ -64,6 +64,7 @@ def test_links_lead_to_pages_and_headings(page: Path) -> None:
     for target, anchor in _LINK.findall(text):
         path = (page.parent / target).resolve() if target else page
         assert path.exists(), f"{page.name}: {target}"
+        assert page.parent == ROOT or path.is_relative_to(DOCS), f"{page.name}: {target} is not part of the site"
         assert not anchor or anchor in anchors(path), f"{page.name}: {target}#{anchor}"
     for anchor in _OWN_ANCHOR.findall(text):
         assert anchor in anchors(page), f"{page.name}: #{anchor}"
