@@ -24,18 +24,18 @@ from service.settings import Settings
 
 WITHOUT = {
     "all": "pass",
-    "plain_request": "fast_path.read_plain_request = lambda data: None",
-    "plain_png": "fast_glyphs.read_plain_png = lambda content, most_pixels: None",
-    "plain_jpeg": "fast_glyphs.read_plain_jpeg = lambda content, most_pixels: None",
-    "plain_glyph": "fast_glyphs.fits_the_box = lambda gray: False",
-    "the fast path": "fast_path.FastPath.admit = fast_path.FastPath.admit_whole = lambda *_: None",
+    "request head": "fast_path.parse_fast_request = lambda *_: None",
+    "PNG": "fast_preprocess.decode_fast_png = lambda *_: None",
+    "JPEG": "fast_preprocess.decode_fast_jpeg = lambda *_: None",
+    "glyph": "fast_preprocess.fills_box = lambda *_: False",
+    "the fast path": "fast_path.FastPath.try_accept = fast_path.FastPath.try_accept_data = lambda *_: None",
 }
 """What is taken out of a server, by the line that does it."""
 SERVE = """
-from service.transport import fast_glyphs, fast_path
+from service.server import fast_path, fast_preprocess
 {change}
 from pathlib import Path
-from service.server import make_server
+from service.server.uvicorn_server import make_server
 from service.settings import Settings
 make_server(Settings(home=Path({home!r}), port={port})).run()
 """

@@ -34,7 +34,7 @@ from benchmarks.hot_swaps import ALIAS, MODEL, Server, pictures
 from benchmarks.load import Load, probabilities
 from service.registry.registry import Registry
 from service.registry.store import open_store
-from service.server import _SWITCH_SECONDS, give_back_large_blocks, make_server
+from service.server.uvicorn_server import _SWITCH_SECONDS, limit_malloc_growth, make_server
 from service.settings import Settings
 from training.recipes.model_zoo import models_dir
 
@@ -89,10 +89,10 @@ def serve(home: str) -> None:
         threading.Thread(target=stalls.tell, daemon=True).start()
         print(f"ready at http://{host}:{port}", flush=True)
 
-    give_back_large_blocks()
+    limit_malloc_growth()
     sys.setswitchinterval(_SWITCH_SECONDS)
     settings = Settings(home=Path(home), port=0, worker=False)
-    make_server(settings, announce=announce).run()
+    make_server(settings, on_ready=announce).run()
 
 
 class WatchedServer(Server):

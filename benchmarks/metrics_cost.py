@@ -43,16 +43,18 @@ def main() -> None:
     metrics, single, labels = Metrics(), [glyphs[place : place + 1] for place in range(1024)], [["3"]] * 1024
     for size in (8, 64):
         batch = (glyphs[:size], ["3"] * size, [0.99] * size)
-        cost = microseconds(lambda _: metrics.predicted(snapshot, *batch, 5e-5))  # noqa: B023 -- called at once
+        cost = microseconds(lambda _: metrics.record_predictions(snapshot, *batch, 5e-5))  # noqa: B023 -- called at once
         print(f"predicted, batches of {size:3}    {cost / size:6.2f} µs an image")
 
     def one(number: int) -> None:
-        metrics.predicted(snapshot, single[number % 1024], labels[number % 1024], [0.99], 5e-5)
+        metrics.record_predictions(snapshot, single[number % 1024], labels[number % 1024], [0.99], 5e-5)
 
     print(f"predicted, one image        {microseconds(one):6.2f} µs")
-    cost = microseconds(lambda number: metrics.answered("/predict", "POST", 200, number * 1e-6))
+    cost = microseconds(lambda number: metrics.record_responses("/predict", "POST", 200, number * 1e-6))
     print(f"answered                    {cost:6.2f} µs")
-    print(f"waited                      {microseconds(lambda number: metrics.waited(number * 1e-7)):6.2f} µs")
+    print(
+        f"waited                      {microseconds(lambda number: metrics.record_queue_wait(number * 1e-7)):6.2f} µs"
+    )
     print(f"the text for Prometheus     {_text(metrics):6.0f} µs a scrape")
     theirs = CollectorRegistry()
     requests = Counter("requests", "-", ("route", "method", "code"), registry=theirs)
@@ -76,7 +78,7 @@ def _text(metrics: Metrics) -> float:
     times = []
     for _ in range(50):
         started = time.perf_counter()
-        exposition(metrics.shown())
+        exposition(metrics.collect())
         times.append(time.perf_counter() - started)
     return float(np.median(times)) * 1e6
 

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.photographed import PHOTOGRAPHED
 from benchmarks.stored_ways import LOSSLESS, NEARLY, encoded, larger
 from service.errors import ServiceError
-from service.images import ImageLimits, read_glyph
+from service.inference.images import ImageLimits, decode_glyph
 from training import load
 from training.data import load_dataset
 
@@ -71,7 +71,7 @@ def read_all(files: Sequence[bytes]) -> tuple[np.ndarray, int]:
     glyphs, unread = np.zeros((len(files), 28, 28), np.uint8), 0
     for place, file in enumerate(files):
         try:
-            glyphs[place] = read_glyph(file, LIMITS)
+            glyphs[place] = decode_glyph(file, LIMITS)
         except ServiceError:
             unread += 1
     return glyphs, unread

@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from service.errors import Conflict, InvalidInput
+from service.errors import Conflict, UnprocessableContent
 from service.json_objects import read_object
 from service.registry.store import Store, open_store
 from service.registry.store_format import check_format
@@ -43,7 +43,7 @@ _BUSY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Contents:
+class BackupInfo:
     """What a backup holds."""
 
     format: int
@@ -53,13 +53,13 @@ class Contents:
     """Whether the jobs are in it: those in PostgreSQL are not."""
 
 
-def back_up(settings: Settings, file: Path) -> Contents:
+def create_backup(settings: Settings, file: Path) -> BackupInfo:
     """Write a backup, readable for this user alone, under its name only once it is complete.
 
-    The service may go on meanwhile. Raises InvalidInput when the file exists or cannot be written, Unavailable.
+    The service may go on meanwhile. Raises UnprocessableContent when the file exists or cannot be written, Unavailable.
     """
     if file.exists():
-        raise InvalidInput("the file exists already; a backup overwrites nothing")
+        raise UnprocessableContent("the file exists already; a backup overwrites nothing")
     store, database = open_store(settings.store_location), settings.database_file
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
@@ -69,16 +69,16 @@ def back_up(settings: Settings, file: Path) -> Contents:
             os.fsync(stream.fileno())
         os.link(part, file)
     except OSError as error:
-        raise InvalidInput(f"the file cannot be written: {error.strerror}") from error
+        raise UnprocessableContent(f"the file cannot be written: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
     return contents
 
 
-def restore(settings: Settings, file: Path, *, jobs: bool = True) -> Contents:
+def restore(settings: Settings, file: Path, *, jobs: bool = True) -> BackupInfo:
     """Bring a backup back into an empty home and store; nothing is written before all of it was checked.
 
-    Raises Conflict when something is there, InvalidInput when the file is damaged or of a later release, Unavailable.
+    Raises Conflict if it is not empty, UnprocessableContent if the file is damaged or of a later release, Unavailable.
     """
     contents, names = _checked(file)
     store, database = open_store(settings.store_location), settings.database_file
@@ -105,7 +105,7 @@ def restore(settings: Settings, file: Path, *, jobs: bool = True) -> Contents:
     return contents
 
 
-def _write(stream: io.BufferedIOBase, store: Store, database: Path | None) -> Contents:
+def _write(stream: io.BufferedIOBase, store: Store, database: Path | None) -> BackupInfo:
     check_format(store)
     sums: dict[str, str] = {}
     with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=3) as archive:
@@ -126,7 +126,7 @@ def _write(stream: io.BufferedIOBase, store: Store, database: Path | None) -> Co
             except FileNotFoundError:  # deleted since it was listed
                 continue
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        contents = Contents(FORMAT, created, objects, has_jobs)
+        contents = BackupInfo(FORMAT, created, objects, has_jobs)
         add(_ABOUT, json.dumps(asdict(contents)).encode())
         add(_CHECKSUMS, json.dumps(sums).encode())
     return contents
@@ -155,9 +155,9 @@ def _copied(database: Path) -> bytes:
         return copy.read_bytes()
 
 
-def _checked(file: Path) -> tuple[Contents, list[str]]:
+def _checked(file: Path) -> tuple[BackupInfo, list[str]]:
     """Read all of a backup and hold it against its checksums."""
-    damaged = InvalidInput("the backup is damaged, or is none; nothing was restored")
+    damaged = UnprocessableContent("the backup is damaged, or is none; nothing was restored")
     try:
         with tarfile.open(file) as archive:
             members = archive.getmembers()
@@ -166,9 +166,9 @@ def _checked(file: Path) -> tuple[Contents, list[str]]:
             about = read_object(_member(archive, _ABOUT))
             if not isinstance(about["format"], int):
                 raise TypeError
-            contents = of_known_fields(Contents, about)
+            contents = of_known_fields(BackupInfo, about)
     except FileNotFoundError:
-        raise InvalidInput("there is no such file") from None
+        raise UnprocessableContent("there is no such file") from None
     # Damage comes up as any of these, by where in the compressed stream it sits.
     except (
         OSError,
@@ -186,7 +186,9 @@ def _checked(file: Path) -> tuple[Contents, list[str]]:
     if found != sums or len(found) + 1 != len(members):
         raise damaged
     if contents.format > FORMAT:
-        raise InvalidInput(f"the backup has format {contents.format}, of a later release; this one knows {FORMAT}")
+        raise UnprocessableContent(
+            f"the backup has format {contents.format}, of a later release; this one knows {FORMAT}"
+        )
     if not all(_KEY.fullmatch(name) or name in (_ABOUT, _JOBS) for name in found):
         raise damaged
     return contents, list(found)

@@ -1,6 +1,6 @@
-"""What can go wrong, in the words of the domain. `app` turns these into HTTP answers; nothing here knows the web.
+"""Exceptions of the service, each with an HTTP status and a stable `code`. docs/reference/errors.md lists them.
 
-The status numbers are those of the map in docs/reference/errors.md; `code` is for programs, `detail` for people.
+`service.api.problem_details` renders them as responses. This module does not depend on the web framework.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,14 @@ _T = TypeVar("_T")
 
 
 class ServiceError(Exception):
-    """An error with an answer. Its text never holds a path, a trace, or what the caller sent."""
+    """Base class. The text never contains a path, a traceback, or content of the request."""
 
     status = 500
     code = "internal_error"
     title = "Internal error"
 
     def __init__(self, detail: str, *, field: str | None = None, retry_after_seconds: int | None = None) -> None:
-        """`field` names the part of the request at fault; `retry_after_seconds` says when to try again."""
+        """`field` names the invalid part of the request; `retry_after_seconds` becomes the Retry-After header."""
         super().__init__(detail)
         self.detail = detail
         self.field = field
@@ -25,36 +25,36 @@ class ServiceError(Exception):
 
 
 class MalformedRequest(ServiceError):
-    """The body is not what it claims to be: broken JSON, broken multipart."""
+    """The request cannot be parsed: broken JSON, broken multipart."""
 
     status, code, title = 400, "malformed_request", "Malformed request"
 
 
 class InvalidTensor(ServiceError):
-    """A request of an inference protocol that is not what the model takes."""
+    """A tensor that the model does not accept."""
 
     status, code, title = 400, "invalid_tensor", "Invalid tensor"
 
 
 class Unauthorized(ServiceError):
-    """No key, or none that is known: `is_invalid` tells that one was shown."""
+    """The API key is missing or invalid."""
 
     status, code, title = 401, "unauthorized", "Unauthorized"
 
     def __init__(self, detail: str, *, is_invalid: bool = False) -> None:
-        """Keep whether a key was shown, which RFC 6750 has the answer tell."""
+        """`is_invalid`: a key was sent, which RFC 6750 distinguishes from a missing one."""
         super().__init__(detail)
         self.is_invalid = is_invalid
 
 
 class Forbidden(ServiceError):
-    """A good key, but not for this."""
+    """The API key is valid but lacks the scope."""
 
     status, code, title = 403, "forbidden", "Forbidden"
 
 
 class CrossOrigin(Forbidden):
-    """A web page of another origin would change something."""
+    """A state-changing request from a web page of another origin."""
 
     code, title = "cross_origin", "Cross-origin request refused"
 
@@ -66,25 +66,25 @@ class NotFound(ServiceError):
 
 
 class MethodNotAllowed(ServiceError):
-    """The route exists, but not for this method."""
+    """The route does not support the method."""
 
     status, code, title = 405, "method_not_allowed", "Method not allowed"
 
 
-class RequestTooSlow(ServiceError):
+class RequestTimeout(ServiceError):
     """The client did not send its request in time."""
 
     status, code, title = 408, "request_too_slow", "Request too slow"
 
 
 class Conflict(ServiceError):
-    """The state of the thing does not allow this now."""
+    """The current state does not allow the operation."""
 
     status, code, title = 409, "conflict", "Conflict"
 
 
 class PreconditionFailed(ServiceError):
-    """The thing has changed since the caller last saw it."""
+    """The resource was changed in the meantime (If-Match)."""
 
     status, code, title = 412, "precondition_failed", "Precondition failed"
 
@@ -96,43 +96,43 @@ class PayloadTooLarge(ServiceError):
 
 
 class UnsupportedMediaType(ServiceError):
-    """Neither an allowed kind of image nor of body."""
+    """Unsupported image format, content type or encoding."""
 
     status, code, title = 415, "unsupported_media_type", "Unsupported media type"
 
 
-class Misdirected(ServiceError):
-    """Meant for another host."""
+class MisdirectedRequest(ServiceError):
+    """The Host header names another host."""
 
     status, code, title = 421, "misdirected", "Misdirected request"
 
 
-class InvalidInput(ServiceError):
-    """Understood, but not possible: a wrong shape, an unknown setting."""
+class UnprocessableContent(ServiceError):
+    """Well-formed but invalid: a wrong shape, an unknown setting."""
 
     status, code, title = 422, "invalid_input", "Invalid input"
 
 
-class InvalidImage(InvalidInput):
+class InvalidImage(UnprocessableContent):
     """An image that cannot be decoded."""
 
     code, title = "invalid_image", "Invalid image"
 
 
-class BlankImage(InvalidInput):
-    """An image with nothing on it."""
+class BlankImage(UnprocessableContent):
+    """An image without a glyph."""
 
     code, title = "blank_image", "Blank image"
 
 
 class HeadersTooLarge(ServiceError):
-    """More headers than any client needs."""
+    """The request head exceeds the limit."""
 
     status, code, title = 431, "headers_too_large", "Headers too large"
 
 
 class NotImplementedHere(ServiceError):
-    """A part of HTTP that this server does not have: CONNECT, a Transfer-Encoding other than chunked."""
+    """Unsupported HTTP feature: CONNECT, a Transfer-Encoding other than chunked."""
 
     status, code, title = 501, "not_implemented", "Not implemented"
 
@@ -144,31 +144,31 @@ class TooManyJobs(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """Not ready, draining or overloaded."""
+    """Not ready, shutting down or overloaded."""
 
     status, code, title = 503, "unavailable", "Unavailable"
 
 
-class NoDiskSpace(Unavailable):
-    """Not enough disk space to train, or to keep what was sent."""
+class InsufficientStorage(Unavailable):
+    """Not enough disk space to train or to store samples."""
 
     status, code, title = 507, "no_disk_space", "No disk space"
 
 
-class SamplesFull(ServiceError):
-    """As many samples are kept as shall be."""
+class SampleQuotaExceeded(ServiceError):
+    """The quota of samples is used up."""
 
-    status, code, title = 507, "samples_full", "Samples full"
+    status, code, title = 507, "samples_full", "SampleStore full"
 
 
 class CorruptModel(ServiceError):
-    """A model version that does not pass its checks."""
+    """A model version that fails verification."""
 
     status, code, title = 503, "corrupt_model", "Corrupt model"
 
 
 def attempt(work: Callable[[], _T]) -> _T | ServiceError:
-    """Do it, or give the error that it raises."""
+    """Call `work`; return its ServiceError instead of raising it."""
     try:
         return work()
     except ServiceError as error:

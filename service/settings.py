@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from service.errors import InvalidInput
+from service.errors import UnprocessableContent
 
 _POSTGRES = re.compile(
     r"postgres(ql)?(\+psycopg)?://([^:/\s]*(:[^@\s]*)?@)?(\[[0-9A-Fa-f:.]+\]|[^:/?@\[\]\s]*)(:\d{1,5})?/[^?\s]+(\?\S*)?"
@@ -39,16 +39,16 @@ def _from_environment(names: Iterable[str]) -> dict[str, str]:
                 found[name] = Path(path).read_text().strip()
             except (OSError, UnicodeDecodeError) as error:
                 problem = f"the file that {variable}_FILE names cannot be read: {type(error).__name__}"
-                raise InvalidInput(problem) from None
+                raise UnprocessableContent(problem) from None
             if not found[name]:
-                raise InvalidInput(f"the file that {variable}_FILE names is empty")
+                raise UnprocessableContent(f"the file that {variable}_FILE names is empty")
     return found
 
 
 class Settings(BaseModel):
     """The settings of one process: what is given wins over a variable, and that over a file that one names.
 
-    Raises ValidationError, or InvalidInput for a file that cannot be read.
+    Raises ValidationError, or UnprocessableContent for a file that cannot be read.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)  # a password may be in what is refused

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from service.access import Access
-from service.errors import Misdirected
-from service.keys import Keys
+from service.api.auth import Authorizer
+from service.api.keys import Keys
+from service.errors import MisdirectedRequest
 from service.registry.store import open_store
 from service.settings import Settings
 from tests.composing import ROOT
@@ -21,10 +21,10 @@ LOOPBACK = ("localhost:8000", "127.0.0.1:8000")  # as people and the image's hea
 STRANGERS = ("evil.example", "evil.example:8000", "10.0.0.1", "localhost.evil.example", "")
 
 
-def access(folder: Path, environment: dict[str, str]) -> Access:
+def authorizer(folder: Path, environment: dict[str, str]) -> Authorizer:
     """The lock of a service without keys that others can connect to."""
-    made = Access(Keys(open_store(str(folder))), Settings(host="0.0.0.0", **settings_of(environment)))
-    made.follow()
+    made = Authorizer(Keys(open_store(str(folder))), Settings(host="0.0.0.0", **settings_of(environment)))
+    made.refresh()
     return made
 
 
@@ -42,11 +42,11 @@ def compose(name: str, variables: dict[str, str]) -> dict[str, Any]:
     return dict(yaml.safe_load(re.sub(r"\$\{(\w+):-([^}]*)\}", value, (ROOT / name).read_text())))
 
 
-def assert_hosts(lock: Access, asked: Iterator[str] | list[str]) -> None:
+def assert_hosts(lock: Authorizer, asked: Iterator[str] | list[str]) -> None:
     for host in asked:
         lock.check_host(host.encode())
     for host in STRANGERS:
-        with pytest.raises(Misdirected):
+        with pytest.raises(MisdirectedRequest):
             lock.check_host(host.encode())
 
 
@@ -54,14 +54,14 @@ def test_the_image_answers_on_loopback_names_alone_until_it_is_told_others(tmp_p
     image = (ROOT / "Dockerfile").read_text()
     (check,) = re.findall(r"GET /health/ready .*?Host: ([^\\]+)", image)
     named = dict(re.findall(r"(GLYPHSERVE_\w+)=(\S+)", image))
-    assert_hosts(access(tmp_path, named), [check, *LOOPBACK])
+    assert_hosts(authorizer(tmp_path, named), [check, *LOOPBACK])
 
 
 @pytest.mark.parametrize("own", [{}, {"GLYPHSERVE_ALLOWED_HOSTS": "digits.example", "GLYPHSERVE_SUBNET": "10.213.8"}])
 def test_the_compose_files_name_all_that_ask(tmp_path: Path, own: dict[str, str]) -> None:
     public = [own["GLYPHSERVE_ALLOWED_HOSTS"]] if own else []
     one = compose("docker-compose.yml", own)["services"]["glyphserve"]
-    assert_hosts(access(tmp_path, one["environment"]), [*LOOPBACK, *public])
+    assert_hosts(authorizer(tmp_path, one["environment"]), [*LOOPBACK, *public])
     services = compose("docker-compose.scale.yml", own)["services"]
     scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"][0]
     targets = scraped["static_configs"][0]["targets"]
@@ -70,7 +70,7 @@ def test_the_compose_files_name_all_that_ask(tmp_path: Path, own: dict[str, str]
         replica = services[target.partition(":")[0]]
         address = replica["networks"]["front"]["ipv4_address"]
         assert address.startswith(own.get("GLYPHSERVE_SUBNET", "10.213.7"))
-        assert_hosts(access(tmp_path, replica["environment"]), [target, f"{address}:8000", *LOOPBACK, *public])
+        assert_hosts(authorizer(tmp_path, replica["environment"]), [target, f"{address}:8000", *LOOPBACK, *public])
 
 
 @pytest.mark.parametrize("pod_ip", ["10.1.2.3", "fd00::1:2"])
@@ -91,4 +91,4 @@ def test_the_pods_name_their_address_and_their_probes_ask_for_localhost(tmp_path
         assert len(probes) >= 2
         hosts = [header["value"] for probe in probes for header in probe["httpHeaders"] if header["name"] == "Host"]
         assert len(hosts) == len(probes)
-        assert_hosts(access(tmp_path, environment), [*hosts, *asking])
+        assert_hosts(authorizer(tmp_path, environment), [*hosts, *asking])

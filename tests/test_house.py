@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service import errors
-from service.problems import problem
+from service.api.problem_details import render_problem
 from tests.documentation.generated import settings
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +20,7 @@ def test_every_error_has_a_status_a_code_and_the_one_shape() -> None:
     assert len({kind.code for kind in kinds}) == len(kinds)
     for kind in kinds:
         assert 400 <= kind.status < 600
-        assert f'"code":"{kind.code}"'.encode() in problem(kind("why"), "id")
+        assert f'"code":"{kind.code}"'.encode() in render_problem(kind("why"), "id")
 
 
 def test_every_error_is_in_the_table_of_the_documentation() -> None:
@@ -46,12 +46,12 @@ def test_importing_the_packages_starts_nothing_and_the_core_needs_numpy_alone() 
     names = {name.partition(".")[0] for name in loaded.split()}
     foreign = {"PIL", "rich", "typer", "matplotlib", "fastapi", "pydantic", "service", "onnx"}
     assert not names & foreign
-    app = "import threading; import service.app; assert threading.active_count() == 1"
+    app = "import threading; import service.api.app; assert threading.active_count() == 1"
     subprocess.run([sys.executable, "-c", app], check=True, cwd=ROOT)
 
 
 def test_the_first_prediction_waits_for_nothing_that_it_does_not_need() -> None:
-    code = "import sys; import service.server; print(*sys.modules)"
+    code = "import sys; import service.server.uvicorn_server; print(*sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     imported = {name.partition(".")[0] for name in shown.split()}
     assert "numpy.random" not in shown.split()  # 3 MB that no prediction needs

@@ -59,13 +59,13 @@ def main() -> None:
     """Run the command; print errors that the user can fix as one line without a traceback."""
     from pydantic import ValidationError
 
-    from service.errors import InvalidInput, ServiceError
+    from service.errors import ServiceError, UnprocessableContent
 
     try:
         app(prog_name="glyphserve")
     except ServiceError as error:
         sys.stderr.write(f"error: {error}\n")
-        sys.exit(2 if isinstance(error, InvalidInput) else 1)  # 2: invalid usage
+        sys.exit(2 if isinstance(error, UnprocessableContent) else 1)  # 2: invalid usage
     except ValidationError as error:
         for details in error.errors():
             name = "_".join(str(part) for part in details["loc"])

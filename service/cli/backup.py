@@ -19,10 +19,10 @@ def register(app: typer.Typer) -> None:
 
 def backup(file: FileArgument, home: HomeOption = None) -> None:
     """Write models, aliases, samples, keys and jobs to a file. The service may be running."""
-    from service.backup import back_up
+    from service.backup import create_backup
 
     settings = load_settings(home)
-    contents = back_up(settings, file)
+    contents = create_backup(settings, file)
     if not contents.objects and not contents.jobs:
         file.unlink()
         sys.stderr.write(

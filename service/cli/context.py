@@ -76,11 +76,11 @@ def open_registry(settings: Settings) -> "Registry":
 def read_image(path: Path, settings: Settings) -> "Pixels | None":
     """Return an image file as a glyph, uint8 (28, 28); print an error and return None if it is unreadable."""
     from service.errors import ServiceError
-    from service.images import ImageLimits, read_glyph
+    from service.inference.images import ImageLimits, decode_glyph
 
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels, settings.max_image_side)
     try:
-        return read_glyph(path.read_bytes(), limits)
+        return decode_glyph(path.read_bytes(), limits)
     except (ServiceError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         sys.stderr.write(f"{path}: {reason}\n")

@@ -8,7 +8,7 @@ import typer
 from service.cli.context import HomeOption, console, load_settings
 
 if TYPE_CHECKING:
-    from service.keys import Keys
+    from service.api.keys import Keys
 
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
 
@@ -57,7 +57,7 @@ def reset(
 
 
 def _keys(home: Path | None) -> "Keys":
-    from service.keys import Keys
+    from service.api.keys import Keys
     from service.registry.store import open_store
 
     return Keys(open_store(load_settings(home).store_location))

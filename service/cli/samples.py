@@ -47,7 +47,7 @@ def add(
 ) -> None:
     """Add images with their correct label. Exits with code 1 if an image is unreadable."""
     from service.cli.context import open_registry, read_image
-    from service.errors import InvalidInput, ServiceError
+    from service.errors import ServiceError, UnprocessableContent
     from service.samples.sample import Provenance
 
     settings, samples = _open(home)
@@ -55,7 +55,7 @@ def add(
     registry = open_registry(settings)
     labels = registry.manifest(name, registry.alias(name, settings.alias).version).labels
     if label not in labels:
-        raise InvalidInput(f"{name} has no such label; it knows {', '.join(labels[:50])}")
+        raise UnprocessableContent(f"{name} has no such label; it knows {', '.join(labels[:50])}")
     added = failed = 0
     for path in images:
         if (glyph := read_image(path, settings)) is None:
@@ -96,7 +96,7 @@ def delete(
     home: HomeOption = None,
 ) -> None:
     """Delete samples by ID, label, age or sender. This cannot be undone."""
-    from service.keys import Keys, ids_named
+    from service.api.keys import Keys, ids_named
     from service.registry.store import open_store
     from service.samples.store import sample_filter
 

@@ -9,13 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.context import ensure_home
-from service.forked import fork
-from service.heartbeats import CHECKED, READY, report
-from service.observability.board import Board, Siblings
-from service.processes import Processes, listening
+from service.observability.shared_memory import PeerProcesses, SharedPages
+from service.server.child_process import CHECKED, READY, fork, report
+from service.server.multiprocess import ProcessGroup, bind_reuseport_sockets
+from service.server.process_tuning import frozen_imports
+from service.server.supervisor import Supervisor
 from service.settings import Settings
-from service.supervisor import Supervisor
-from service.transport.memory import imports
 
 _WORKER_STOP_SECONDS = 5.0
 _FINISH_SECONDS = 8
@@ -44,12 +43,12 @@ def serve(
     given: dict[str, Any] = {"host": host, "port": port, "home": home, "processes": processes}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     _log(settings)
-    with imports():
+    with frozen_imports():
         from training.cli.blas import reexec_with_faster_core_type  # imports NumPy, which `--help` does without
 
     reexec_with_faster_core_type()
     ensure_home(settings)
-    sockets, board = _listening(settings), Board.make(settings.processes)
+    sockets, board = _bind_sockets(settings), SharedPages.create(settings.processes)
     # The first API process is a copy of this one. What starts threads (the store) is used in the copy alone.
     first = fork()
     if isinstance(first, int):
@@ -58,21 +57,21 @@ def serve(
         report(first, CHECKED)
         _serve(settings, sockets[0], first, board, 0)
         return
-    if not first.has_checked():
+    if not first.wait_until_checked():
         raise typer.Exit(first.wait())
     supervisor = None if no_worker else _keep_worker(settings)
     try:
-        code = Processes(settings, sockets, board, first).wait(_FINISH_SECONDS)
+        code = ProcessGroup(settings, sockets, board, first).wait(_FINISH_SECONDS)
     finally:
         if supervisor:
-            supervisor.ask_to_end()
-            supervisor.wait(_WORKER_STOP_SECONDS)
+            supervisor.stop()
+            supervisor.join(_WORKER_STOP_SECONDS)
     raise typer.Exit(code)
 
 
-def _listening(settings: Settings) -> list[socket.socket]:
+def _bind_sockets(settings: Settings) -> list[socket.socket]:
     try:
-        return listening(settings.host, settings.port, settings.processes)
+        return bind_reuseport_sockets(settings.host, settings.port, settings.processes)
     except OSError as error:
         sys.stderr.write(
             f"error: cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
@@ -90,12 +89,12 @@ def _ensure_keys(settings: Settings, *, insecure: bool) -> None:
         raise typer.Exit(2)
 
 
-def _serve(settings: Settings, listener: socket.socket, telling: int, board: Board, place: int) -> None:
-    with imports():
-        from service.server import run_server
+def _serve(settings: Settings, listener: socket.socket, report_fd: int, board: SharedPages, place: int) -> None:
+    with frozen_imports():
+        from service.server.uvicorn_server import run_server
 
-    siblings = Siblings(board, place) if settings.processes > 1 else None
-    run_server(settings, listener, telling, finish_seconds=_FINISH_SECONDS, siblings=siblings)
+    peers = PeerProcesses(board, place) if settings.processes > 1 else None
+    run_server(settings, listener, report_fd, finish_seconds=_FINISH_SECONDS, peers=peers)
 
 
 def _keep_worker(settings: Settings) -> Supervisor:
@@ -107,11 +106,11 @@ def api(place: int, listener: int, board: int, report_fd: Annotated[int, typer.O
     """Be one of the API processes; `serve` starts them with what they inherit."""
     settings = Settings()
     _log(settings)
-    with imports():
+    with frozen_imports():
         from training.cli.blas import reexec_with_faster_core_type
 
         reexec_with_faster_core_type()
-    _serve(settings, socket.socket(fileno=listener), report_fd, Board(board, settings.processes), place)
+    _serve(settings, socket.socket(fileno=listener), report_fd, SharedPages(board, settings.processes), place)
 
 
 def worker(
@@ -145,7 +144,7 @@ def _check_store(settings: Settings) -> None:
 
     A folder is never out of reach: one that cannot be used is a wrong one.
     """
-    from service.errors import InvalidInput, Unavailable
+    from service.errors import Unavailable, UnprocessableContent
     from service.registry.store import open_store
     from service.registry.store_format import check_format
 
@@ -154,14 +153,14 @@ def _check_store(settings: Settings) -> None:
         check_format(open_store(location))
     except (Unavailable, OSError):
         if "://" not in location:
-            raise InvalidInput(
+            raise UnprocessableContent(
                 f"the store {location} must be a folder that can be read and written; choose another by "
                 "GLYPHSERVE_STORE_URL"
             ) from None
 
 
 def _asks_for_keys(settings: Settings) -> bool:
-    from service.keys import Keys
+    from service.api.keys import Keys
     from service.registry.store import open_store
 
     return Keys(open_store(settings.store_location)).are_required()

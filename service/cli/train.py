@@ -39,7 +39,7 @@ def train(
     home: HomeOption = None,
 ) -> None:
     """Train a new version and promote it if it is at least as good as the serving one."""
-    from service.errors import InvalidInput
+    from service.errors import UnprocessableContent
     from service.jobs.job import JobRequest
     from service.jobs.runner import training_context
     from service.jobs.validation import validate_request
@@ -59,8 +59,8 @@ def train(
             start_from = start_from or settings.alias
         request = JobRequest(recipe, recipe_settings, model or settings.model, promote, include_samples, start_from)
         request = validate_request(request, context.registry, context.inputs.samples, settings)
-    except (ConfigError, InvalidInput) as error:
-        field = f"{error.field}: " if isinstance(error, InvalidInput) and error.field else ""
+    except (ConfigError, UnprocessableContent) as error:
+        field = f"{error.field}: " if isinstance(error, UnprocessableContent) and error.field else ""
         sys.stderr.write(f"error: {field}{error}\n")
         raise typer.Exit(2) from None
     version, decision = _run(settings, context, request)

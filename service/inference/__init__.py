@@ -1,1 +1,1 @@
-"""The V1 and V2 inference protocols: their requests, answers and tensors."""
+"""From images and tensors to predictions: decoding, the V1 and V2 inference protocols, and explanations."""

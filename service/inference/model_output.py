@@ -1,4 +1,4 @@
-"""What every version answers as tensors: the probabilities, and the label of the most probable class."""
+"""The output tensors of every model: the probabilities and the most probable label."""
 
 from typing import Any
 
@@ -14,42 +14,44 @@ OUTPUTS = (PROBABILITIES, LABEL)
 
 
 def check_outputs(outputs: list[RequestedOutput] | None) -> None:
-    """See that the outputs that a request names exist. Raises InvalidTensor."""
+    """Raise InvalidTensor if a request names an unknown output."""
     for output in outputs or ():
         if output.name not in OUTPUTS:
             raise InvalidTensor(f"the outputs are {' and '.join(OUTPUTS)}", field="outputs")
         if output.classes and output.name != PROBABILITIES:
-            raise InvalidTensor(f"`classification` is for the output {PROBABILITIES}", field="classification")
+            raise InvalidTensor(
+                f"`classification` is only available for the output {PROBABILITIES}", field="classification"
+            )
 
 
 def output_tensor(output: RequestedOutput, probabilities: Floats, labels: tuple[str, ...]) -> Tensor:
-    """Make one output from the probabilities, (n, classes)."""
+    """Return one output for probabilities (n, classes)."""
     if output.classes:
-        return classification(probabilities, labels, output.classes)
+        return top_classes(probabilities, labels, output.classes)
     if output.name == LABEL:
-        best = [labels[place].encode() for place in probabilities.argmax(axis=1).tolist()]
+        best = [labels[index].encode() for index in probabilities.argmax(axis=1).tolist()]
         return Tensor(LABEL, "BYTES", (len(best),), best)
     return Tensor(PROBABILITIES, "FP32", probabilities.shape, probabilities)
 
 
-def classification(probabilities: Floats, labels: tuple[str, ...], most: int) -> Tensor:
-    """Write the most probable classes of each row as `value:index:label`, highest first; no more than there are."""
-    order = ranked(probabilities)[:, :most]
+def top_classes(probabilities: Floats, labels: tuple[str, ...], k: int) -> Tensor:
+    """Return the `k` most probable classes of each row as `value:index:label`, highest first."""
+    order = rank_classes(probabilities)[:, :k]
     rows = [
-        f"{probabilities[row, place]!s}:{place}:{labels[place]}".encode()
-        for row, places in enumerate(order.tolist())
-        for place in places
+        f"{probabilities[row, index]!s}:{index}:{labels[index]}".encode()
+        for row, indices in enumerate(order.tolist())
+        for index in indices
     ]
     return Tensor(PROBABILITIES, "BYTES", order.shape, rows)
 
 
-def ranked(probabilities: Floats) -> np.ndarray:
-    """Give the classes of each row, the most probable first; of equals the first."""
+def rank_classes(probabilities: Floats) -> np.ndarray:
+    """Return the class indices of each row, the most probable first. The sort is stable."""
     return np.argsort(-probabilities, axis=1, kind="stable")
 
 
 def describe_outputs(classes: int) -> list[dict[str, Any]]:
-    """Describe the outputs as the metadata of V2 does; -1 is any number."""
+    """Return the V2 metadata of the outputs; -1 is a variable dimension."""
     return [
         {"name": PROBABILITIES, "datatype": "FP32", "shape": [-1, classes]},
         {"name": LABEL, "datatype": "BYTES", "shape": [-1]},

@@ -1,57 +1,57 @@
-"""The answers of the inference protocols that are not tensors, as the OpenAPI description shows them."""
+"""Response bodies of the inference protocols, except tensors, as the OpenAPI description shows them."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from service.schemas import Answer
+from service.schemas import ResponseModel
 
 
-class ServerMetadata(Answer):
-    """What serves, and which extensions of the protocol it knows."""
+class ServerMetadata(ResponseModel):
+    """The server and the protocol extensions that it supports."""
 
     name: str
     version: str
     extensions: list[str]
 
 
-class Live(Answer):
-    """That the event loop turns."""
+class Live(ResponseModel):
+    """Liveness."""
 
     live: bool
 
 
-class Ready(Answer):
-    """That a verified model serves."""
+class Ready(ResponseModel):
+    """Readiness."""
 
     ready: bool
     live: bool
 
 
-class ModelReady(Answer):
-    """That a model, or one version of it, can answer."""
+class ModelReady(ResponseModel):
+    """Readiness of a model or of one version."""
 
     name: str
     ready: bool
 
 
-class ModelNames(Answer):
+class ModelNames(ResponseModel):
     """All models."""
 
     models: list[str]
 
 
-class TensorMetadata(Answer):
-    """A tensor of the model."""
+class TensorMetadata(ResponseModel):
+    """An input or output tensor of a model."""
 
     name: str
     datatype: str
     shape: list[int]
-    """-1 is any number."""
+    """-1 is a variable dimension."""
 
 
-class ModelMetadata(Answer):
-    """What a model takes and what it answers."""
+class ModelMetadata(ResponseModel):
+    """The inputs and outputs of a model."""
 
     name: str
     versions: list[str]
@@ -60,17 +60,17 @@ class ModelMetadata(Answer):
     outputs: list[TensorMetadata]
 
 
-class TensorConfig(Answer):
-    """A tensor in the words of Triton's model configuration."""
+class TensorConfig(ResponseModel):
+    """A tensor in Triton's model configuration."""
 
     name: str
     data_type: str
     dims: list[int]
-    """Without the batch."""
+    """Without the batch dimension."""
 
 
-class ModelConfig(Answer):
-    """As much of Triton's model configuration as generic clients ask for."""
+class ModelConfig(ResponseModel):
+    """The part of Triton's model configuration that generic clients use."""
 
     name: str
     platform: str
@@ -80,15 +80,15 @@ class ModelConfig(Answer):
     output: list[TensorConfig]
 
 
-class DurationStatistic(Answer):
-    """How often, and how long in all."""
+class DurationStatistic(ResponseModel):
+    """A count and a total duration."""
 
     count: int
     ns: int
 
 
-class InferStatistics(Answer):
-    """Where the time of all requests went."""
+class InferStatistics(ResponseModel):
+    """Total durations of the phases of all requests."""
 
     success: DurationStatistic
     fail: DurationStatistic
@@ -100,8 +100,8 @@ class InferStatistics(Answer):
     cache_miss: DurationStatistic
 
 
-class BatchStatistics(Answer):
-    """The same by batch size."""
+class BatchStatistics(ResponseModel):
+    """Total durations for one batch size."""
 
     batch_size: int
     compute_input: DurationStatistic
@@ -109,75 +109,75 @@ class BatchStatistics(Answer):
     compute_output: DurationStatistic
 
 
-class VersionStatistics(Answer):
-    """The statistics of one version, of this process since it began."""
+class VersionStatistics(ResponseModel):
+    """Statistics of one version in this process since it started."""
 
     name: str
     version: str
     last_inference: int
-    """Milliseconds since 1970; 0: never."""
+    """Milliseconds since 1970; 0 if there was none."""
     inference_count: int
     """Images."""
     execution_count: int
-    """Requests: each is one pass over the network."""
+    """Requests; each is one forward pass."""
     inference_stats: InferStatistics
     batch_stats: list[BatchStatistics]
 
 
-class ModelStatistics(Answer):
-    """The statistics of all versions that were asked for."""
+class ModelStatistics(ResponseModel):
+    """Statistics of the requested versions."""
 
     model_stats: list[VersionStatistics]
 
 
-class IndexEntry(Answer):
-    """One version in the repository."""
+class IndexEntry(ResponseModel):
+    """A version in the model repository."""
 
     name: str
     version: str
     state: Literal["UNKNOWN", "READY", "UNAVAILABLE", "LOADING", "UNLOADING"]
     reason: str
-    """Why it is not ready."""
+    """Why the version is not ready; empty if it is."""
 
 
-class Alive(Answer):
-    """What KServe's client asks for."""
+class Alive(ResponseModel):
+    """Liveness, as KServe's client expects it."""
 
     status: Literal["alive"]
 
 
-class VersionError(Answer):
-    """Whether something is wrong with a version."""
+class VersionError(ResponseModel):
+    """The error of a version, or OK."""
 
     error_code: Literal["OK", "DATA_LOSS"]
     error_message: str
 
 
-class VersionStatus(Answer):
-    """One version as TensorFlow Serving shows it."""
+class VersionStatus(ResponseModel):
+    """A version as in TensorFlow Serving."""
 
     version: str
     state: Literal["AVAILABLE", "END"]
     status: VersionError
 
 
-class ModelStatus(Answer):
-    """A model as KServe and TensorFlow Serving show it."""
+class ModelStatus(ResponseModel):
+    """A model as in KServe and TensorFlow Serving."""
 
     name: str
     ready: bool
     model_version_status: list[VersionStatus]
 
 
-class ModelSpec(Answer):
-    """Which model a description is of."""
+class ModelSpec(ResponseModel):
+    """The model that the metadata describes."""
 
     name: str
     signature_name: str
     version: str
 
 
-class SignatureTensor(Answer):
+class SignatureTensor(ResponseModel):
     """A tensor of a signature."""
 
     name: str
@@ -185,28 +185,28 @@ class SignatureTensor(Answer):
     tensor_shape: dict[str, list[dict[str, str]] | bool]
 
 
-class Signature(Answer):
-    """What goes in and what comes out."""
+class Signature(ResponseModel):
+    """Inputs and outputs."""
 
     inputs: dict[str, SignatureTensor]
     outputs: dict[str, SignatureTensor]
     method_name: str
 
 
-class SignatureMap(Answer):
+class SignatureMap(ResponseModel):
     """All signatures by name."""
 
     signature_def: dict[str, Signature]
 
 
-class SignatureMetadata(Answer):
-    """The metadata by kind; there is one kind."""
+class SignatureMetadata(ResponseModel):
+    """Metadata by kind; the only kind is the signatures."""
 
     signature_def: SignatureMap
 
 
-class RestMetadata(Answer):
-    """A model's description as TensorFlow Serving gives it."""
+class TFServingMetadata(ResponseModel):
+    """Model metadata as in TensorFlow Serving."""
 
     model_spec: ModelSpec
-    metadata: SignatureMetadata = Field(description="What the model takes and answers.")
+    metadata: SignatureMetadata = Field(description="The inputs and outputs of the model.")

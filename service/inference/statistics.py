@@ -1,6 +1,6 @@
-"""Counts and times of inference by model and version, as the statistics extension of the V2 protocol tells them.
+"""Inference statistics by model and version, as in the statistics extension of the V2 protocol.
 
-Kept by the event loop's thread alone: a request costs a few additions. They are those of this process since it began.
+They cover this process since it started. Not thread-safe; call from the event loop.
 """
 
 import time
@@ -11,40 +11,40 @@ from typing import Any
 
 @dataclass
 class Duration:
-    """How often something was done, and how long it took in all."""
+    """A count and a total duration."""
 
     count: int = 0
     ns: int = 0
 
     def add(self, ns: int) -> None:
-        """Count once more."""
+        """Add one event."""
         self.count += 1
         self.ns += ns
 
     def to_json(self) -> dict[str, int]:
-        """Write it as the extension does."""
+        """Return it in the form of the extension."""
         return {"count": self.count, "ns": self.ns}
 
 
 @dataclass(frozen=True)
-class Times:
-    """Where the time of one request went, in nanoseconds."""
+class PhaseTimes:
+    """Durations of the phases of one request, in nanoseconds."""
 
     queue: int
-    """Waiting for a thread."""
+    """Time until a thread was available."""
     compute_input: int
-    """From the bytes of the request to what the network takes."""
+    """From the body of the request to the features."""
     compute_infer: int
     compute_output: int
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The sum."""
         return self.queue + self.compute_input + self.compute_infer + self.compute_output
 
 
 _COMPUTE = ("compute_input", "compute_infer", "compute_output")
-_PARTS = ("queue", *_COMPUTE)
+_PHASES = ("queue", *_COMPUTE)
 
 
 def _durations(*names: str) -> Callable[[], dict[str, Duration]]:
@@ -55,38 +55,38 @@ def _durations(*names: str) -> Callable[[], dict[str, Duration]]:
 class _Counts:
     last_inference_ms: int = 0
     images: int = 0
-    all: dict[str, Duration] = field(default_factory=_durations("success", "fail", *_PARTS))
+    all: dict[str, Duration] = field(default_factory=_durations("success", "fail", *_PHASES))
     by_size: dict[int, dict[str, Duration]] = field(default_factory=dict)
 
 
-class Statistics:
-    """The statistics of one process."""
+class InferenceStatistics:
+    """The statistics of all versions."""
 
     def __init__(self) -> None:
-        """Begin at zero."""
+        """Start at zero."""
         self._versions: dict[tuple[str, int], _Counts] = {}
 
-    def succeeded(self, model: str, version: int, images: int, times: Times) -> None:
-        """Count a request that was answered."""
+    def record_success(self, model: str, version: int, images: int, times: PhaseTimes) -> None:
+        """Add a successful request."""
         counts = self._versions.setdefault((model, version), _Counts())
         counts.last_inference_ms = time.time_ns() // 1_000_000
         counts.images += images
         counts.all["success"].add(times.total)
-        for name in _PARTS:
+        for name in _PHASES:
             counts.all[name].add(getattr(times, name))
         of_size = counts.by_size.setdefault(images, _durations(*_COMPUTE)())
         for name in _COMPUTE:
             of_size[name].add(getattr(times, name))
 
-    def failed(self, model: str, version: int, ns: int) -> None:
-        """Count a request for a known version that could not be answered."""
+    def record_failure(self, model: str, version: int, ns: int) -> None:
+        """Add a failed request for an existing version."""
         self._versions.setdefault((model, version), _Counts()).all["fail"].add(ns)
 
-    def of(self, model: str, version: int) -> dict[str, Any]:
-        """Give what is known of a version, all zero when nobody has asked it yet."""
+    def get(self, model: str, version: int) -> dict[str, Any]:
+        """Return the statistics of a version; all are zero before its first request."""
         counts = self._versions.get((model, version), _Counts())
         inference = {name: duration.to_json() for name, duration in counts.all.items()}
-        nothing = Duration().to_json()  # there is no cache of answers
+        nothing = Duration().to_json()  # there is no response cache
         return {
             "name": model,
             "version": str(version),

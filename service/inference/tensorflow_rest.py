@@ -1,11 +1,11 @@
-"""The messages of inference protocol V1, as TensorFlow Serving's REST interface and KServe write them.
+"""Requests of inference protocol V1: TensorFlow Serving's REST API and KServe.
 
-    {"instances": [value, …]}    one value an image: answered by {"predictions": [row, …]}
-    {"inputs": [value, …]}       the same by column: answered by {"outputs": [row, …]}
-    {"examples": [value, …]}     to be classified
+    {"instances": [value, …]}    row format; the response is {"predictions": [row, …]}
+    {"inputs": [value, …]}       column format; the response is {"outputs": [row, …]}
+    {"examples": [value, …]}     for the classify API
 
-A value is pixels in lists, `{"b64": "…"}` for an encoded image, or either under the name of the input:
-`{"image": …}`. Nothing here knows HTTP or the model.
+A value is a list of pixels, `{"b64": "…"}` for an encoded image, or either under the name of the input:
+`{"image": …}`. This module does not depend on HTTP or the model.
 
 https://github.com/tensorflow/serving/blob/master/tensorflow/serving/g3doc/api_rest.md
 """
@@ -15,9 +15,9 @@ from typing import Any
 
 import orjson
 
-from service.base64_text import decode_base64
 from service.errors import InvalidTensor, MalformedRequest, PayloadTooLarge
-from service.inference.tensors import Tensor, flattened, from_elements
+from service.inference.images import decode_base64
+from service.inference.tensors import Tensor, flatten, from_json_values
 
 SIGNATURE = "serving_default"
 
@@ -25,23 +25,23 @@ _FORMS = ("instances", "inputs")
 
 
 @dataclass(frozen=True)
-class RestRequest:
-    """One request."""
+class TFServingRequest:
+    """A parsed request."""
 
     form: str
-    """The name under which the values came."""
+    """The key of the values."""
     tensor: Tensor
 
     @property
     def inputs(self) -> list[Tensor]:
-        """The one input."""
+        """The only input."""
         return [self.tensor]
 
 
-def read_request(body: bytes, input_name: str, most: int, forms: tuple[str, ...] = _FORMS) -> RestRequest:
-    """Read a request of at most so many values.
+def read_request(body: bytes, input_name: str, max_values: int, forms: tuple[str, ...] = _FORMS) -> TFServingRequest:
+    """Parse a request of at most `max_values` values.
 
-    Raises MalformedRequest for what is not JSON, PayloadTooLarge for more values, InvalidTensor for everything else.
+    Raises MalformedRequest for invalid JSON, PayloadTooLarge for more values, InvalidTensor for everything else.
     """
     try:
         content = orjson.loads(body)
@@ -55,18 +55,18 @@ def read_request(body: bytes, input_name: str, most: int, forms: tuple[str, ...]
     (form,) = given
     values = content[form]
     if form == "inputs" and isinstance(values, dict):
-        values = _unnamed(values)
+        values = _unwrap(values)
     if not isinstance(values, list) or not values:
         raise InvalidTensor(f"`{form}` must be a list of at least one value", field=form)
-    if len(values) > most:
-        raise PayloadTooLarge(f"a batch of {len(values):,}; at most {most:,} are taken at once")
+    if len(values) > max_values:
+        raise PayloadTooLarge(f"the batch has {len(values):,} values; the limit is {max_values:,}")
     if form != "inputs":
-        values = [_unnamed(value) for value in values]
-    return RestRequest(form, _tensor(input_name, values))
+        values = [_unwrap(value) for value in values]
+    return TFServingRequest(form, _tensor(input_name, values))
 
 
-def _unnamed(value: Any) -> Any:
-    """Take a value out of `{"image": value}`: with one input, any name can only mean that one."""
+def _unwrap(value: Any) -> Any:
+    """Unwrap `{"image": value}`. The model has one input, so any name is accepted."""
     if isinstance(value, dict) and len(value) == 1 and "b64" not in value:
         return next(iter(value.values()))
     return value
@@ -74,15 +74,15 @@ def _unnamed(value: Any) -> Any:
 
 def _tensor(name: str, values: list[Any]) -> Tensor:
     if all(isinstance(value, dict) for value in values):
-        return Tensor(name, "BYTES", (len(values),), [_decoded(value) for value in values])
-    flat, shape = flattened(values)
+        return Tensor(name, "BYTES", (len(values),), [_decode(value) for value in values])
+    flat, shape = flatten(values)
     datatype = "INT64" if set(map(type, flat)) <= {int} else "FP32"
-    return from_elements(name, datatype, shape, flat)
+    return from_json_values(name, datatype, shape, flat)
 
 
-def _decoded(value: dict[str, Any]) -> bytes:
+def _decode(value: dict[str, Any]) -> bytes:
     if value.keys() != {"b64"} or not isinstance(value["b64"], str):
-        raise InvalidTensor('a binary value is {"b64": "…"}', field="b64")
+        raise InvalidTensor('a binary value must be {"b64": "…"}', field="b64")
     try:
         return decode_base64(value["b64"])
     except ValueError as error:

@@ -2,12 +2,12 @@
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from service.errors import ServiceError
 from service.registry.store import Store
-from service.repeating import repeating
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Checkpoints:
                 except ServiceError as error:
                     log.warning("cannot upload the checkpoint of %s: %s", job_id, error.detail)
 
-        with repeating(upload, _CHECK_INTERVAL_SECONDS):
+        with run_periodically(upload, _CHECK_INTERVAL_SECONDS):
             yield
 
     def delete(self, job_id: str) -> None:
@@ -66,3 +66,21 @@ class Checkpoints:
 
 def _key(job_id: str) -> str:
     return f"jobs/{job_id}/checkpoint.npz"
+
+
+@contextlib.contextmanager
+def run_periodically(action: Callable[[], object], seconds: float) -> Iterator[None]:
+    """Call `action` every `seconds` in a background thread while the block runs."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.wait(seconds):
+            action()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from service.errors import InvalidInput
+from service.errors import UnprocessableContent
 from service.jobs.job import Job, JobRequest, Progress
 from service.json_objects import read_object
 from training.stored import of_known_fields
@@ -120,7 +120,7 @@ def json_serializer() -> Any:
 def read_page(
     list_workflows: "Callable[..., list[WorkflowStatus]]", limit: int, after: str | None
 ) -> "tuple[list[WorkflowStatus], str | None]":
-    """Read a page of records; return it and the cursor of the next page, None on the last. Raises InvalidInput.
+    """Read a page of records; return it and the cursor of the next page, None on the last. Raises UnprocessableContent.
 
     `list_workflows` returns the newest `limit` records of those created until `end_time` (ISO 8601).
     """
@@ -145,7 +145,7 @@ def _cursor(status: "WorkflowStatus") -> tuple[int, str]:
 def _parse_cursor(text: str) -> tuple[int, str]:
     match = _CURSOR.fullmatch(text)
     if match is None:
-        raise InvalidInput("after must be the `next` of the page before", field="after")
+        raise UnprocessableContent("after must be the `next` of the page before", field="after")
     return int(match[1]), match[2]
 
 

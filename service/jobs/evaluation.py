@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.errors import InvalidInput, NotFound, Unavailable
+from service.errors import NotFound, Unavailable, UnprocessableContent
 from service.jobs.datasets import resolve
 from service.jobs.leakage import exclude_seen, recipe_from_manifest
 from service.registry.manifest import Manifest
@@ -134,7 +134,7 @@ class EvaluationCache:
             return future.result(_WAIT_SECONDS)
         except TimeoutError:
             raise StillEvaluatingError from None
-        except (TrainingError, InvalidInput):
+        except (TrainingError, UnprocessableContent):
             raise NotFound("the examples that were held out from this version are not here") from None
         finally:
             if future.done():  # an error was raised: the next call tries again

@@ -118,7 +118,7 @@ def _decide_once(registry: Registry, alias: str, request: JobRequest, version: i
 def compare(
     registry: Registry, serving: int | None, request: JobRequest, version: int, policy: GatePolicy
 ) -> Comparison:
-    """Compare a new version with the serving one. Raises CorruptModel, TrainingError, InvalidInput on failure."""
+    """Compare a new version with the serving one. Raises CorruptModel, TrainingError or UnprocessableContent."""
     new = load_and_warm(registry.load(request.model, version))
     milliseconds = _predict_milliseconds(new)
     metrics: dict[str, Any] = {"predict_ms": round(milliseconds, 3), "against": serving}

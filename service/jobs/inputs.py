@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from service.errors import CorruptModel, InvalidInput, Unavailable
+from service.errors import CorruptModel, Unavailable, UnprocessableContent
 from service.jobs.datasets import resolve_recipe
 from service.jobs.job import JobRequest
 from service.json_objects import read_object
@@ -45,7 +45,7 @@ class JobInputs:
     def materialize(self, request: JobRequest, job_id: str, folder: Path) -> dict[str, Any]:
         """Write a job's inputs into its folder; return the settings with their paths.
 
-        Raises NotFound for an unknown version or alias, InvalidInput for an unknown data set, CorruptModel,
+        Raises NotFound for an unknown version or alias, UnprocessableContent for an unknown data set, CorruptModel,
         Unavailable.
         """
         recipe = recipes.get(request.recipe).replace(**request.settings)
@@ -64,7 +64,7 @@ class JobInputs:
     def _read_samples(self, model: str) -> bytes:
         samples = [*self.samples.read_all(model)]
         if not samples:  # all deleted since the job was queued, or damaged
-            raise InvalidInput(f"there are no samples of {model} any more; send some, and train again")
+            raise UnprocessableContent(f"there are no samples of {model} any more; send some, and train again")
         return to_npz(samples)
 
     def describe(self, request: JobRequest, job_id: str, details: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from service.errors import Conflict, NoDiskSpace, NotFound, TooManyJobs
+from service.errors import Conflict, InsufficientStorage, NotFound, TooManyJobs
 from service.jobs.database import Database
 from service.jobs.dbos_mapping import (
     PROGRESS,
@@ -58,7 +58,7 @@ class JobQueue:
     def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Job:
         """Queue a job, with all trials if it is a search; a repeated key returns the job of the first call.
 
-        Raises TooManyJobs, NoDiskSpace, Conflict if the key was used for another request, Unavailable.
+        Raises TooManyJobs, InsufficientStorage, Conflict if the key was used for another request, Unavailable.
         """
         job_id = new_id()
         if idempotency_key:
@@ -69,7 +69,7 @@ class JobQueue:
         self._settings.home.mkdir(parents=True, exist_ok=True)
         free, required = shutil.disk_usage(self._settings.home).free, self._settings.min_free_bytes
         if free < required:
-            raise NoDiskSpace(f"{free // 2**20} MiB are free; training requires {required // 2**20} MiB")
+            raise InsufficientStorage(f"{free // 2**20} MiB are free; training requires {required // 2**20} MiB")
         with self._client() as client, self._submit_lock:  # otherwise concurrent calls could exceed the limit
             queued = len(client.list_workflows(name=WORKFLOW, status=["ENQUEUED", "DELAYED"], load_input=False))
             if queued + (len(request.trials) or 1) > self._settings.max_queued_jobs:
@@ -121,7 +121,7 @@ class JobQueue:
     def page(self, limit: int, after: str | None = None) -> tuple[list[Job], str | None]:
         """Return a page of jobs, newest first, and the value of `after` for the next one, None on the last.
 
-        Raises InvalidInput.
+        Raises UnprocessableContent.
         """
         with self._client() as client:
             found, following = read_page(partial(client.list_workflows, name=WORKFLOW, sort_desc=True), limit, after)

@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from service.schemas import Answer, Body
+from service.schemas import RequestModel, ResponseModel
 
 
-class SearchBody(Body):
+class SearchBody(RequestModel):
     """A hyperparameter search: over all combinations of choices, or over random samples."""
 
     space: dict[str, Any] = Field(
@@ -20,7 +20,7 @@ class SearchBody(Body):
     """Random seed of the trials."""
 
 
-class TrainBody(Body):
+class TrainBody(RequestModel):
     """A training job. An empty body trains the starter recipe and promotes the result if it is better.
 
     The starter recipe is for testing: its version is rejected next to a bundled model. Recipes whose versions can pass
@@ -49,7 +49,7 @@ class TrainBody(Body):
     """Stop training after this time and keep the result; the limit of the service applies too."""
 
 
-class Datasets(Answer):
+class Datasets(ResponseModel):
     """A page of data sets for training."""
 
     datasets: list[str]
@@ -57,7 +57,7 @@ class Datasets(Answer):
     """Value of `after` for the next page; null on the last page."""
 
 
-class EpochMetrics(Answer):
+class EpochMetrics(ResponseModel):
     """Metrics of one epoch."""
 
     epoch: int
@@ -69,7 +69,7 @@ class EpochMetrics(Answer):
     images_per_second: float
 
 
-class StepMetrics(Answer):
+class StepMetrics(ResponseModel):
     """Metrics of the current epoch, updated about twice a second."""
 
     epoch: int
@@ -84,7 +84,7 @@ class StepMetrics(Answer):
     """Estimated time until the last epoch ends."""
 
 
-class SearchTrialInfo(Answer):
+class SearchTrialInfo(ResponseModel):
     """A trial of a search."""
 
     id: str
@@ -99,7 +99,7 @@ class SearchTrialInfo(Answer):
     detail: str | None
 
 
-class JobInfo(Answer):
+class JobInfo(ResponseModel):
     """A training job."""
 
     id: str
@@ -131,7 +131,7 @@ class JobInfo(Answer):
     """Why it failed, or the result of the comparison."""
 
 
-class Jobs(Answer):
+class Jobs(ResponseModel):
     """A page of jobs, newest first."""
 
     jobs: list[JobInfo]

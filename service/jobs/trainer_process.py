@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from service.jobs.checkpoints import run_periodically
 from service.jobs.job import JobRequest
-from service.repeating import repeating
 
 Event = dict[str, Any]
 
@@ -139,7 +139,7 @@ def _stop_on_request(child: subprocess.Popen[bytes], hooks: TrainingHooks) -> It
             terminate(child)
 
     try:
-        with repeating(check, _STOP_CHECK_SECONDS):
+        with run_periodically(check, _STOP_CHECK_SECONDS):
             yield stopped
     finally:
         terminate(child)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from service.errors import CorruptModel, InvalidInput, NotFound
+from service.errors import CorruptModel, NotFound, UnprocessableContent
 from service.jobs.datasets import resolve_recipe
 from service.jobs.inputs import resolve_start_version
 from service.jobs.job import JobRequest
@@ -31,14 +31,14 @@ def validate_request(
     """Return a job request that can be trained; `field` is the caller's name for the data set.
 
     A recipe that fine-tunes a version uses the data set of that version unless another one is named. Raises
-    InvalidInput with the name of the invalid field, Unavailable.
+    UnprocessableContent with the name of the invalid field, Unavailable.
     """
     start = _load_start(registry, request)
     recipe = recipes.get(request.recipe)
     if start and recipe.requires_initial_weights:
         request = replace(request, settings=_inherit_data_settings(recipe, start.manifest, request, settings))
     if request.include_samples and not samples.list(request.model):
-        raise InvalidInput(
+        raise UnprocessableContent(
             f"there are no samples of {request.model} yet; send some to POST /samples or add them with glyphserve "
             "samples add, or do not ask for them",
             field="include_samples",
@@ -46,7 +46,7 @@ def validate_request(
     for trial in request.trials or [{}]:
         classes = _classes(recipe.replace(**request.settings | trial), start, settings.datasets_dir, field)
     if start and start.manifest.labels != classes:
-        raise InvalidInput(
+        raise UnprocessableContent(
             f"version {start.manifest.version} has the classes {_format(start.manifest.labels)}, but the data set has "
             f"{_format(classes)}; name a data set with the classes of the version",
             field=field,
@@ -54,7 +54,7 @@ def validate_request(
     if request.include_samples and classes and request.settings.get("classes") is None:
         unknown = sorted({entry.label for entry in samples.list(request.model)} - set(classes))
         if unknown:
-            raise InvalidInput(
+            raise UnprocessableContent(
                 f"there are samples of {_format(unknown)}, which are not in the data set; delete these samples, or "
                 "name a data set with these classes",
                 field="include_samples",
@@ -71,7 +71,9 @@ def _load_start(registry: Registry, request: JobRequest) -> VerifiedModel | None
     try:
         return registry.load(request.model, resolve_start_version(registry, request))
     except (NotFound, CorruptModel) as error:
-        raise InvalidInput(f"{error.detail}; name a version or an alias to start from", field="start_from") from None
+        raise UnprocessableContent(
+            f"{error.detail}; name a version or an alias to start from", field="start_from"
+        ) from None
 
 
 def _inherit_data_settings(
@@ -85,8 +87,8 @@ def _inherit_data_settings(
     if "data" in changes and "data" not in requested:
         try:
             resolve_recipe(recipe.replace(**changes), settings.datasets_dir)
-        except InvalidInput:
-            raise InvalidInput(
+        except UnprocessableContent:
+            raise UnprocessableContent(
                 f"the data set of version {manifest.version} is not here; name another one", field="dataset"
             ) from None
     return changes | requested
@@ -107,10 +109,10 @@ def _classes(recipe: Recipe, start: VerifiedModel | None, datasets_dir: Path | N
     except (ConfigError, WeightsError) as error:
         invalid = error.field if isinstance(error, ConfigError) else "start_from"
         # The caller cannot change the layers of the version.
-        raise InvalidInput(str(error), field=field if start and invalid == "layers" else invalid) from None
+        raise UnprocessableContent(str(error), field=field if start and invalid == "layers" else invalid) from None
     except DataError as error:
         detail = str(error).replace(f"{datasets_dir}/", "") if datasets_dir else str(error)
-        raise InvalidInput(detail, field="classes" if recipe.data.classes else field) from None
+        raise UnprocessableContent(detail, field="classes" if recipe.data.classes else field) from None
 
 
 def _check_labels(registry: Registry, request: JobRequest, classes: Sequence[str], alias: str) -> None:
@@ -120,7 +122,7 @@ def _check_labels(registry: Registry, request: JobRequest, classes: Sequence[str
     except (NotFound, CorruptModel):
         return
     if classes and serving.labels != tuple(classes):
-        raise InvalidInput(
+        raise UnprocessableContent(
             f"{request.model} has the classes {_format(serving.labels)}, but the data set has {_format(classes)}: the "
             "new version could never pass the comparison; name another model, or set promote to always or never",
             field="model",

@@ -17,7 +17,6 @@ from dbos import DBOS, DBOSConfig
 from dbos import error as errors
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from service.ending import listen_for_the_end
 from service.errors import ServiceError, Unavailable
 from service.jobs.checkpoints import Checkpoints
 from service.jobs.database import add_missing_sqlite_functions
@@ -38,10 +37,11 @@ from service.jobs.runner import (
 from service.jobs.search import run_trial, search_and_publish
 from service.jobs.trainer_process import TRAINING_NICENESS, TrainingFailedError, TrainingHooks
 from service.observability.telemetry import Telemetry, open_telemetry
-from service.observability.tracing import work
+from service.observability.tracing import bound_log_context
 from service.registry.retention import try_prune
 from service.registry.store import open_store
 from service.settings import Settings
+from service.signals import shutdown_waiter
 from training.errors import ConfigError
 from training.stored import restored
 
@@ -64,7 +64,7 @@ def run_worker(
     number, lock = _acquire_worker_id(settings.home / "workers")
     executor_id = f"{settings.worker_prefix}-{number}"
     wakeup = open_wakeup(settings.home / "workers", number)
-    wait_for_shutdown = listen_for_the_end(at_end_of_input=stop_when_stdin_closes, woken_by=wakeup)
+    wait_for_shutdown = shutdown_waiter(at_end_of_input=stop_when_stdin_closes, woken_by=wakeup)
     scratch = settings.home / "scratch" / executor_id
     shutil.rmtree(scratch, ignore_errors=True)  # left by a killed worker with this ID
     context, jobs = training_context(settings, open_store(settings.store_location), scratch), JobQueue(settings)
@@ -174,7 +174,7 @@ def _launch(
 def _job_context(step: str, telemetry: Telemetry | None) -> Iterator[None]:
     """Add the job to the log records and spans of the block."""
     job_id = str(DBOS.workflow_id)
-    with work(job=job_id), telemetry.job(step, job_id) if telemetry else nullcontext():
+    with bound_log_context(job=job_id), telemetry.job(step, job_id) if telemetry else nullcontext():
         yield
 
 

@@ -1,1 +1,1 @@
-"""What is seen of a running service: metrics, logs and traces."""
+"""Metrics, logs and traces."""

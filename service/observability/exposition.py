@@ -1,4 +1,7 @@
-"""Tallies as Prometheus reads them, written by its client. Predictions are answered without: it is imported later."""
+"""The Prometheus text format, written by prometheus_client.
+
+Imported with the application, not with the fast path: predictions do not need prometheus_client.
+"""
 
 from collections.abc import Iterator
 
@@ -7,36 +10,36 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from service.observability.tallies import Cells, Family, Labels, Tallies
+from service.observability.counters import CounterTable, Family, Labels, Values
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-class _Shown(Collector):
-    def __init__(self, tallies: Tallies) -> None:
-        self._tallies = tallies
+class _TableCollector(Collector):
+    def __init__(self, counters: CounterTable) -> None:
+        self._counters = counters
 
     def collect(self) -> Iterator[Metric]:
-        for family, samples in self._tallies.samples():
-            yield _metric(family, samples)
+        for family, items in self._counters.items():
+            yield _metric(family, items)
 
 
-def exposition(tallies: Tallies) -> bytes:
-    """Write everything that is counted in Prometheus's text format."""
+def exposition(counters: CounterTable) -> bytes:
+    """Return all families in the Prometheus text format."""
     registry = CollectorRegistry()
-    registry.register(_Shown(tallies))
+    registry.register(_TableCollector(counters))
     return generate_latest(registry)
 
 
-def _metric(family: Family, samples: dict[Labels, Cells]) -> Metric:
+def _metric(family: Family, items: dict[Labels, Values]) -> Metric:
     if family.kind == "histogram":
-        histogram = HistogramMetricFamily(family.name, family.explanation, labels=family.labels)
-        for labels, (*counts, total) in samples.items():
+        histogram = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+        for labels, (*counts, total) in items.items():
             histogram.add_metric(labels, _cumulative(family.bounds, counts), total)
         return histogram
     kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
-    metric = kind(family.name, family.explanation, labels=family.labels)
-    for labels, (value,) in samples.items():
+    metric = kind(family.name, family.help, labels=family.labels)
+    for labels, (value,) in items.items():
         metric.add_metric(labels, value)
     return metric
 

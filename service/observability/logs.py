@@ -1,6 +1,7 @@
-"""Log lines: one format for our own, uvicorn's and DBOS's, for people or as JSON, each with its request or job.
+"""Logging configuration: one format, text or JSON, for our own loggers, uvicorn and DBOS.
 
-What a caller sent may be in a text. It never begins a line of its own, and control characters are written as `\\x1b`.
+Every line carries the id of its request or job. A message may contain text from a caller, so control characters and
+line breaks are escaped.
 """
 
 import logging
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import orjson
 
 from service.observability.log_handler import BackgroundHandler
-from service.observability.tracing import belonging
+from service.observability.tracing import log_context
 
 _ACCESS = logging.getLogger("service.access_log")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -20,47 +21,49 @@ _INDENT = "\n    | "
 
 
 def configure(log_format: Literal["text", "json"], level: str) -> None:
-    """Set up the log of this process, on standard error."""
+    """Configure logging to standard error."""
     handler = BackgroundHandler(sys.stderr.fileno())
-    handler.setFormatter(_Json() if log_format == "json" else _Text())
+    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # It warns of each part of a form that is malformed: who sends those could fill the log. The client is told.
+    # It logs a warning for every malformed part of a form, so that a client could fill the log.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     dbos = logging.getLogger("dbos")
-    dbos.handlers[:] = [handler]  # else it brings a handler and a format of its own
+    dbos.handlers[:] = [handler]  # DBOS installs its own handler and format
     dbos.propagate = False
     dbos.setLevel(logging.WARNING)
-    dbos.addFilter(_is_no_cancellation)
+    dbos.addFilter(_is_not_cancellation)
 
 
 def log_access(method: str, route: str, status: int, seconds: float, request_id: str) -> None:
-    """Write one line about a request: by its route, since a path is the caller's text and may hold anything."""
+    """Log a request by its route template. The path is not logged: it is text from the caller."""
     level = logging.ERROR if status >= 500 else logging.INFO
     fields = {"method": method, "route": route, "status": status, "seconds": round(seconds, 6)}
-    if "request_id" not in belonging():
+    if "request_id" not in log_context():
         fields["request_id"] = request_id
     _ACCESS.log(level, "%s %s %d in %.1f ms", method, route, status, seconds * 1e3, extra={"fields": fields})
 
 
-def _is_no_cancellation(record: logging.LogRecord) -> bool:
-    """Leave out the traceback that DBOS writes when a job is cancelled in the moment in which it begins."""
+def _is_not_cancellation(record: logging.LogRecord) -> bool:
+    """Filter out the traceback that DBOS logs for a job that is cancelled while it starts."""
     kind = record.exc_info[0] if record.exc_info else None
-    return kind is None or kind.__name__ != "DBOSAwaitedWorkflowCancelledError"  # by name: not all processes have DBOS
+    return (
+        kind is None or kind.__name__ != "DBOSAwaitedWorkflowCancelledError"
+    )  # compared by name: not every process imports DBOS
 
 
-class _Text(logging.Formatter):
-    """For people."""
+class _TextFormatter(logging.Formatter):
+    """One line per record; tracebacks follow, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        belongs = {**belonging(), **_names(getattr(record, "fields", {}))}
-        about = "".join(f" {name}={value}" for name, value in belongs.items())
-        line = f"{_time(record)} {record.levelname:<7} {record.name}:{about} {_visible(record.getMessage())}"
+        context = {**log_context(), **_names(getattr(record, "fields", {}))}
+        about = "".join(f" {name}={value}" for name, value in context.items())
+        line = f"{_time(record)} {record.levelname:<7} {record.name}:{about} {_escape_controls(record.getMessage())}"
         trace = self.formatException(record.exc_info).splitlines() if record.exc_info else []
-        return _INDENT.join([line, *map(_visible, trace)])
+        return _INDENT.join([line, *map(_escape_controls, trace)])
 
 
-class _Json(logging.Formatter):
-    """For programs: one object a line."""
+class _JsonFormatter(logging.Formatter):
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -68,12 +71,12 @@ class _Json(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **belonging(),
+            **log_context(),
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(_writable(line)).decode()
+        return orjson.dumps(_replace_surrogates(line)).decode()
 
 
 def _names(fields: dict[str, Any]) -> dict[str, Any]:
@@ -84,12 +87,12 @@ def _time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _visible(text: str) -> str:
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+def _escape_controls(text: str) -> str:
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def _writable(line: dict[str, Any]) -> dict[str, Any]:
-    """Replace lone surrogates, which JSON cannot hold."""
+def _replace_surrogates(line: dict[str, Any]) -> dict[str, Any]:
+    """Replace lone surrogates, which JSON cannot represent."""
     return {
         name: value.encode(errors="replace").decode() if isinstance(value, str) else value
         for name, value in line.items()

@@ -1,9 +1,10 @@
-"""Spans for OpenTelemetry: requests, what the network computes, training jobs. Only with the extra `otel`.
+"""OpenTelemetry spans of requests, inference and training jobs. Needs the extra `otel`.
 
-They are exported over OTLP/HTTP as the standard variables say, once `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_…`) is
-set; `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER` and the others are heard, too. Otherwise nothing is imported.
+Spans are exported over OTLP/HTTP if `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_…`) is set. The other standard
+variables, such as `OTEL_SERVICE_NAME` and `OTEL_TRACES_SAMPLER`, apply too. Without an endpoint nothing is imported.
 
-A span is made when its work is done, with the ids that the log lines had meanwhile.
+A span is created when its work has finished, with the ids that its log lines already carry. The SDK has no argument for
+ids, so its id generator returns those that were set just before.
 """
 
 import logging
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from service.observability.tracing import Trace, belonging, work
+from service.observability.tracing import Trace, bound_log_context, log_context
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -29,7 +30,7 @@ Attributes = dict[str, str | int | float]
 
 @dataclass
 class _Ids:
-    """Gives a span the ids that were chosen for it."""
+    """Id generator that returns the ids that were set last."""
 
     trace_id: int = 0
     span_id: int = 0
@@ -45,15 +46,17 @@ class _Ids:
 
 
 class Telemetry:
-    """Exports the spans of one process, from a thread of its own."""
+    """Exports the spans of one process in a background thread."""
 
     def __init__(self, provider: "TracerProvider", ids: _Ids) -> None:
-        """Use a provider that asks `ids` for ids."""
+        """`provider` must use `ids` as its id generator."""
         self._provider, self._ids = provider, ids
         self._tracer: Tracer = provider.get_tracer("glyphserve")
 
-    def record(self, name: str, trace: Trace, seconds: float, attributes: Attributes, *, failed: bool = False) -> None:
-        """Record work that ends now and took so long, as a span of a trace. `name` is without anybody's text."""
+    def export_span(
+        self, name: str, trace: Trace, seconds: float, attributes: Attributes, *, failed: bool = False
+    ) -> None:
+        """Export a span that ends now and took `seconds`. `name` must not contain text of callers."""
         from opentelemetry.trace import (
             NonRecordingSpan,
             SpanContext,
@@ -69,8 +72,8 @@ class Telemetry:
         parent = None
         if trace.parent_id:
             flags = TraceFlags(int(trace.flags, 16))
-            above = SpanContext(self._ids.trace_id, int(trace.parent_id, 16), is_remote=True, trace_flags=flags)
-            parent = set_span_in_context(NonRecordingSpan(above))
+            remote = SpanContext(self._ids.trace_id, int(trace.parent_id, 16), is_remote=True, trace_flags=flags)
+            parent = set_span_in_context(NonRecordingSpan(remote))
         kind = SpanKind.SERVER if "http.route" in attributes else SpanKind.INTERNAL
         start = end - int(seconds * 1e9)
         span = self._tracer.start_span(name, parent, kind=kind, attributes=attributes, start_time=start)
@@ -78,53 +81,55 @@ class Telemetry:
             span.set_status(Status(StatusCode.ERROR))
         span.end(end)
 
-    def request(self, trace: Trace, method: str, route: str, status: int, seconds: float, request_id: str) -> None:
-        """Record an answered request."""
+    def record_request(
+        self, trace: Trace, method: str, route: str, status: int, seconds: float, request_id: str
+    ) -> None:
+        """Export the span of a request."""
         attributes: Attributes = {
             "http.request.method": method,
             "http.route": route,
             "glyphserve.request_id": request_id,
         }
         attributes["http.response.status_code"] = status
-        self.record(f"{method} {route}", trace, seconds, attributes, failed=status >= 500)
+        self.export_span(f"{method} {route}", trace, seconds, attributes, failed=status >= 500)
 
-    def computed(self, model: str, version: int, images: int, seconds: float) -> None:
-        """Record what the network computed, within the work at hand."""
+    def record_inference(self, model: str, version: int, images: int, seconds: float) -> None:
+        """Export the span of a batch as a child of the current span."""
         attributes: Attributes = {"glyphserve.model": model, "glyphserve.version": version, "glyphserve.images": images}
-        self.record("compute", within(), seconds, attributes)
+        self.export_span("compute", child_of_current(), seconds, attributes)
 
     @contextmanager
     def job(self, step: str, job_id: str) -> Iterator[None]:
-        """Record a step of a job."""
-        trace, started, failed = begun(), time.perf_counter(), True
+        """Export the block as the span of a job step."""
+        trace, started, failed = new_trace(), time.perf_counter(), True
         try:
-            with work(trace_id=trace.trace_id, span_id=trace.span_id):
+            with bound_log_context(trace_id=trace.trace_id, span_id=trace.span_id):
                 yield
             failed = False
         finally:
             seconds = time.perf_counter() - started
-            self.record(f"job {step}", trace, seconds, {"glyphserve.job": job_id}, failed=failed)
+            self.export_span(f"job {step}", trace, seconds, {"glyphserve.job": job_id}, failed=failed)
 
     def close(self) -> None:
-        """Send what is left."""
+        """Export the remaining spans and shut down."""
         self._provider.shutdown()
 
 
-def begun() -> Trace:
-    """Begin a trace of our own."""
+def new_trace() -> Trace:
+    """Start a trace with new ids."""
     return Trace(secrets.token_hex(16), secrets.token_hex(8), "01")
 
 
-def within() -> Trace:
-    """Make a span within the work at hand."""
-    names = belonging()
+def child_of_current() -> Trace:
+    """Return a child of the current span, or a new trace if there is none."""
+    names = log_context()
     if "trace_id" not in names:
-        return begun()
+        return new_trace()
     return Trace(names["trace_id"], secrets.token_hex(8), "01", names["span_id"])
 
 
 def open_telemetry() -> Telemetry | None:
-    """Start exporting if the environment says where to; None otherwise, or without the extra."""
+    """Return an exporter if an endpoint is configured and the extra is installed, else None."""
     if (
         not any(os.environ.get(name) for name in _ENDPOINTS)
         or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
@@ -136,7 +141,7 @@ def open_telemetry() -> Telemetry | None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        log.warning("an OTLP endpoint is set, but not the extra: pip install 'glyphserve[otel]'")
+        log.warning("an OTLP endpoint is configured, but the extra is missing: pip install 'glyphserve[otel]'")
         return None
     ids: Any = _Ids()
     resource = Resource.create({} if os.environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: "glyphserve"})

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from service.errors import Conflict, CorruptModel, InvalidInput, NotFound, PreconditionFailed
+from service.errors import Conflict, CorruptModel, NotFound, PreconditionFailed, UnprocessableContent
 from service.json_objects import read_object
 from service.registry.store import Store
 
@@ -142,21 +142,21 @@ class AliasLog:
 
 
 def validate_name(name: str) -> str:
-    """Return a name that is valid in a key. Raises InvalidInput otherwise."""
+    """Return a name that is valid in a key. Raises UnprocessableContent otherwise."""
     if not NAME.fullmatch(name):
-        raise InvalidInput("names are lower-case letters, digits, - and _, at most 63", field="name")
+        raise UnprocessableContent("names are lower-case letters, digits, - and _, at most 63", field="name")
     return name
 
 
 def parse_candidate(version: int, share: float | None, mode: str) -> Candidate:
-    """Return a candidate; the default share of a shadow is 1. Raises InvalidInput."""
+    """Return a candidate; the default share of a shadow is 1. Raises UnprocessableContent."""
     if mode not in ("canary", "shadow"):
-        raise InvalidInput("the mode must be canary or shadow", field="mode")
+        raise UnprocessableContent("the mode must be canary or shadow", field="mode")
     if share is None and mode == "canary":
-        raise InvalidInput("a canary needs the share of the requests that it answers", field="share")
+        raise UnprocessableContent("a canary needs the share of the requests that it answers", field="share")
     share = 1.0 if share is None else share
     if not 0 < share <= 1:
-        raise InvalidInput("the share must be above 0 and at most 1", field="share")
+        raise UnprocessableContent("the share must be above 0 and at most 1", field="share")
     return Candidate(version, share, "canary" if mode == "canary" else "shadow")
 
 
@@ -165,7 +165,7 @@ def _candidate(entry: dict[str, Any]) -> Candidate | None:
         return None
     try:
         return parse_candidate(_version(entry["candidate"]), float(entry["share"]), str(entry["mode"]))
-    except InvalidInput as error:
+    except UnprocessableContent as error:
         raise ValueError from error
 
 

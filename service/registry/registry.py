@@ -16,7 +16,7 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any
 
-from service.errors import Conflict, CorruptModel, InvalidInput, NotFound
+from service.errors import Conflict, CorruptModel, NotFound, UnprocessableContent
 from service.json_objects import read_object
 from service.registry.aliases import AliasEntry, AliasLog, Candidate, validate_name
 from service.registry.manifest import Manifest, load_verified
@@ -82,7 +82,7 @@ class Registry(Versions, AliasLog):
         """
         self.generation(name, alias, expected_generation)
         if candidate and candidate.version == version:
-            raise InvalidInput("the candidate must be another version", field="candidate")
+            raise UnprocessableContent("the candidate must be another version", field="candidate")
         with ExitStack() as locks:
             for number in [version] + ([candidate.version] if candidate else []):
                 self.manifest(name, number)

@@ -18,7 +18,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
 
-from service.errors import InvalidInput, NoDiskSpace, Unavailable
+from service.errors import InsufficientStorage, Unavailable, UnprocessableContent
 from service.registry.damaged_objects import DamagedObjects
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=
 
 
 class Store:
-    """Objects by key. Raises Unavailable if the disk or network fails, NoDiskSpace if the disk is full."""
+    """Objects by key. Raises Unavailable if the disk or network fails, InsufficientStorage if the disk is full."""
 
     def __init__(self, backend: Any, root: Path | None) -> None:
         """Use an obstore backend; `root` is its directory if it is local."""
@@ -157,13 +157,13 @@ class Store:
 def open_store(location: str) -> Store:
     """Open a store by directory or URL (`s3://bucket/prefix`, with credentials from the AWS environment variables).
 
-    Raises InvalidInput for another URL, OSError if the directory cannot be created.
+    Raises UnprocessableContent for another URL, OSError if the directory cannot be created.
     """
     if "://" in location:
         try:
             return Store(from_url(location, client_options=_CLIENT, retry_config=_RETRIES), None)
         except (BaseError, ValueError) as error:
-            raise InvalidInput("STORE_URL must be a folder or s3://bucket/prefix", field="store_url") from error
+            raise UnprocessableContent("STORE_URL must be a folder or s3://bucket/prefix", field="store_url") from error
     root = Path(location).absolute()
     root.mkdir(parents=True, exist_ok=True)
     return Store(LocalStore(root), root)
@@ -188,5 +188,5 @@ def _translate_errors(what: str) -> Iterator[None]:
         raise FileExistsError from None
     except (BaseError, OSError) as error:
         if _NO_SPACE in str(error):
-            raise NoDiskSpace("the disk is full; nothing was written") from error
+            raise InsufficientStorage("the disk is full; nothing was written") from error
         raise Unavailable(f"the store cannot be {what} now", retry_after_seconds=1) from error

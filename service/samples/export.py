@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from service.errors import InvalidInput
+from service.errors import UnprocessableContent
 from service.samples.sample import Sample
 from training.vision.input_spec import IMAGE_SIZE
 
@@ -22,9 +22,9 @@ METADATA_FILE = "samples.json"
 
 
 def write_folder(samples: Iterable[Sample], folder: Path) -> int:
-    """Write samples into a new or empty folder; return how many. Raises InvalidInput."""
+    """Write samples into a new or empty folder; return how many. Raises UnprocessableContent."""
     if folder.exists() and any(folder.iterdir()):
-        raise InvalidInput("the folder is not empty; choose a new or an empty one")
+        raise UnprocessableContent("the folder is not empty; choose a new or an empty one")
     folder.mkdir(parents=True, exist_ok=True)
     metadata = []
     for sample in samples:
@@ -37,7 +37,7 @@ def write_folder(samples: Iterable[Sample], folder: Path) -> int:
 
 
 def write_zip(samples: Iterable[Sample], file: IO[bytes]) -> None:
-    """Write samples as a ZIP of an image folder. Raises InvalidInput."""
+    """Write samples as a ZIP of an image folder. Raises UnprocessableContent."""
     metadata = []
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for sample in samples:
@@ -60,7 +60,7 @@ def to_npz(samples: Iterable[Sample]) -> bytes:
 def _file_name(sample: Sample) -> str:
     label = sample.label
     if not label or Path(label).name != label or label.startswith(".") or "\\" in label:
-        raise InvalidInput("a label of these samples cannot be the name of a folder", field="label")
+        raise UnprocessableContent("a label of these samples cannot be the name of a folder", field="label")
     return f"{label}/{sample.id}.png"
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from service.errors import InvalidInput, NotFound
+from service.errors import NotFound, UnprocessableContent
 from service.samples.ring import Record, RingBuffer, buffer_size
 from training.types import Pixels
 from training.vision.input_spec import IMAGE_SIZE
@@ -80,12 +80,12 @@ class RecentPredictions:
     def get(self, request_id: str, index: int = 0) -> RecentPrediction:
         """Return one image of a request. Takes microseconds at any capacity.
 
-        Raises NotFound if it was overwritten, InvalidInput if the request had no such image or it was unreadable.
+        Raises NotFound if it was overwritten, UnprocessableContent if the request had no such readable image.
         """
         found = [record for buffer in self._buffers() if (record := buffer.find(request_id.encode(), index))]
         newest = max(found, key=lambda record: record.timestamp, default=None)  # a reused ID means the newest request
         if newest and index >= newest.images:
-            raise InvalidInput(f"that request had {newest.images} images; index counts from 0", field="index")
+            raise UnprocessableContent(f"that request had {newest.images} images; index counts from 0", field="index")
         if newest and newest.index == index:
             return _prediction(newest)
         raise NotFound(
@@ -169,7 +169,7 @@ def _attach(path: Path) -> RingBuffer | None:
 
 def _prediction(record: Record) -> RecentPrediction:
     if not record.label:
-        raise InvalidInput("that image of the request could not be read", field="index")
+        raise UnprocessableContent("that image of the request could not be read", field="index")
     glyph = np.frombuffer(record.glyph, np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE).copy()
     label = record.label.decode(errors="ignore")
     return RecentPrediction(glyph, record.model.decode(), record.version, label, record.confidence)

@@ -1,9 +1,9 @@
 """Response bodies of the sample routes."""
 
-from service.schemas import Answer
+from service.schemas import ResponseModel
 
 
-class SampleSource(Answer):
+class SampleSource(ResponseModel):
     """Where a sample came from."""
 
     request_id: str
@@ -20,14 +20,14 @@ class SampleSource(Answer):
     """The name of that key."""
 
 
-class SampleLabel(Answer):
+class SampleLabel(ResponseModel):
     """A label of a sample."""
 
     label: str
     since: str
 
 
-class SampleInfo(Answer):
+class SampleInfo(ResponseModel):
     """An image with its correct label."""
 
     id: str
@@ -42,7 +42,7 @@ class SampleInfo(Answer):
     """URL path of the image, a 28×28 grayscale PNG."""
 
 
-class ListedSample(Answer):
+class ListedSample(ResponseModel):
     """A sample in a list."""
 
     id: str
@@ -50,7 +50,7 @@ class ListedSample(Answer):
     since: str
 
 
-class SampleList(Answer):
+class SampleList(ResponseModel):
     """A page of samples, the most recently labelled first."""
 
     model: str
@@ -65,7 +65,7 @@ class SampleList(Answer):
     """Value of `after` for the next page; null on the last page."""
 
 
-class DeletedSamples(Answer):
+class DeletedSamples(ResponseModel):
     """Number of samples that were deleted, or whose labels by one sender were."""
 
     deleted: int

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 
-from service.errors import Conflict, InvalidInput, NotFound, SamplesFull
+from service.errors import Conflict, NotFound, SampleQuotaExceeded, UnprocessableContent
 from service.registry.store import Store
 from service.samples.sample import LabelEntry, Provenance, Sample, content_id, from_bytes, iso_time, to_bytes
 from service.settings import Settings
@@ -72,10 +72,10 @@ class SampleStore:
         """Store an image with its correct label; return the sample and whether anything changed.
 
         The same image with the same label changes nothing; a different label replaces the current one, which moves to
-        the history. Raises BlankImage, SamplesFull, NoDiskSpace or Unavailable, and changes nothing then.
+        the history. Raises BlankImage, SampleQuotaExceeded, InsufficientStorage or Unavailable without a change.
         """
         if len(label.encode()) > _MAX_LABEL_BYTES:
-            raise InvalidInput(f"labels of samples have at most {_MAX_LABEL_BYTES} bytes", field="label")
+            raise UnprocessableContent(f"labels of samples have at most {_MAX_LABEL_BYTES} bytes", field="label")
         sample_id = content_id(glyph)
         content = to_bytes(glyph, model, label, source)
         with self._lock:  # other processes may do the same now: both entries are then kept for one sample
@@ -87,7 +87,7 @@ class SampleStore:
                 del listing[sample_id]  # deleted by another process since it was listed, or damaged
                 entries = []
             if quota_error := self._quota_error(listing, len(content), is_new=not entries):
-                raise SamplesFull(f"{quota_error}; export them and delete some")
+                raise SampleQuotaExceeded(f"{quota_error}; export them and delete some")
             # Later than the previous label even if this host's clock is behind another one's.
             timestamp = max(time.time_ns() // 1000, entries[-1].timestamp + 1 if entries else 0)
             key = f"samples/{model}/{sample_id}-{timestamp:016d}-{label.encode().hex()}.json"

@@ -14,14 +14,14 @@ from typing import Any
 import typer.main
 
 import training
-from service.app import create_app
-from service.docstrings import attribute_docstrings
-from service.observability.families import FAMILIES
+from service.api.app import create_app
+from service.observability.metric_definitions import FAMILIES
+from service.schemas import attribute_docstrings
 from service.settings import Settings
 from tests.documentation.blocks import PAGES, ROOT
 
 _MARKED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_SCOPE = re.compile(r"With keys: needs `(\w+)`")
+_SCOPE = re.compile(r"If API keys exist, requires the scope `(\w+)`\.?")
 _METHODS = ("get", "post", "put", "delete")
 
 
@@ -42,7 +42,7 @@ def metrics() -> str:
     rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
     for family in FAMILIES:
         name = f"{family.name}_total" if family.kind == "counter" else family.name
-        rows.append(f"| `{name}` | {family.kind} | {', '.join(family.labels)} | {_cell(family.explanation)} |")
+        rows.append(f"| `{name}` | {family.kind} | {', '.join(family.labels)} | {_cell(family.help)} |")
     return "\n".join(rows)
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from service import errors
-from service.observability.families import FAMILIES
+from service.observability.metric_definitions import FAMILIES
 from service.settings import Settings
 from tests.documentation.blocks import DOCS, PAGES, ROOT
 from tests.documentation.generated import GENERATORS, generated

@@ -14,13 +14,13 @@ import httptools
 import numpy as np
 from fastapi import Request
 
-from service.base64_text import decode_base64
+from service.api.compression import decompress
+from service.api.routes import image_payload
 from service.errors import ServiceError
-from service.inference.compression import decompressed
+from service.inference.images import decode_base64
 from service.json_objects import read_object
-from service.routes import forms as routes_forms
+from service.server.request_parser import parse_fast_request
 from service.settings import Settings
-from service.transport.plain_request import read_plain_request
 from tests.fuzz.pictures import LIMITS, must_be_the_callers, pngs
 from tests.hostile.forms import form, part
 
@@ -60,7 +60,7 @@ class _Heard:
 
 def check_request(content: bytes) -> None:
     """What the shortcut takes apart, httptools must take apart alike; it raises nothing."""
-    found = read_plain_request(content)
+    found = parse_fast_request(content)
     if found is None:
         return
     heard = _Heard()
@@ -82,7 +82,7 @@ def check_form(content: bytes) -> None:
     """A form is read or refused; as many files are found as there are in the ordinary way."""
     for kind in (b"multipart/form-data; boundary=b", content[:40] if b"\r" not in content[:40] else b""):
         with suppress(ServiceError):
-            files = asyncio.run(routes_forms._files(_request(kind, content)))
+            files = asyncio.run(image_payload._files(_request(kind, content)))
             assert 1 <= len(files) <= content.count(b"\r\n\r\n")
             assert all(file in content for file in files)
 
@@ -154,7 +154,7 @@ class _Parts:
 def check_predict_json(content: bytes) -> None:
     """Each image of a body is a glyph or has an error of its own; the body is refused by errors of the service."""
     try:
-        readers, _ = routes_forms._json_readers(content, _Parts())  # type: ignore[arg-type]
+        readers, _ = image_payload._json_readers(content, _Parts())  # type: ignore[arg-type]
     except ServiceError as error:
         must_be_the_callers(error)
         return
@@ -162,7 +162,7 @@ def check_predict_json(content: bytes) -> None:
     for reader in readers[:8]:
         try:
             found = reader()
-            glyph = found if isinstance(found, np.ndarray) else found.glyph()
+            glyph = found if isinstance(found, np.ndarray) else found.to_glyph()
         except ServiceError as error:
             must_be_the_callers(error)
             continue
@@ -179,6 +179,6 @@ def check_compressed(content: bytes) -> None:
     ways: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress}
     for encoding, ordinary in ways.items():
         with suppress(ServiceError):
-            found = decompressed(content, encoding, _LIMIT)
+            found = decompress(content, encoding, _LIMIT)
             assert len(found) <= _LIMIT
             assert found == ordinary(content)

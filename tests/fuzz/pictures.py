@@ -8,11 +8,9 @@ from PIL import Image
 from PIL import _imaging as codecs
 
 from service.errors import ServiceError
-from service.images import ImageLimits, open_picture
-from service.transport.gray import array_of, decoded, pixels_of
-from service.transport.plain_glyph import centred, fits_the_box
-from service.transport.plain_jpeg import read_plain_jpeg
-from service.transport.plain_png import read_plain_png
+from service.inference.images import ImageLimits, open_image
+from service.server.fast_decode import decode_fast_jpeg, decode_fast_png, pixel_bytes, run_decoder, to_array
+from service.server.fast_preprocess import already_centred, fills_box
 from tests.hostile.pictures import chunk, digit, encoded
 from training.data import load_dataset
 from training.errors import DataError
@@ -85,9 +83,9 @@ def must_be_the_callers(error: ServiceError) -> None:
 def check_png(content: bytes) -> None:
     """Hold a plain PNG against Pillow's whole way, as it is and with its checksums repaired; it raises nothing."""
     for each in (content, _repaired(content)):
-        gray = read_plain_png(each, _MOST, _MOST)
+        gray = decode_fast_png(each, _MOST, _MOST)
         if gray is not None:
-            assert np.array_equal(array_of(gray), open_picture(each, LIMITS).gray())
+            assert np.array_equal(to_array(gray), open_image(each, LIMITS).to_grayscale())
 
 
 def _repaired(content: bytes) -> bytes:
@@ -97,18 +95,18 @@ def _repaired(content: bytes) -> bytes:
 
 def check_jpeg(content: bytes) -> None:
     """Hold a plain JPEG against Pillow's whole way; it raises nothing."""
-    gray = read_plain_jpeg(content, _MOST, _MOST)
+    gray = decode_fast_jpeg(content, _MOST, _MOST)
     if gray is not None:
-        assert np.array_equal(array_of(gray), open_picture(content, LIMITS).gray())
+        assert np.array_equal(to_array(gray), open_image(content, LIMITS).to_grayscale())
 
 
 def check_glyph(content: bytes) -> None:
     """What the shortcut takes as a glyph must pass the whole preparation unchanged."""
     pixels = (content + bytes(IMAGE_SIZE * IMAGE_SIZE))[: IMAGE_SIZE * IMAGE_SIZE]
-    gray = decoded(codecs.raw_decoder("L", "L", 0, 1), pixels, (IMAGE_SIZE, IMAGE_SIZE))
+    gray = run_decoder(codecs.raw_decoder("L", "L", 0, 1), pixels, (IMAGE_SIZE, IMAGE_SIZE))
     assert gray is not None
-    assert pixels_of(gray) == pixels
-    if fits_the_box(gray) and centred({7: pixels}):
+    assert pixel_bytes(gray) == pixels
+    if fills_box(gray) and already_centred({7: pixels}):
         assert normalize_glyph(np.frombuffer(pixels, np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE)).tobytes() == pixels
 
 
@@ -117,9 +115,9 @@ def check_gray(content: bytes) -> None:
     width, height = (content + b"\1\1")[:2]
     if not width or not height:
         return
-    gray = decoded(codecs.zip_decoder("L", "L", 0), content[2:], (width, height))
+    gray = run_decoder(codecs.zip_decoder("L", "L", 0), content[2:], (width, height))
     if gray is not None:
-        assert array_of(gray).shape == (height, width)
+        assert to_array(gray).shape == (height, width)
 
 
 def check_ink(content: bytes) -> None:
@@ -142,8 +140,8 @@ def check_ink(content: bytes) -> None:
 def check_picture(content: bytes) -> None:
     """Any bytes become a glyph, or an error of the service that is the caller's fault."""
     try:
-        picture = open_picture(content, LIMITS)
-        glyph = picture.glyph()
+        picture = open_image(content, LIMITS)
+        glyph = picture.to_glyph()
     except ServiceError as error:
         must_be_the_callers(error)
         return

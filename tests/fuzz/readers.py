@@ -29,7 +29,7 @@ def readers() -> dict[str, Reader]:
         Reader("plain_glyph", pictures.check_glyph, pictures.glyphs),
         Reader("gray", pictures.check_gray, pictures.gray_streams),
         Reader("ink", pictures.check_ink, pictures.inks),
-        Reader("open_picture", pictures.check_picture, pictures.all_kinds),
+        Reader("open_image", pictures.check_picture, pictures.all_kinds),
         Reader("plain_request", messages.check_request, messages.requests),
         Reader("form", messages.check_form, messages.forms),
         Reader("base64", messages.check_base64, messages.base64_texts),

@@ -9,7 +9,7 @@ import orjson
 
 from service.errors import ServiceError
 from service.inference import open_inference, tensorflow_rest
-from service.inference.model_input import INPUT, RAW, BatchLimits, only_input, read_batch
+from service.inference.model_input import INPUT, RAW_IMAGE_SPEC, BatchLimits, read_batch, single_input
 from service.inference.tensors import DATATYPES, Tensor
 from tests.fuzz.pictures import LIMITS, glyphs, must_be_the_callers, pngs
 from training.vision.input_spec import InputSpec
@@ -39,10 +39,10 @@ def check_v2(content: bytes) -> None:
     """A request is read as NumPy reads it, or refused by errors of the service."""
     length, body = int.from_bytes(content[:2], "big"), content[2:]
     try:
-        message = open_inference.read_request(body, str(length), RAW)
+        message = open_inference.read_request(body, str(length), RAW_IMAGE_SPEC)
         for tensor in message.inputs:
             _compare(tensor, body[length:] if len(message.inputs) == 1 and length else b"")
-        _read(only_input(message.inputs))
+        _read(single_input(message.inputs))
     except ServiceError as error:
         must_be_the_callers(error)
 
@@ -81,6 +81,6 @@ def check_v1(content: bytes) -> None:
     try:
         message = tensorflow_rest.read_request(content, INPUT, 2048)
         orjson.loads(content)
-        _read(only_input(message.inputs))
+        _read(single_input(message.inputs))
     except ServiceError as error:
         must_be_the_callers(error)

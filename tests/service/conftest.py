@@ -21,7 +21,7 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from service.app import create_app
+from service.api.app import create_app
 from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from service.backup import back_up, restore
-from service.errors import Conflict, InvalidInput, NotFound
+from service.api.keys import Keys
+from service.backup import create_backup, restore
+from service.errors import Conflict, NotFound, UnprocessableContent
 from service.jobs.queue import JobQueue
-from service.keys import Keys
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
 from service.settings import Settings
@@ -48,7 +48,7 @@ def filled(home: Path) -> Settings:
 @pytest.fixture
 def backup(tmp_path: Path) -> Path:
     file = tmp_path / "backup.tar.gz"
-    back_up(filled(tmp_path / "home"), file)
+    create_backup(filled(tmp_path / "home"), file)
     return file
 
 
@@ -82,8 +82,8 @@ def test_what_a_running_service_keeps_comes_back_in_another_home(
 
 def test_a_backup_overwrites_nothing(backup: Path, tmp_path: Path) -> None:
     before = backup.read_bytes()
-    with pytest.raises(InvalidInput, match="exists already"):
-        back_up(Settings(home=tmp_path / "home"), backup)
+    with pytest.raises(UnprocessableContent, match="exists already"):
+        create_backup(Settings(home=tmp_path / "home"), backup)
     assert backup.read_bytes() == before
     assert [path.name for path in tmp_path.glob(".backup*")] == []
 
@@ -104,7 +104,7 @@ def test_jobs_are_not_put_over_others(tmp_path: Path) -> None:
     settings = filled(tmp_path / "home")
     with closing(sqlite3.connect(settings.home / "jobs.sqlite")) as database:
         database.execute("CREATE TABLE jobs (id)")
-    assert back_up(settings, file).jobs
+    assert create_backup(settings, file).jobs
     home.mkdir()
     (home / "jobs.sqlite").write_bytes(b"somebody's")
     with pytest.raises(Conflict, match="jobs database"):
@@ -128,7 +128,7 @@ def test_a_damaged_backup_is_refused_or_brings_back_the_very_same(backup: Path, 
         file.write_bytes(bad)
         try:
             restore(settings, file)
-        except InvalidInput:
+        except UnprocessableContent:
             refused += 1
             assert not settings.home.exists()
         else:
@@ -152,14 +152,14 @@ def rewritten(backup: Path, name: str, content: bytes) -> None:
 @pytest.mark.parametrize("name", ["store/../../escaped", "/etc/passwd", "store/models/../../x", "store/other/x"])
 def test_a_backup_writes_nowhere_else(backup: Path, tmp_path: Path, name: str) -> None:
     rewritten(backup, name, b"x")
-    with pytest.raises(InvalidInput, match="damaged"):
+    with pytest.raises(UnprocessableContent, match="damaged"):
         restore(Settings(home=tmp_path / "new"), backup)
 
 
 def test_a_backup_of_a_later_release_is_refused(backup: Path, tmp_path: Path) -> None:
     about = {"format": 2, "created": "2030-01-01", "objects": 0, "jobs": False}
     rewritten(backup, "backup.json", json.dumps(about).encode())
-    with pytest.raises(InvalidInput, match="later release"):
+    with pytest.raises(UnprocessableContent, match="later release"):
         restore(Settings(home=tmp_path / "new"), backup)
 
 
@@ -178,7 +178,7 @@ def test_what_a_backup_names_is_in_it_while_others_publish_and_promote(tmp_path:
     thread.start()
     try:
         for number in range(4):
-            back_up(settings, tmp_path / f"{number}.tar.gz")
+            create_backup(settings, tmp_path / f"{number}.tar.gz")
     finally:
         stop.set()
         thread.join()
@@ -199,7 +199,7 @@ def test_a_damaged_format_is_told(tmp_path: Path, content: bytes) -> None:
     settings = filled(tmp_path / "home")
     open_store(settings.store_location).put("format.json", content)
     with pytest.raises(Conflict, match="damaged"):
-        back_up(settings, tmp_path / "file.tar.gz")
+        create_backup(settings, tmp_path / "file.tar.gz")
 
 
 def test_a_home_with_nothing_in_it_is_no_backup(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.base64_text import decode_base64
+from service.inference.images import decode_base64
 from tests.service.conftest import png
 from tests.service.test_predict import assert_problem
 from training import Dataset
@@ -40,12 +40,12 @@ def test_any_text_is_decoded_or_refused(text: str | bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("%%%", "another kind"),
-        ("AAAAA", "cut short"),
-        ("AA=A", "another kind"),
+        ("%%%", "invalid characters"),
+        ("AAAAA", "truncated"),
+        ("AA=A", "invalid characters"),
         ("Grüße", "beyond ASCII"),
         ("data:image/svg+xml,%3Csvg%3E", "not in base64"),
-        ("AAAA,AAAA", "another kind"),
+        ("AAAA,AAAA", "invalid characters"),
     ],
 )
 def test_what_is_not_base64_is_told_why(text: str, reason: str) -> None:
@@ -92,7 +92,7 @@ async def test_every_route_that_takes_base64_takes_it_as_browsers_and_command_li
 
 
 async def test_base64_that_is_damaged_is_refused_with_its_reason(client: httpx.AsyncClient) -> None:
-    for text, reason in (("iVBORw0KGgo%", "another kind"), ("data:image/svg+xml,iVBORw0KGgo", "data: URL")):
+    for text, reason in (("iVBORw0KGgo%", "invalid characters"), ("data:image/svg+xml,iVBORw0KGgo", "data: URL")):
         answers = [
             assert_problem(await client.post("/predict", json={"image": text}), 422, "invalid_image"),
             (await client.post(V1, json={"instances": [{"b64": text}]})).json(),

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from service.parts import Parts
 from service.registry.aliases import Candidate
 from service.registry.registry import Registry
 from service.registry.store import Store
+from service.services import Services
 from service.serving.candidate import is_sampled
 from service.serving.model import ServingModel
 from service.serving.predictor import Predictor
@@ -153,11 +153,11 @@ def test_a_promotion_or_a_rollback_ends_the_trial(registry: Registry, predictor:
 
 
 def test_a_candidate_must_be_there_and_be_another_version(registry: Registry) -> None:
-    from service.errors import InvalidInput, NotFound
+    from service.errors import NotFound, UnprocessableContent
 
     with pytest.raises(NotFound):
         registry.promote("odd", "production", 1, candidate=Candidate(9, 0.5, "canary"))
-    with pytest.raises(InvalidInput):
+    with pytest.raises(UnprocessableContent):
         registry.promote("odd", "production", 1, candidate=Candidate(1, 0.5, "canary"))
     assert registry.history("odd", "production") == []
 
@@ -166,14 +166,14 @@ PRODUCTION = "/models/mnist/aliases/production"
 
 
 async def test_a_shadow_over_http(app: FastAPI, client: httpx.AsyncClient, digits: Dataset) -> None:
-    parts: Parts = app.state.parts
-    second = parts.registry.publish("mnist", *half_trained()).version
+    services: Services = app.state.services
+    second = services.registry.publish("mnist", *half_trained()).version
     put = await client.put(PRODUCTION, json={"version": 1, "candidate": second}, headers={"If-Match": '"1"'})
     assert put.status_code == 200, put.text
     assert (put.json()["candidate"], put.json()["share"], put.json()["mode"]) == (second, 1.0, "shadow")
     for digit in digits.images[:20]:
         assert (await client.post("/predict", json={"pixels": digit.tolist()})).json()["version"] == 1
-    trial = parts.predictor.rollout
+    trial = services.predictor.rollout
     assert trial is not None
     wait_until(lambda: trial.stats().compared == 20, "all comparisons")
     shown = (await client.get(PRODUCTION)).json()
@@ -189,8 +189,8 @@ async def test_a_shadow_over_http(app: FastAPI, client: httpx.AsyncClient, digit
 async def test_a_canary_over_http_is_named_in_its_answers(
     app: FastAPI, client: httpx.AsyncClient, settings: Settings, digits: Dataset
 ) -> None:
-    parts: Parts = app.state.parts
-    second = parts.registry.publish("mnist", *half_trained()).version
+    services: Services = app.state.services
+    second = services.registry.publish("mnist", *half_trained()).version
     await client.put(PRODUCTION, json={"version": 1, "candidate": second, "share": 0.5, "mode": "canary"})
     body = {"pixels": digits.images[0].tolist()}
     for request_id in IDS[:40]:
@@ -203,9 +203,9 @@ async def test_a_canary_over_http_is_named_in_its_answers(
 
 
 async def test_a_rollback_over_http_goes_back_once(app: FastAPI, client: httpx.AsyncClient) -> None:
-    parts: Parts = app.state.parts
+    services: Services = app.state.services
     assert_problem(await client.post(f"{PRODUCTION}/rollback"), 409, "conflict")
-    second = parts.registry.publish("mnist", *half_trained()).version
+    second = services.registry.publish("mnist", *half_trained()).version
     etag = (await client.put(PRODUCTION, json={"version": second})).headers["etag"]
     back = await client.post(f"{PRODUCTION}/rollback", headers={"If-Match": etag}, json={"reason": "worse"})
     assert (back.json()["version"], back.json()["reason"]) == (1, "worse")
@@ -226,7 +226,7 @@ async def test_a_rollback_over_http_goes_back_once(app: FastAPI, client: httpx.A
     ],
 )
 async def test_impossible_trials_are_refused(body: dict[str, object], app: FastAPI, client: httpx.AsyncClient) -> None:
-    parts: Parts = app.state.parts
-    parts.registry.publish("mnist", *half_trained())
+    services: Services = app.state.services
+    services.registry.publish("mnist", *half_trained())
     assert_problem(await client.put(PRODUCTION, json={"version": 1} | body), 422)
     assert (await client.get(PRODUCTION)).json()["generation"] == 1

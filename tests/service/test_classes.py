@@ -10,9 +10,9 @@ import pytest
 from fastapi import FastAPI
 
 from service.errors import CorruptModel
-from service.parts import Parts
 from service.registry.registry import Registry
 from service.registry.store import open_store
+from service.services import Services
 from tests.service.conftest import png
 from training import MLP, Dataset, MLPConfig
 from training.export.npz import to_bytes
@@ -48,11 +48,11 @@ def test_labels_that_do_not_fit_the_outputs_are_not_published(outputs: int, labe
 async def test_a_version_put_into_the_store_with_such_labels_is_neither_served_nor_promoted(
     outputs: int, labels: list[str], app: FastAPI, client: httpx.AsyncClient, digits: Dataset
 ) -> None:
-    parts: Parts = app.state.parts
+    services: Services = app.state.services
     weights, details = crafted(outputs, labels)
-    parts.registry.store.put("models/odd/1/weights.npz", weights)
-    parts.registry.store.put("models/odd/1/manifest.json", json.dumps(details).encode())
-    parts.registry.store.put("models/odd/aliases/production/00000001.json", b'{"version": 1, "reason": "by hand"}')
+    services.registry.store.put("models/odd/1/weights.npz", weights)
+    services.registry.store.put("models/odd/1/manifest.json", json.dumps(details).encode())
+    services.registry.store.put("models/odd/aliases/production/00000001.json", b'{"version": 1, "reason": "by hand"}')
     picture, image = png(digits.images[0]), {"Content-Type": "image/png"}
     tensor = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": digits.images[0].ravel().tolist()}
     answers = [
@@ -69,8 +69,8 @@ async def test_a_version_put_into_the_store_with_such_labels_is_neither_served_n
 async def test_a_single_output_with_its_two_labels_is_served_by_every_protocol(
     app: FastAPI, client: httpx.AsyncClient, digits: Dataset
 ) -> None:
-    parts: Parts = app.state.parts
-    parts.registry.publish("pair", *crafted(1, ["zero", "one"]))
+    services: Services = app.state.services
+    services.registry.publish("pair", *crafted(1, ["zero", "one"]))
     picture, image = png(digits.images[0]), {"Content-Type": "image/png"}
     read = (
         await client.post("/predict?explain=true&model=pair&version=1", content=picture, headers=image)

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.cross_origin import SAFE_METHODS, changes_state
+from service.api.auth import SAFE_METHODS, changes_state
 from tests.service.conftest import Server, png
-from tests.service.test_access import bearer, keyed, keys, operations
+from tests.service.test_auth import bearer, keyed, keys, operations
 from tests.service.test_predict import assert_problem
 from training import Dataset
 

@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from service.app import create_app
-from service.backup import back_up
-from service.errors import CorruptModel, InvalidInput, NotFound
+from service.api.app import create_app
+from service.api.keys import Keys
+from service.backup import create_backup
+from service.errors import CorruptModel, NotFound, UnprocessableContent
 from service.jobs.gate import save_decision
 from service.json_objects import MOST_BYTES, MOST_DEPTH, read_object
-from service.keys import Keys
 from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import Store, open_store
@@ -201,7 +201,7 @@ def test_a_home_with_a_damaged_object_is_backed_up(home: Path, tmp_path: Path, n
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(DAMAGE[damage])
     shutil.rmtree(Path(settings.store_location, "models", "accurate"))  # large
-    back_up(settings, tmp_path / "backup.tar.gz")
+    create_backup(settings, tmp_path / "backup.tar.gz")
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -257,5 +257,5 @@ def test_a_backup_whose_description_is_damaged_is_refused_in_one_sentence(tmp_pa
             entry = tarfile.TarInfo(name)
             entry.size = len(member)
             archive.addfile(entry, io.BytesIO(member))
-    with pytest.raises(InvalidInput, match="damaged"):
+    with pytest.raises(UnprocessableContent, match="damaged"):
         restore(Settings(home=tmp_path / "home"), file)

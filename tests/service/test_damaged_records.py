@@ -8,7 +8,7 @@ import pytest
 from service.errors import CorruptModel, NotFound
 from service.jobs.inputs import JobInputs
 from service.jobs.job import JobRequest
-from service.observability.board import Board
+from service.observability.shared_memory import SharedPages
 from service.registry.registry import Registry
 from service.registry.store import open_store
 from service.samples.store import open_samples
@@ -53,7 +53,7 @@ def test_a_start_that_is_damaged_is_named(tmp_path: Path, damage: str) -> None:
 
 
 def test_a_page_that_is_no_object_is_no_page() -> None:
-    board = Board.make(2)
+    board = SharedPages.create(2)
     board.write(0, [1])  # type: ignore[arg-type]
     assert board.read(0) is None
     board.write(1, {"a": 1})

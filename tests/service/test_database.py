@@ -35,7 +35,7 @@ def test_a_damaged_database_is_named_by_answers_readiness_and_log_and_mending_it
         assert server.http.get("/health/ready").json()["jobs"] is None
     assert "jobs.sqlite is damaged" in server.output
     assert "Traceback" not in server.output
-    assert "ended with code" not in server.output  # the worker has waited
+    assert "exited with code" not in server.output  # the worker has waited
 
 
 @pytest.mark.parametrize("is_empty", [True, False])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.errors import InvalidInput
+from service.errors import UnprocessableContent
 from service.jobs.datasets import BUNDLED, dataset_names, resolve, resolve_recipe
 from tests.service.conftest import Server, running_server
 from tests.service.processes import QUICK
@@ -46,9 +46,9 @@ def test_names_are_those_of_the_library_and_of_the_folder(folder: Path) -> None:
     "name", ["../datasets", "..", ".", "", ".hidden", "notes.txt", "/etc", "pictures/3", "some", "x" * 200, "a\0b"]
 )
 def test_what_is_no_name_of_a_data_set_there_is_refused(name: str, folder: Path) -> None:
-    with pytest.raises(InvalidInput, match="no data set"):
+    with pytest.raises(UnprocessableContent, match="no data set"):
         resolve(name, folder)
-    with pytest.raises(InvalidInput, match="no data set"):
+    with pytest.raises(UnprocessableContent, match="no data set"):
         resolve(name, None)
 
 

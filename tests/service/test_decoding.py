@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.decoding import Decoder
 from service.errors import Unavailable
+from service.inference.decoding import Decoder
 from tests.service.conftest import Server, png, running_server, wait_until
 from training import Dataset
 
@@ -94,7 +94,7 @@ async def test_what_cannot_be_done_in_time_is_refused_without_a_beginning() -> N
     decoder, begun = Decoder(1), list[int]()
     loop = asyncio.get_running_loop()
     pictures = [(FOUR_MEGAPIXELS, partial(begun.append, number)) for number in range(1000)]
-    with pytest.raises(Unavailable, match="1000 images wait") as refused:
+    with pytest.raises(Unavailable, match="decoding 1000 images") as refused:
         await decoder.decode(pictures, loop.time() + 1)
     assert refused.value.retry_after_seconds
     assert not begun

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.parts import Parts
+from service.services import Services
 from service.settings import Settings
 from tests.hostile.forms import form, part
 from tests.service.conftest import png
@@ -56,7 +56,7 @@ async def test_every_route_takes_a_compressed_body_as_it_takes_the_body(
 async def test_a_bomb_and_an_unknown_encoding_are_refused_by_every_route(
     path: str, settings: Settings, client: httpx.AsyncClient, app: FastAPI
 ) -> None:
-    parts: Parts = app.state.parts
+    services: Services = app.state.services
     limit = settings.max_json_bytes if path == "/train" else settings.max_body_bytes
     kind = "image/png" if path.startswith(("/predict", "/samples")) else JSON
 
@@ -71,7 +71,7 @@ async def test_a_bomb_and_an_unknown_encoding_are_refused_by_every_route(
     assert "truncated" in await refused(gzip.compress(b"{}")[:-4], "gzip", 400)
     for encoding in ("br", "zstd", "gzip, deflate"):
         assert "gzip or deflate" in await refused(b"x", encoding, 415)
-    assert parts.metrics.in_flight == 0
+    assert services.metrics.in_flight == 0
 
 
 async def test_the_name_of_an_encoding_without_a_body_is_no_matter(client: httpx.AsyncClient) -> None:

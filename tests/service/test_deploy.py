@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from service.observability.exposition import exposition
-from service.observability.families import FAMILIES
+from service.observability.metric_definitions import FAMILIES
 from service.observability.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ def test_the_documentation_has_every_metric_as_the_code_explains_it() -> None:
     rows = []
     for family in FAMILIES:
         name = f"{family.name}_total" if family.kind == "counter" else family.name
-        rows.append(f"| `{name}` | {family.kind} | {', '.join(family.labels)} | {family.explanation} |")
+        rows.append(f"| `{name}` | {family.kind} | {', '.join(family.labels)} | {family.help} |")
     assert "\n".join(rows) in (ROOT / "docs" / "reference" / "metrics.md").read_text()
 
 
@@ -57,7 +57,7 @@ def test_every_panel_has_a_place_of_its_own_and_a_query() -> None:
 
 async def test_what_is_shown_is_what_there_is(client: httpx.AsyncClient) -> None:
     await client.post("/predict", json={"pixels": [0] * 300 + [255] * 100 + [0] * 384})
-    shown = named_in((await client.get("/metrics")).text) | named_in(exposition(Metrics().shown()).decode())
+    shown = named_in((await client.get("/metrics")).text) | named_in(exposition(Metrics().collect()).decode())
     names = {f"{family.name}_total" if family.kind == "counter" else family.name for family in FAMILIES}
     assert names <= shown <= names | SAMPLES
 

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 
 WAITING = """
 import sys
-from service.ending import listen_for_the_end
-wait = listen_for_the_end(woken_by=int(sys.argv[1]))
+from service.signals import shutdown_waiter
+wait = shutdown_waiter(woken_by=int(sys.argv[1]))
 print("ready", flush=True)
 while (received := wait(None)) is None:
     print("woken", flush=True)

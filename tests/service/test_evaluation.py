@@ -26,9 +26,9 @@ from service.jobs.datasets import resolve_recipe
 from service.jobs.evaluation import EvaluationCache, StillEvaluatingError
 from service.jobs.inputs import resolve_start_version
 from service.jobs.job import JobRequest
-from service.parts import Parts
 from service.registry.registry import Registry
 from service.registry.store import open_store
+from service.services import Services
 from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from tests.service.test_predict import assert_problem
@@ -63,8 +63,8 @@ def registry(tmp_path: Path) -> Registry:
 @pytest.fixture
 def second(app: FastAPI) -> int:
     """Another version of the model that serves, which knows nothing."""
-    parts: Parts = app.state.parts
-    return parts.registry.publish("mnist", *half_trained()).version
+    services: Services = app.state.services
+    return services.registry.publish("mnist", *half_trained()).version
 
 
 def picture(text: str) -> Pixels:
@@ -142,8 +142,8 @@ async def test_two_versions_are_compared_on_the_same_examples(client: httpx.Asyn
 
 
 async def test_what_cannot_be_evaluated_or_compared_is_told(client: httpx.AsyncClient, app: FastAPI) -> None:
-    parts: Parts = app.state.parts
-    letters = parts.registry.publish("mnist", *half_trained(labels=4)).version
+    services: Services = app.state.services
+    letters = services.registry.publish("mnist", *half_trained(labels=4)).version
     assert_problem(await client.get("/models/mnist/versions/99/evaluation"), 404, "not_found")
     assert_problem(await client.get(f"/models/mnist/versions/{letters}/evaluation"), 404, "not_found")
     assert_problem(await client.get(ADDRESS, params={"against": letters}), 404, "not_found")
@@ -152,8 +152,8 @@ async def test_what_cannot_be_evaluated_or_compared_is_told(client: httpx.AsyncC
 
 
 async def test_versions_of_other_examples_are_not_compared(client: httpx.AsyncClient, app: FastAPI) -> None:
-    parts: Parts = app.state.parts
-    pairs = [publish(parts.registry, layers=(784, 8, 2), classes=classes) for classes in ((3, 8), (3, 8), (1, 7))]
+    services: Services = app.state.services
+    pairs = [publish(services.registry, layers=(784, 8, 2), classes=classes) for classes in ((3, 8), (3, 8), (1, 7))]
     address = f"/models/odd/versions/{pairs[0]}/evaluation"
     alike = (await client.get(address, params={"against": pairs[1]})).json()
     assert alike["labels"] == ["3", "8"]
@@ -251,13 +251,13 @@ def test_the_network_reads_as_it_was_trained_to(registry: Registry) -> None:
 @pytest.fixture
 def slow(app: FastAPI, settings: Settings) -> tuple[int, threading.Event]:
     """A version whose data set is a folder with a file that is read to its end only once the event is set."""
-    parts: Parts = app.state.parts
+    services: Services = app.state.services
     folder = settings.datasets_dir
     assert folder
     some = load_splits(recipes.get("starter")).final_test.select(np.arange(40))
     save_image_folder(replace(some, classes=tuple(f"no {n}" for n in range(10))), folder / "slow")
     body = {"data": "slow", "skip_unreadable": True}
-    version = publish_from(parts.registry, JobRequest("starter", body, "odd"), settings)
+    version = publish_from(services.registry, JobRequest("starter", body, "odd"), settings)
     pipe, open_it = folder / "slow" / "no 3" / "pipe.png", threading.Event()
     os.mkfifo(pipe)
 

@@ -16,11 +16,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service import images
-from service.app import create_app, prepare
-from service.inference import model_input
-from service.parts import Parts
-from service.routes import docs, forms
+from service.api import openapi
+from service.api.app import create_app, prepare
+from service.api.routes import image_payload
+from service.inference import images, model_input
+from service.services import Services
 from service.serving import model
 from service.serving.batch_invariant import Forward, batch_invariant_forward
 from service.settings import Settings
@@ -57,8 +57,8 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 async def test_a_promotion_and_a_trial_leave_nothing_for_the_first_request_to_compute(
     threads: list[int], app: FastAPI, client: httpx.AsyncClient, digits: Dataset
 ) -> None:
-    parts: Parts = app.state.parts
-    assert parts.registry.publish("mnist", *half_trained()).version == 2
+    services: Services = app.state.services
+    assert services.registry.publish("mnist", *half_trained()).version == 2
     body = {"pixels": digits.images[0].tolist()}
     for meaning in TRIALS:
         answer = await client.put(ALIAS, json=meaning)
@@ -71,8 +71,8 @@ async def test_a_promotion_and_a_trial_leave_nothing_for_the_first_request_to_co
 
 
 async def test_a_copy_of_a_snapshot_keeps_its_outputs(app: FastAPI) -> None:
-    parts: Parts = app.state.parts
-    serving = parts.predictor.serving
+    services: Services = app.state.services
+    serving = services.predictor.serving
     assert replace(serving, generation=7).forward is serving.forward
 
 
@@ -89,13 +89,13 @@ def _nodes(path: Path) -> list[ast.AST]:
 
 PICTURES = """
 import io, subprocess, sys, json, base64
-import service.server
-from service.images import ImageLimits, read_glyph
+import service.server.uvicorn_server
+from service.inference.images import ImageLimits, decode_glyph
 made = subprocess.run([sys.executable, "-c", sys.argv[1]], capture_output=True, check=True).stdout
 pictures = json.loads(made)
 known = set(sys.modules)
 for kind, picture in pictures.items():
-    read_glyph(base64.b64decode(picture), ImageLimits(2**20, 10**6, 1000))
+    decode_glyph(base64.b64decode(picture), ImageLimits(2**20, 10**6, 1000))
     assert set(sys.modules) == known, (kind, sorted(set(sys.modules) - known))
 print(*pictures)
 """
@@ -134,13 +134,13 @@ async def test_the_description_of_the_interface_is_made_in_a_thread(
     app: FastAPI, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    make = docs._description
+    make = openapi._description
 
     def noted(described: FastAPI) -> dict[str, Any]:
         seen.append(threading.get_ident())
         return make(described)
 
-    monkeypatch.setattr(docs, "_description", noted)
+    monkeypatch.setattr(openapi, "_description", noted)
     first = await client.get("/openapi.json")
     again = await client.get("/openapi.json")
     assert first.json() == again.json() == app.openapi()
@@ -185,9 +185,9 @@ async def test_what_may_take_long_to_open_or_to_decode_is_read_in_a_thread(
 
         return run
 
-    for room in (forms, model_input):
-        monkeypatch.setattr(room, "open_picture", noted(images.open_picture))
-    monkeypatch.setattr(images.Picture, "gray", noted(images.Picture.gray))
+    for room in (image_payload, model_input):
+        monkeypatch.setattr(room, "open_image", noted(images.open_image))
+    monkeypatch.setattr(images.LazyImage, "to_grayscale", noted(images.LazyImage.to_grayscale))
     file = png(digits.images[0])
     notes = chunk(b"tEXt", b"a\0" + bytes(60)) * 300  # 300 chunks for Pillow to take in, on each side of the data
     long = file[:33] + notes + file[33:-12] + notes + file[-12:]
@@ -213,11 +213,11 @@ async def test_the_first_request_finds_every_route_complete(
 async def test_what_is_in_memory_is_verified_and_not_loaded_again(
     threads: list[int], app: FastAPI, client: httpx.AsyncClient
 ) -> None:
-    parts: Parts = app.state.parts
-    assert parts.registry.publish("mnist", *half_trained()).version == 2
+    services: Services = app.state.services
+    assert services.registry.publish("mnist", *half_trained()).version == 2
     for version in (2, 1, 2):
         assert (await client.put(ALIAS, json={"version": version})).status_code == 200
     assert len(threads) == 2  # version 1 as the service started, version 2 when it was promoted
-    weights = Path(parts.settings.store_location, "models", "mnist", "1", "weights.npz")
+    weights = Path(services.settings.store_location, "models", "mnist", "1", "weights.npz")
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
     assert (await client.put(ALIAS, json={"version": 1})).status_code == 503

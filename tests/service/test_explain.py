@@ -8,8 +8,8 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from service.explain import explain, heat
-from service.parts import Parts
+from service.inference.explain import explain, saliency_heatmap
+from service.services import Services
 from tests.service.conftest import half_trained, png
 from training import Dataset
 from training.evaluation.saliency import gradient_times_input
@@ -23,13 +23,13 @@ def picture(encoded: str) -> Pixels:
 
 def assert_explains(answer: dict[str, Any], digit: Pixels, app: FastAPI) -> None:
     explanation = answer["explanation"]
-    network = app.state.parts.predictor.serving.network
+    network = app.state.services.predictor.serving.network
     offline = gradient_times_input(network, digit[None], np.array([int(answer["label"])]))[0]
     assert explanation["label"] == answer["label"]
     np.testing.assert_array_equal(picture(explanation["image"]), digit)
     saliency = np.array(explanation["saliency"], np.float32)
     np.testing.assert_allclose(saliency, offline, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(picture(explanation["saliency_image"]), heat(saliency))
+    np.testing.assert_array_equal(picture(explanation["saliency_image"]), saliency_heatmap(saliency))
 
 
 async def test_one_answer_is_explained_by_what_the_network_computes_offline(
@@ -47,11 +47,11 @@ async def test_one_answer_is_explained_by_what_the_network_computes_offline(
 async def test_over_http_the_map_is_bit_for_bit_the_one_of_the_same_version_offline(
     app: FastAPI, client: httpx.AsyncClient, digits: Dataset
 ) -> None:
-    parts: Parts = app.state.parts
+    services: Services = app.state.services
     answer = (await client.post("/predict?explain=true", content=png(digits.images[3]))).status_code
     assert answer == 415  # without its type it is no image
     answered = await client.post("/predict?explain=1", files={"file": png(digits.images[3])})
-    (offline,) = explain(parts.predictor.serving, digits.images[3:4])
+    (offline,) = explain(services.predictor.serving, digits.images[3:4])
     over_http = np.array(answered.json()["explanation"]["saliency"], np.float32)
     np.testing.assert_array_equal(over_http, offline.saliency)
 
@@ -83,17 +83,17 @@ async def test_an_answer_is_explained_only_when_asked_for(client: httpx.AsyncCli
 async def test_a_named_version_is_explained_by_its_own_network(
     app: FastAPI, client: httpx.AsyncClient, digits: Dataset
 ) -> None:
-    parts: Parts = app.state.parts
-    made = parts.registry.publish("mnist", *half_trained())
+    services: Services = app.state.services
+    made = services.registry.publish("mnist", *half_trained())
     answer = await client.post(f"/predict?explain=true&version={made.version}", files={"file": png(digits.images[0])})
-    (offline,) = explain(parts.predictor.get("mnist", made.version), digits.images[:1])
+    (offline,) = explain(services.predictor.get("mnist", made.version), digits.images[:1])
     assert answer.json()["explanation"]["label"] == offline.label
     np.testing.assert_array_equal(np.array(answer.json()["explanation"]["saliency"], np.float32), offline.saliency)
 
 
 @pytest.mark.usefixtures("client")
 async def test_a_chosen_class_can_be_explained(app: FastAPI, digits: Dataset) -> None:
-    snapshot = app.state.parts.predictor.serving
+    snapshot = app.state.services.predictor.serving
     wanted = [3, 9]
     found = explain(snapshot, digits.images[:2], wanted)
     assert [explanation.label for explanation in found] == ["3", "9"]
@@ -105,11 +105,11 @@ async def test_a_chosen_class_can_be_explained(app: FastAPI, digits: Dataset) ->
 def test_red_speaks_for_and_blue_against() -> None:
     saliency = np.zeros((28, 28), np.float32)
     saliency[3, 4], saliency[5, 6] = 2, -1
-    painted = heat(saliency)
+    painted = saliency_heatmap(saliency)
     assert painted[3, 4].tolist() == [255, 0, 0]
     assert painted[5, 6].tolist() == [128, 128, 255]
     assert painted[0, 0].tolist() == [255, 255, 255]
-    assert (heat(np.zeros((28, 28), np.float32)) == 255).all()
+    assert (saliency_heatmap(np.zeros((28, 28), np.float32)) == 255).all()
 
 
 @pytest.mark.parametrize("query", ["explain=true", "explain=true&alias=production"])

@@ -17,28 +17,28 @@ from PIL import Image
 
 from service.cli.context import open_registry
 from service.registry.aliases import Candidate
-from service.server import make_server
+from service.server import batches, fast_path, fast_preprocess
+from service.server.fast_decode import decode_fast_jpeg
+from service.server.uvicorn_server import make_server
 from service.settings import Settings
-from service.transport import batches, fast_glyphs, fast_path
-from service.transport.plain_jpeg import read_plain_jpeg
 from tests.service.conftest import half_trained, png, wait_until
 from tests.service.test_fast_path import saved
-from tests.service.test_protocol import answers, request, rest
+from tests.service.test_http_protocol import answers, request, rest
 from training import Dataset
 
 EIGHT_BYTES = bytes.fromhex("ffd8ffc00011ffd9")
 GUARD = {
-    "admit",
-    "admit_whole",
-    "answer",
-    "answer_computed",
-    "_begin_next",
-    "give_up",
-    "take",
-    "drop",
-    "failed",
-    "_hand_over",
-    "_hand_over_others",
+    "try_accept",
+    "try_accept_data",
+    "flush",
+    "flush_computed",
+    "_start_next",
+    "fall_back",
+    "enqueue",
+    "take_done",
+    "clear",
+    "record_failure",
+    "_fall_back_all",
 }  # what calls all the others, and what it calls when they raise
 
 
@@ -49,14 +49,14 @@ class PlantedError(Exception):
 def functions() -> list[tuple[Any, str]]:
     """List all that the fast path is made of: its modules' functions and methods, and what they import from others."""
     found: list[tuple[Any, str]] = []
-    for module in (fast_path, fast_glyphs, batches):
+    for module in (fast_path, fast_preprocess, batches):
         for name, value in vars(module).items():
             if inspect.isclass(value) and value.__module__ == module.__name__:
                 methods = [each for each, member in vars(value).items() if inspect.isfunction(member)]
                 found += [(value, each) for each in methods if not each.startswith("__") and each not in GUARD]
             elif inspect.isroutine(value) and not isinstance(value, type):
                 found.append((module, name))
-    protocol = {(batches.Caller, name) for name in ("reply", "hand_over", "abort")}
+    protocol = {(batches.Client, name) for name in ("respond", "fall_back", "abort")}
     return [each for each in found if each not in protocol]
 
 
@@ -81,7 +81,7 @@ def address(home: Path, model: str) -> Iterator[tuple[str, int]]:
     """A real server, in a thread, so that its functions can be made to raise."""
     listening: queue.Queue[tuple[str, int]] = queue.Queue()
     settings = Settings(home=home, model=model, port=0, alias_poll_seconds=0.1)
-    server = make_server(settings, announce=lambda host, port: listening.put((host, port)))
+    server = make_server(settings, on_ready=lambda host, port: listening.put((host, port)))
     thread = threading.Thread(target=server.run)
     thread.start()
     yield listening.get(timeout=180)
@@ -144,11 +144,11 @@ def test_when_a_function_raises_the_application_answers(
 def test_the_list_of_functions_has_all_readers() -> None:
     names = {name for _, name in functions()}
     assert {
-        "read_plain_png",
+        "decode_fast_png",
         "read_plain_jpeg",
         "read_plain_request",
         "normalize_glyph",
-        "open_picture",
+        "open_image",
         "predictions",
     } <= names
 
@@ -162,7 +162,7 @@ def test_failures_are_logged_and_counted(
 
     before = count()
     with monkeypatch.context() as patch:
-        plant(patch, fast_glyphs, "read_plain_png")
+        plant(patch, fast_preprocess, "decode_fast_png")
         ((status, _, _),) = converse(address, [request(png(digits.images[0]))])
     assert status == 200
     assert count() == before + 1
@@ -204,8 +204,8 @@ def test_a_jpeg_that_ends_anywhere_is_not_read_and_raises_nothing(digits: Datase
     for kind in ({}, {"progressive": True}, {"comment": b"a comment"}):
         whole = saved(Image.fromarray(digits.images[0]), "JPEG", **kind)
         for end in range(len(whole) - 2):
-            gray = read_plain_jpeg(whole[:end] + b"\xff\xd9", 100_000, 4096)
+            gray = decode_fast_jpeg(whole[:end] + b"\xff\xd9", 100_000, 4096)
             assert gray is None or end > whole.index(b"\xff\xda")  # a picture may lack its last rows
         for length in range(0, 65_536, 251):  # a frame's own length does not fit what is there
             place = whole.index(b"\xff\xc0" if b"\xff\xc0" in whole else b"\xff\xc2") + 2
-            read_plain_jpeg(whole[:place] + length.to_bytes(2, "big") + whole[place + 2 :], 100_000, 4096)
+            decode_fast_jpeg(whole[:place] + length.to_bytes(2, "big") + whole[place + 2 :], 100_000, 4096)

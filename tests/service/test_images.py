@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from service.errors import BlankImage, InvalidImage, InvalidInput, PayloadTooLarge, ServiceError, UnsupportedMediaType
-from service.images import ImageLimits, open_picture, read_glyph
+from service.errors import (
+    BlankImage,
+    InvalidImage,
+    PayloadTooLarge,
+    ServiceError,
+    UnprocessableContent,
+    UnsupportedMediaType,
+)
+from service.inference.images import ImageLimits, decode_glyph, open_image
 from tests.hostile.pictures import of_many_scans
 from training import Dataset
 from training.types import Pixels
@@ -47,13 +54,13 @@ def stored_ways(digit: Pixels) -> dict[str, bytes]:
 
 def test_a_png_in_mnist_form_passes_bit_for_bit(digits: Dataset) -> None:
     for digit in digits.images[:300]:
-        np.testing.assert_array_equal(read_glyph(encoded(Image.fromarray(digit)), LIMITS), digit)
+        np.testing.assert_array_equal(decode_glyph(encoded(Image.fromarray(digit)), LIMITS), digit)
 
 
 def test_every_lossless_way_to_store_a_picture_gives_nearly_the_same_glyph(digits: Dataset) -> None:
     for digit in digits.images[:20]:
         for way, content in stored_ways(digit).items():
-            difference = np.abs(read_glyph(content, LIMITS).astype(int) - digit)
+            difference = np.abs(decode_glyph(content, LIMITS).astype(int) - digit)
             assert difference.mean() < (4 if "dark" in way else 0.01), way
 
 
@@ -64,17 +71,19 @@ def test_exif_orientation_is_undone(orientation: int, digits: Dataset) -> None:
     turned = image.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else image
     exif = Image.Exif()
     exif[0x0112] = orientation
-    np.testing.assert_array_equal(read_glyph(encoded(turned, exif=exif), LIMITS), digits.images[0])
+    np.testing.assert_array_equal(decode_glyph(encoded(turned, exif=exif), LIMITS), digits.images[0])
 
 
 def test_a_jpeg_is_read_as_its_decoder_gives_it(digits: Dataset) -> None:
     content = encoded(Image.fromarray(digits.images[3]), "JPEG", quality=95)
-    np.testing.assert_array_equal(open_picture(content, LIMITS).gray(), np.asarray(Image.open(io.BytesIO(content))))
+    np.testing.assert_array_equal(
+        open_image(content, LIMITS).to_grayscale(), np.asarray(Image.open(io.BytesIO(content)))
+    )
 
 
 def test_sixteen_bits_keep_their_middle() -> None:
     wide = np.full((30, 30), 40_000, np.uint16)
-    assert open_picture(encoded(Image.fromarray(wide)), LIMITS).gray().tolist() == [[156] * 30] * 30
+    assert open_image(encoded(Image.fromarray(wide)), LIMITS).to_grayscale().tolist() == [[156] * 30] * 30
 
 
 def sheet(background: str = "white") -> Image.Image:
@@ -87,13 +96,13 @@ def test_cut_corners_are_filled_with_the_paper_of_the_picture() -> None:
     cut = sheet("#ffffff00")
     ImageDraw.Draw(cut).rounded_rectangle((0, 0, 59, 59), 14, fill="white")
     ImageDraw.Draw(cut).line((30, 8, 30, 50), fill="black", width=6)
-    np.testing.assert_array_equal(read_glyph(encoded(cut), LIMITS), read_glyph(encoded(sheet()), LIMITS))
+    np.testing.assert_array_equal(decode_glyph(encoded(cut), LIMITS), decode_glyph(encoded(sheet()), LIMITS))
 
 
 def test_a_photo_with_a_preview_inside_is_one_picture() -> None:
     photo, preview = sheet().convert("RGB"), Image.new("RGB", (20, 20), "white")
     content = encoded(photo, "MPO", save_all=True, append_images=[preview])
-    assert read_glyph(content, LIMITS).any()
+    assert decode_glyph(content, LIMITS).any()
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -135,7 +144,7 @@ WHOLE = encoded(Image.fromarray(np.arange(784, dtype=np.uint8).reshape(28, 28)))
 )
 def test_what_cannot_be_read_is_refused_with_the_right_error(content: bytes, error: type[ServiceError]) -> None:
     with pytest.raises(error) as caught:
-        read_glyph(content, LIMITS)
+        decode_glyph(content, LIMITS)
     assert type(caught.value) is error
 
 
@@ -148,8 +157,8 @@ def test_any_mutation_of_an_image_is_read_or_refused_but_never_crashes() -> None
             mutated = bytearray(content)
             for place in rng.integers(0, len(content), rng.integers(1, 6)):
                 mutated[place] = rng.integers(0, 256)
-            with contextlib.suppress(InvalidInput, UnsupportedMediaType, PayloadTooLarge):
-                assert read_glyph(bytes(mutated[: rng.integers(1, len(mutated) + 1)]), LIMITS).shape == (28, 28)
+            with contextlib.suppress(UnprocessableContent, UnsupportedMediaType, PayloadTooLarge):
+                assert decode_glyph(bytes(mutated[: rng.integers(1, len(mutated) + 1)]), LIMITS).shape == (28, 28)
 
 
 @pytest.mark.parametrize(
@@ -162,4 +171,4 @@ def test_any_mutation_of_an_image_is_read_or_refused_but_never_crashes() -> None
 )
 def test_what_takes_long_for_its_size_is_refused_before_it_is_decoded(content: bytes, reason: str) -> None:
     with pytest.raises(InvalidImage, match=reason):
-        open_picture(content, LIMITS)
+        open_image(content, LIMITS)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from service.explain import explain
-from service.parts import Parts
+from service.inference.explain import explain
+from service.services import Services
 from service.serving.batch_invariant import batch_invariant_forward
 from service.settings import Settings
 from tests.service.conftest import half_trained, png
@@ -25,8 +25,8 @@ MODEL = "/v1/models/mnist"
 @pytest.fixture
 def reference(app: FastAPI, digits: Dataset) -> Floats:
     """What training's network says of the first four digits by the very weights that serve, to the bit."""
-    parts: Parts = app.state.parts
-    network = parts.predictor.serving.network
+    services: Services = app.state.services
+    network = services.predictor.serving.network
     return batch_invariant_forward(network)(network.config.input.to_features(digits.images[:4]))
 
 
@@ -82,20 +82,20 @@ async def test_classify_ranks_the_labels(client: httpx.AsyncClient, digits: Data
 async def test_explain_tells_what_each_pixel_did(
     app: FastAPI, client: httpx.AsyncClient, digits: Dataset, reference: Floats
 ) -> None:
-    parts: Parts = app.state.parts
+    services: Services = app.state.services
     images = digits.images[:4]
     body = await answered(client, f"{MODEL}:explain", {"instances": images.tolist()})
     assert exactly(body["predictions"], reference)
-    for told, expected in zip(body["explanations"], explain(parts.predictor.serving, images), strict=True):
+    for told, expected in zip(body["explanations"], explain(services.predictor.serving, images), strict=True):
         assert told["label"] == expected.label
         assert np.array_equal(np.array(told["saliency"], np.float32), expected.saliency)
         assert base64.b64decode(told["image"]).startswith(b"\x89PNG")
 
 
 async def test_versions_and_labels_choose_who_answers(app: FastAPI, client: httpx.AsyncClient, digits: Dataset) -> None:
-    parts: Parts = app.state.parts
-    made = parts.registry.publish("mnist", *half_trained()).version
-    parts.registry.promote("mnist", "candidate", made)
+    services: Services = app.state.services
+    made = services.registry.publish("mnist", *half_trained()).version
+    services.registry.promote("mnist", "candidate", made)
     body = {"instances": digits.images[:1].tolist()}
     for end, version in (("", 1), ("/versions/1", 1), (f"/versions/{made}", made), ("/labels/candidate", made)):
         for verb in ("predict", "explain", "classify"):

@@ -12,8 +12,8 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from service.inference.compression import compressed
-from service.parts import Parts
+from service.api.compression import compress
+from service.services import Services
 from service.serving.batch_invariant import batch_invariant_forward
 from service.settings import Settings
 from tests.service.conftest import half_trained, png
@@ -51,8 +51,8 @@ def binary_request(content: bytes, datatype: str, shape: list[int], **more: Any)
 @pytest.fixture
 def reference(app: FastAPI) -> Any:
     """What training's network says by the very weights that serve, to the bit in any company."""
-    parts: Parts = app.state.parts
-    network = parts.predictor.serving.network
+    services: Services = app.state.services
+    network = services.predictor.serving.network
 
     def probabilities(images: Any) -> Floats:
         return batch_invariant_forward(network)(network.config.input.to_features(images))
@@ -191,7 +191,7 @@ async def test_bodies_and_answers_may_be_compressed(
         digits.images[:20].tobytes(), "UINT8", [20, 28, 28], parameters={"binary_data_output": True}
     )
     headers = request["headers"] | {"Content-Encoding": encoding, "Accept-Encoding": encoding}
-    async with client.stream("POST", PATH, content=compressed(request["content"], encoding), headers=headers) as answer:
+    async with client.stream("POST", PATH, content=compress(request["content"], encoding), headers=headers) as answer:
         raw = b"".join([piece async for piece in answer.aiter_raw()])
     assert answer.headers["content-encoding"] == encoding
     content = gzip.decompress(raw) if encoding == "gzip" else zlib.decompress(raw)
@@ -285,15 +285,15 @@ async def test_the_content_type_does_not_matter(kind: str | None, client: httpx.
 
 
 async def test_versions_are_asked_for_by_number(app: FastAPI, client: httpx.AsyncClient, digits: Dataset) -> None:
-    parts: Parts = app.state.parts
+    services: Services = app.state.services
     weights, details = half_trained()
-    made = parts.registry.publish("mnist", weights, details).version
+    made = services.registry.publish("mnist", weights, details).version
     body = asks(tensor("UINT8", [1, 28, 28], digits.images[0].tolist()))
     plain = await client.post(PATH, json=body)
     assert plain.headers["x-model-version"] == "1", plain.text
     answer = await client.post(f"/v2/models/mnist/versions/{made}/infer", json=body)
     assert answer.json()["model_version"] == answer.headers["x-model-version"] == str(made)
-    network = parts.registry.load("mnist", made).network
+    network = services.registry.load("mnist", made).network
     expected = batch_invariant_forward(network)(network.config.input.to_features(digits.images[:1]))
     assert np.array_equal(values_of(answer), expected)
     for path in ("mnist/versions/9", "mnist/versions/x", "mnist/versions/-1", "mnist/versions/01", "other", "A%20b"):
@@ -302,14 +302,14 @@ async def test_versions_are_asked_for_by_number(app: FastAPI, client: httpx.Asyn
 
 
 async def test_a_canary_answers_here_too(app: FastAPI, client: httpx.AsyncClient, digits: Dataset) -> None:
-    parts: Parts = app.state.parts
-    made = parts.registry.publish("mnist", *half_trained()).version
+    services: Services = app.state.services
+    made = services.registry.publish("mnist", *half_trained()).version
     answer = await client.put(
         "/models/mnist/aliases/production",
         json={"version": 1, "candidate": made, "mode": "canary", "share": 1},
     )
     assert answer.status_code == 200
-    parts.predictor.refresh()
+    services.predictor.refresh()
     body = asks(tensor("UINT8", [1, 28, 28], digits.images[0].tolist()))
     assert (await client.post(PATH, json=body)).json()["model_version"] == str(made)
 

@@ -5,9 +5,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.parts import Parts
+from service.api.limits import ConcurrencyLimiter
+from service.services import Services
 from service.settings import Settings
-from service.transport.admission import Admission
 from tests.service.conftest import half_trained
 from tests.service.test_inference_v2 import PATH, asks, assert_refused, tensor
 from training import Dataset
@@ -31,7 +31,7 @@ async def test_the_server_tells_its_name_and_its_extensions(client: httpx.AsyncC
 
 
 async def test_nothing_is_ready_before_a_model_is(settings: Settings) -> None:
-    from service.app import create_app
+    from service.api.app import create_app
 
     app = create_app(settings)  # its lifespan, which loads the model, has not begun
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
@@ -42,8 +42,8 @@ async def test_nothing_is_ready_before_a_model_is(settings: Settings) -> None:
 
 
 async def test_a_model_tells_its_tensors(app: FastAPI, client: httpx.AsyncClient) -> None:
-    parts: Parts = app.state.parts
-    parts.registry.publish("mnist", *half_trained(labels=3))
+    services: Services = app.state.services
+    services.registry.publish("mnist", *half_trained(labels=3))
     assert await found(client, "/v2/models") == {"models": RELEASED}
     described = await found(client, "/v2/models/mnist")
     assert described == {
@@ -60,7 +60,7 @@ async def test_a_model_tells_its_tensors(app: FastAPI, client: httpx.AsyncClient
     assert (await found(client, "/v2/models/mnist/versions/2"))["outputs"][0]["shape"] == [-1, 3]
     assert (await found(client, "/v2/models/mnist/versions/2/config"))["output"][0]["dims"] == [3]
     config = await found(client, "/v2/models/mnist/config")
-    assert config["max_batch_size"] == parts.settings.max_tensor_rows
+    assert config["max_batch_size"] == services.settings.max_tensor_rows
     assert config["input"] == [{"name": "image", "data_type": "TYPE_UINT8", "dims": [28, 28]}]
 
 
@@ -76,8 +76,8 @@ async def test_unknown_models_and_versions_are_404(client: httpx.AsyncClient) ->
 async def test_a_version_is_ready_when_it_passes_its_checks(
     app: FastAPI, client: httpx.AsyncClient, settings: Settings
 ) -> None:
-    parts: Parts = app.state.parts
-    good, bad, worse = (parts.registry.publish("mnist", *half_trained(seed=seed)).version for seed in range(3))
+    services: Services = app.state.services
+    good, bad, worse = (services.registry.publish("mnist", *half_trained(seed=seed)).version for seed in range(3))
     folder = Path(settings.store_location) / "models" / "mnist"
     (folder / str(bad) / "weights.npz").write_bytes(b"rotten")
     (folder / str(worse) / "manifest.json").write_bytes(b"{}")
@@ -119,9 +119,9 @@ async def test_the_index_refuses_what_it_cannot_read(body: bytes, client: httpx.
 async def test_load_takes_what_the_alias_means_into_service_at_once(
     app: FastAPI, client: httpx.AsyncClient, digits: Dataset
 ) -> None:
-    parts: Parts = app.state.parts
-    made = parts.registry.publish("mnist", *half_trained()).version
-    parts.registry.promote("mnist", "production", made)
+    services: Services = app.state.services
+    made = services.registry.publish("mnist", *half_trained()).version
+    services.registry.promote("mnist", "production", made)
     for content in (b"", b"{}"):
         answer = await client.post("/v2/repository/models/mnist/load", content=content)
         assert (answer.status_code, answer.content) == (200, b"")
@@ -132,9 +132,9 @@ async def test_load_takes_what_the_alias_means_into_service_at_once(
 async def test_load_tells_why_a_version_cannot_serve_and_the_old_one_goes_on(
     app: FastAPI, client: httpx.AsyncClient, settings: Settings
 ) -> None:
-    parts: Parts = app.state.parts
-    made = parts.registry.publish("mnist", *half_trained()).version
-    parts.registry.promote("mnist", "production", made)
+    services: Services = app.state.services
+    made = services.registry.publish("mnist", *half_trained()).version
+    services.registry.promote("mnist", "production", made)
     (Path(settings.store_location) / "models" / "mnist" / str(made) / "weights.npz").write_bytes(b"rotten")
     assert_refused(await client.post("/v2/repository/models/mnist/load"), 503)
     assert (await client.post(PATH, json=asks(tensor("UINT8", [1, 784], [0] * 784)))).status_code == 200
@@ -143,10 +143,10 @@ async def test_load_tells_why_a_version_cannot_serve_and_the_old_one_goes_on(
 async def test_another_model_is_loaded_and_unloaded_but_the_serving_one_stays(
     app: FastAPI, client: httpx.AsyncClient, settings: Settings
 ) -> None:
-    parts: Parts = app.state.parts
-    parts.registry.publish("other", *half_trained())
+    services: Services = app.state.services
+    services.registry.publish("other", *half_trained())
     assert_refused(await client.post("/v2/repository/models/other/load"), 404)  # nothing says which version
-    parts.registry.promote("other", "production", 1)
+    services.registry.promote("other", "production", 1)
     body = asks(tensor("UINT8", [1, 784], [0] * 784))
     for end in ("load", "unload", "load"):
         answer = await client.post(f"/v2/repository/models/other/{end}", json={"parameters": {}})
@@ -218,6 +218,6 @@ async def test_errors_are_described_with_the_media_type_that_they_have(client: h
 
 
 def test_the_probes_of_both_protocols_need_no_place_in_a_full_server() -> None:
-    door = Admission(1, 0)
-    assert not any(door.concerns(path) for path in ("/", "/v2/health/live", "/v2/health/ready", "/health/live"))
-    assert all(door.concerns(path) for path in (PATH, "/v1/models/mnist:predict", "/v2/repository/index"))
+    door = ConcurrencyLimiter(1, 0)
+    assert not any(door.applies_to(path) for path in ("/", "/v2/health/live", "/v2/health/ready", "/health/live"))
+    assert all(door.applies_to(path) for path in (PATH, "/v1/models/mnist:predict", "/v2/repository/index"))

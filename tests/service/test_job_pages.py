@@ -7,7 +7,7 @@ import httpx
 import pytest
 import sqlalchemy
 
-from service.errors import InvalidInput
+from service.errors import UnprocessableContent
 from service.jobs.datasets import BUNDLED, dataset_names
 from service.jobs.job import JobRequest
 from service.jobs.queue import JobQueue
@@ -55,7 +55,7 @@ def test_pages_of_jobs_hold_every_job_once_newest_first(limit: int, jobs: JobQue
 
 @pytest.mark.parametrize("after", ["", "x", "1764396000001", "-job", "99999999999999-job-1", "1-../x"])
 def test_a_place_that_no_page_gave_is_refused(after: str, jobs: JobQueue) -> None:
-    with pytest.raises(InvalidInput, match="`next` of the page before"):
+    with pytest.raises(UnprocessableContent, match="`next` of the page before"):
         jobs.page(10, after)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.errors import InvalidInput
+from service.errors import UnprocessableContent
 from service.jobs.checkpoints import Checkpoints
 from service.jobs.gate import GatePolicy, decide_promotion
 from service.jobs.inputs import JobInputs
@@ -203,7 +203,7 @@ def test_the_command_refuses_to_learn_from_no_samples_as_the_api_does(tmp_path: 
 
 
 def test_samples_that_are_gone_when_the_job_begins_fail_it(inputs: JobInputs, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="no samples of mnist any more"):
+    with pytest.raises(UnprocessableContent, match="no samples of mnist any more"):
         inputs.materialize(replace(REQUEST, start_from="1"), "job-1", tmp_path)
 
 

@@ -10,11 +10,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.parts import Parts
 from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.retention import prune
 from service.registry.store import Store, open_store
+from service.services import Services
 from service.settings import Settings
 from tests.service.conftest import Server, half_trained, publish_many, running_server
 from tests.service.test_cli import run
@@ -81,16 +81,16 @@ def test_older_pages_are_there_on_demand(crowded: Server) -> None:
 async def test_the_pages_together_hold_every_version_model_and_promotion_once(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
-    parts: Parts = app.state.parts
-    made = {name: [parts.registry.publish(name, *half_trained(seed=n)).version for n in range(3)] for name in "abc"}
+    services: Services = app.state.services
+    made = {name: [services.registry.publish(name, *half_trained(seed=n)).version for n in range(3)] for name in "abc"}
     for version in (1, 2, 3, 1):
-        parts.registry.promote("a", "production", version)
+        services.registry.promote("a", "production", version)
     for limit in (1, 2, 3, 5, 100):
         for name, numbers in made.items():
             paged = [v["version"] for page in await pages(client, f"/models/{name}", limit) for v in page["versions"]]
             assert paged == numbers[::-1]
         models = [model for page in await pages(client, "/models", limit, versions=1) for model in page["models"]]
-        assert [model["model"] for model in models] == parts.registry.models()
+        assert [model["model"] for model in models] == services.registry.models()
         assert all(len(model["versions"]) == 1 for model in models)
         assert await generations(client, "/models/a/aliases/production/history", limit) == [4, 3, 2, 1]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from service.observability.log_handler import BackgroundHandler
 from service.observability.logs import configure, log_access
-from service.observability.tracing import work
+from service.observability.tracing import bound_log_context
 from tests.service.conftest import png, running_server, wait_until
 from tests.service.processes import apis_of
 from tests.service.test_tracing import GIVEN, TRACE
@@ -84,7 +84,7 @@ def test_a_job_that_is_cancelled_as_it_begins_is_no_error(capfd: pytest.CaptureF
 
 def test_a_line_tells_what_the_work_belongs_to(capfd: pytest.CaptureFixture[str]) -> None:
     configure("json", "info")
-    with work(job="job-1"):
+    with bound_log_context(job="job-1"):
         logging.getLogger("service.anything").info("half way")
     log_access("POST", "/predict", 503, 0.25, "abc")
     logging.getLogger("dbos").warning("from there")
@@ -100,7 +100,7 @@ def test_a_line_tells_what_the_work_belongs_to(capfd: pytest.CaptureFixture[str]
     }
     assert (dbos["logger"], uvicorn["logger"]) == ("dbos", "uvicorn.error")
     configure("text", "info")
-    with work(request_id="r-1"):
+    with bound_log_context(request_id="r-1"):
         logging.getLogger("service.anything").info("half way")
     assert "INFO    service.anything: request_id=r-1 half way" in logged(capfd)
 
@@ -137,7 +137,7 @@ def test_a_server_whose_log_is_not_read_goes_on_and_is_restarted(
         wait_until(lambda: set(apis_of(server)) - {api}, "another process")
         assert server.http.get("/health/ready").status_code == 200
     assert server.output.count("GET /health/live 200") > 500
-    assert "ended with code -9" in server.output
+    assert "exited with code -9" in server.output
 
 
 @pytest.mark.slow

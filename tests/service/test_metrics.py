@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.observability.exposition import exposition
 from service.observability.metrics import Metrics
-from service.parts import Parts
+from service.services import Services
 from service.serving.drift import MIN_IMAGES
 from service.serving.model import ServingModel
 from training import Dataset
@@ -27,7 +27,7 @@ def samples(text: str) -> dict[tuple[str, ...], float]:
 
 
 def shown(metrics: Metrics) -> dict[tuple[str, ...], float]:
-    return samples(exposition(metrics.shown()).decode())
+    return samples(exposition(metrics.collect()).decode())
 
 
 def batches(snapshot: ServingModel, digits: Dataset, size: int, count: int) -> Iterator[tuple[object, ...]]:
@@ -41,7 +41,7 @@ def batches(snapshot: ServingModel, digits: Dataset, size: int, count: int) -> I
 def test_requests_are_counted_by_route_method_and_code_and_their_time_by_route() -> None:
     metrics = Metrics()
     for status, seconds in ((200, 0.0001), (200, 0.003), (503, 0.3), (200, 60.0)):
-        metrics.answered("/predict", "POST", status, seconds)
+        metrics.record_responses("/predict", "POST", status, seconds)
     for _ in range(2):  # looking at it changes nothing
         found = shown(metrics)
         assert found["glyphserve_requests_total", "200", "POST", "/predict"] == 3
@@ -54,12 +54,12 @@ def test_requests_are_counted_by_route_method_and_code_and_their_time_by_route()
 
 
 async def test_every_image_is_counted_however_it_is_batched(app: FastAPI, digits: Dataset) -> None:
-    parts: Parts = app.state.parts
-    snapshot, metrics = parts.predictor.serving, Metrics()
+    services: Services = app.state.services
+    snapshot, metrics = services.predictor.serving, Metrics()
     answers: list[str] = []
     for size, count in ((1, 7), (3, 30), (64, 2), (150, 1)):
         for glyphs, labels, confidences in batches(snapshot, digits, size, count):
-            metrics.predicted(snapshot, glyphs, labels, confidences, 0.00007)  # type: ignore[arg-type]
+            metrics.record_predictions(snapshot, glyphs, labels, confidences, 0.00007)  # type: ignore[arg-type]
             answers += labels  # type: ignore[arg-type]
     found, images = shown(metrics), 7 + 90 + 128 + 150
     assert len(answers) == images
@@ -75,8 +75,8 @@ async def test_every_image_is_counted_however_it_is_batched(app: FastAPI, digits
 async def test_digits_like_those_it_learned_from_do_not_drift_and_inverted_ones_do(
     app: FastAPI, digits: Dataset
 ) -> None:
-    parts: Parts = app.state.parts
-    snapshot = parts.predictor.serving
+    services: Services = app.state.services
+    snapshot = services.predictor.serving
     assert snapshot.baseline is not None
     order = np.random.default_rng(0).permutation(len(digits))[:1000]
     alike, inverted = digits.images[order], 255 - digits.images[order]
@@ -85,7 +85,7 @@ async def test_digits_like_those_it_learned_from_do_not_drift_and_inverted_ones_
         metrics = Metrics()
         probabilities = snapshot.predict(glyphs)
         labels = [snapshot.labels[place] for place in probabilities.argmax(axis=1)]
-        metrics.predicted(snapshot, glyphs, labels, probabilities.max(axis=1).tolist(), 0.001)
+        metrics.record_predictions(snapshot, glyphs, labels, probabilities.max(axis=1).tolist(), 0.001)
         found = shown(metrics)
         index[name] = [found["glyphserve_drift", feature, "mnist", "1"] for feature in ("ink", "classes")]
         assert np.isclose(found["glyphserve_ink_mean", "mnist", "1"], glyphs.mean() / 255)
@@ -95,10 +95,10 @@ async def test_digits_like_those_it_learned_from_do_not_drift_and_inverted_ones_
 
 
 async def test_too_few_images_have_no_drift(app: FastAPI, digits: Dataset) -> None:
-    parts: Parts = app.state.parts
-    snapshot, metrics = parts.predictor.serving, Metrics()
+    services: Services = app.state.services
+    snapshot, metrics = services.predictor.serving, Metrics()
     few = digits.images[: MIN_IMAGES - 1]
-    metrics.predicted(snapshot, few, ["1"] * len(few), [1.0] * len(few), 0.001)
+    metrics.record_predictions(snapshot, few, ["1"] * len(few), [1.0] * len(few), 0.001)
     assert not [key for key in shown(metrics) if key[0] == "glyphserve_drift"]
 
 
@@ -135,11 +135,11 @@ async def test_what_waits_and_what_is_refused_is_counted(client: httpx.AsyncClie
 async def test_versions_that_nobody_asks_for_any_more_are_forgotten(app: FastAPI, digits: Dataset) -> None:
     from dataclasses import replace
 
-    parts: Parts = app.state.parts
+    services: Services = app.state.services
     metrics = Metrics()
     for version in range(1, 12):
-        snapshot = replace(parts.predictor.serving, version=version)
-        metrics.predicted(snapshot, digits.images[:1], ["1"], [0.9], 0.001)
-        exposition(metrics.shown())
+        snapshot = replace(services.predictor.serving, version=version)
+        metrics.record_predictions(snapshot, digits.images[:1], ["1"], [0.9], 0.001)
+        exposition(metrics.collect())
     seen = {int(key[2]) for key in shown(metrics) if key[0] == "glyphserve_window_images"}
     assert seen == set(range(4, 12))

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from service.errors import InvalidTensor
-from service.images import ImageLimits
+from service.inference.images import ImageLimits
 from service.inference.model_input import BatchLimits, read_batch
 from service.inference.tensors import Tensor
 from training import recipes
 from training.data import load_dataset
 from training.vision.input_spec import InputSpec
 
-LIMITS = BatchLimits(ImageLimits(2**16, 784, 28), most_encoded=8, most_rows=8)
+LIMITS = BatchLimits(ImageLimits(2**16, 784, 28), max_encoded=8, max_rows=8)
 GLYPHS = load_dataset("starter").train.images[:3]
 FORMS = [InputSpec(), InputSpec(side=20, low=-1.0), recipes.get("sprint").network.input]
 

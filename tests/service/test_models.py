@@ -7,11 +7,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.app import create_app
-from service.parts import Parts
+from service.api.app import create_app
 from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import open_store
+from service.services import Services
 from service.serving.predictor import Predictor
 from service.settings import Settings
 from tests.service.conftest import half_trained
@@ -22,8 +22,8 @@ from training import Dataset
 @pytest.fixture
 def second(app: FastAPI) -> int:
     """Another version of the model that serves."""
-    parts: Parts = app.state.parts
-    return parts.registry.publish("mnist", *half_trained()).version
+    services: Services = app.state.services
+    return services.registry.publish("mnist", *half_trained()).version
 
 
 async def test_models_and_versions_are_shown_with_their_manifests(client: httpx.AsyncClient, second: int) -> None:
@@ -89,7 +89,7 @@ async def test_impossible_promotions_are_refused(
     [
         ({}, "version is missing"),
         ({"version": "1"}, "version should be a valid integer, not '1'"),
-        ({"version": 1, "surprise": 1}, "surprise is not known here"),
+        ({"version": 1, "surprise": 1}, "surprise is not a known field"),
         ({"version": 1, "mode": "sun"}, "mode should be 'canary' or 'shadow', not 'sun'"),
     ],
 )
@@ -110,23 +110,23 @@ async def test_what_is_not_there_is_not_found(path: str, client: httpx.AsyncClie
 async def test_a_version_that_went_bad_leaves_the_old_one_serving_and_is_told(
     app: FastAPI, client: httpx.AsyncClient, settings: Settings, second: int, digits: Dataset
 ) -> None:
-    parts: Parts = app.state.parts
-    other = Predictor(parts.registry, "mnist", "production", on_reload=lambda _: None)  # a replica that is not told
+    services: Services = app.state.services
+    other = Predictor(services.registry, "mnist", "production", on_reload=lambda _: None)  # a replica that is not told
     other.refresh()
-    parts.registry.promote("mnist", "production", second)
+    services.registry.promote("mnist", "production", second)
     Path(settings.store_location, "models", "mnist", str(second), "weights.npz").write_bytes(b"rotten")
     other.refresh()
     assert other.serving.version == 1
     assert "damaged" in str(other.last_error)
-    parts.predictor.refresh()
+    services.predictor.refresh()
     ready = (await client.get("/health/ready")).json()
     assert ready["version"] == 1
     assert "damaged" in ready["trouble"]
     assert_problem(await client.put("/models/mnist/aliases/production", json={"version": second}), 503, "corrupt_model")
     body = {"pixels": digits.images[0].tolist()}
     assert (await client.post("/predict", json=body)).json()["version"] == 1
-    parts.registry.promote("mnist", "production", 1)
-    parts.predictor.refresh()
+    services.registry.promote("mnist", "production", 1)
+    services.predictor.refresh()
     assert (await client.get("/health/ready")).json()["trouble"] is None
 
 

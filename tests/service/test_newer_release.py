@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from service.api.keys import _parse
 from service.errors import Conflict
 from service.jobs.job import JobRequest
-from service.keys import _parsed
 from service.samples.sample import from_bytes
 from tests.service.processes import QUICK
 from tests.service.test_worker import queue_of, running_worker, wait_for_end
@@ -38,9 +38,9 @@ def test_a_job_of_a_newer_release_is_listed_and_fails_by_the_name_of_what_is_unk
 
 def test_a_key_with_an_unknown_restriction_opens_nothing() -> None:
     key = {"id": "a", "sha256": "b", "scopes": ["admin"], "name": "", "created": ""}
-    assert _parsed(json.dumps(key).encode()).scopes == ("admin",)
+    assert _parse(json.dumps(key).encode()).scopes == ("admin",)
     with pytest.raises(ConfigError, match="the key has expires, which"):
-        _parsed(json.dumps(key | {"expires": "2030-01-01"}).encode())
+        _parse(json.dumps(key | {"expires": "2030-01-01"}).encode())
 
 
 def test_a_sample_of_a_newer_release_is_refused_by_the_name_of_what_is_unknown() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import InvalidTensor, MalformedRequest
-from service.inference.model_input import RAW
-from service.inference.open_inference import InferRequest, read_json, read_request, write_answer
+from service.inference.model_input import RAW_IMAGE_SPEC
+from service.inference.open_inference import InferRequest, read_json, read_request, write_response
 from service.inference.tensors import Tensor, to_binary
 from tests.service.test_tensors import numeric, of_bytes, same
 
@@ -17,7 +17,7 @@ IMAGE: dict[str, Any] = {"name": "image", "datatype": "UINT8", "shape": [1, 4], 
 
 
 def read(body: bytes, json_length: str | None = None) -> InferRequest:
-    return read_request(body, json_length, RAW)
+    return read_request(body, json_length, RAW_IMAGE_SPEC)
 
 
 def parts(content: dict[str, Any], binary: bytes = b"") -> tuple[bytes, str]:
@@ -44,7 +44,7 @@ def test_binary_and_json_inputs_are_told_apart_in_one_body(tensors: list[Tensor]
 
 @given(st.lists(st.tuples(st.one_of(numeric(), of_bytes()), st.booleans()), min_size=1, max_size=3))
 def test_an_answer_can_be_taken_apart_again(outputs: list[tuple[Tensor, bool]]) -> None:
-    content, json_length = write_answer("m", "1", "id", outputs)
+    content, json_length = write_response("m", "1", "id", outputs)
     described = orjson.loads(content[:json_length] if json_length is not None else content)
     assert (described["model_name"], described["model_version"], described["id"]) == ("m", "1", "id")
     place = json_length or len(content)
@@ -191,9 +191,9 @@ def test_an_empty_body_is_an_empty_object_but_only_of_the_blanks_that_json_knows
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ({"inputs": [0] * 101}, "`inputs` has 101 entries; at most 100 are read"),
-        ({"inputs": [IMAGE], "outputs": [0] * 101}, "`outputs` has 101 entries; at most 100 are read"),
-        ({"inputs": [IMAGE | {"data": [[0]] + [[]] * 4}]}, "not as many elements as the shape says"),
+        ({"inputs": [0] * 101}, "`inputs` has 101 entries; the limit is 100"),
+        ({"inputs": [IMAGE], "outputs": [0] * 101}, "`outputs` has 101 entries; the limit is 100"),
+        ({"inputs": [IMAGE | {"data": [[0]] + [[]] * 4}]}, "the number of elements does not match the shape"),
     ],
 )
 def test_lists_are_counted_before_they_are_looked_at(content: dict[str, Any], reason: str) -> None:

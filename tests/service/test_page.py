@@ -178,7 +178,7 @@ def test_the_page_is_light_and_comes_from_here_alone(browser: Browser, server: S
 
 
 def test_a_keyed_service_asks_for_a_key_and_keeps_it_in_memory(browser: Browser, tmp_path: Path) -> None:
-    from service.keys import Keys
+    from service.api.keys import Keys
     from service.registry.store import open_store
     from service.settings import Settings
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from service.backup import back_up, restore
+from service.backup import create_backup, restore
 from service.errors import Conflict, TooManyJobs, Unavailable
 from service.jobs.job import JobRequest
 from service.jobs.queue import JobQueue
@@ -147,7 +147,7 @@ def test_jobs_and_store_come_back_by_the_documented_commands(
 ) -> None:
     job = server.wait_for(server.submit(settings=QUICK, promote="always")["id"], "succeeded")
     postgres.dump(tmp_path / "jobs.dump")
-    told = back_up(Settings(**shared), tmp_path / "backup.tar.gz")
+    told = create_backup(Settings(**shared), tmp_path / "backup.tar.gz")
     assert not told.jobs
     copy = postgres.restored(tmp_path / "jobs.dump", "copy")
     settings = Settings(home=tmp_path / "new", database_url=copy, store_url=str(tmp_path / "new-store"))

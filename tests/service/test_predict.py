@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from service.observability.tracing import belonging
-from service.parts import Parts
+from service.observability.tracing import log_context
+from service.services import Services
 from service.settings import Settings
 from tests.service.conftest import half_trained, png
 from training import Dataset
@@ -88,8 +88,8 @@ async def test_top_k_cuts_the_list(client: httpx.AsyncClient, digits: Dataset) -
 async def test_over_http_the_answers_are_those_of_the_network_to_the_last_image(
     app: FastAPI, client: httpx.AsyncClient, digits: Dataset
 ) -> None:
-    parts: Parts = app.state.parts
-    network = parts.predictor.serving.network
+    services: Services = app.state.services
+    network = services.predictor.serving.network
     expected = network.predict(network.config.input.to_features(digits.images[:256])).argmax(axis=1)
     for start in range(0, 256, 64):
         files = [("file", (f"{n}.png", png(digits.images[n]), "image/png")) for n in range(start, start + 64)]
@@ -99,10 +99,10 @@ async def test_over_http_the_answers_are_those_of_the_network_to_the_last_image(
 
 
 async def test_a_version_or_an_alias_can_be_asked_for(app: FastAPI, client: httpx.AsyncClient, digits: Dataset) -> None:
-    parts: Parts = app.state.parts
+    services: Services = app.state.services
     weights, details = half_trained()
-    made = parts.registry.publish("mnist", weights, details)
-    parts.registry.promote("mnist", "candidate", made.version)
+    made = services.registry.publish("mnist", weights, details)
+    services.registry.promote("mnist", "candidate", made.version)
     expected = load(weights).predict(digits.images[:1].reshape(1, 784).astype(np.float32) / np.float32(255))
     body = {"pixels": digits.images[0].tolist()}
     for query in (f"version={made.version}", "alias=candidate", f"model=mnist&version={made.version}"):
@@ -232,7 +232,7 @@ class _Requests(logging.Handler):
         self.ids: list[Any] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.ids.append((record.getMessage(), belonging().get("request_id")))
+        self.ids.append((record.getMessage(), log_context().get("request_id")))
 
 
 async def test_an_error_of_our_own_is_a_500_without_a_trace_and_the_service_goes_on(

@@ -25,7 +25,7 @@ async def test_no_address_with_a_slash_at_its_end_is_redirected(client: httpx.As
     for path in ("/predict/", "/docs/", "/page/", "/page", "/docs/static", "/docs/static/", "/train//"):
         answer = await client.get(path)
         assert_problem(answer, 404, "not_found")
-        assert ("leave out the slash" in answer.json()["detail"]) == path.endswith("/")
+        assert ("remove the trailing slash" in answer.json()["detail"]) == path.endswith("/")
 
 
 async def test_locations_lead_back_through_the_proxy(client: httpx.AsyncClient, digits: Dataset) -> None:

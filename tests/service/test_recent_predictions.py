@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.errors import InvalidInput, NotFound
+from service.errors import NotFound, UnprocessableContent
 from service.samples.recent import RecentPredictions, shared_folder
 from service.samples.ring import RingBuffer, buffer_size
 from training import Dataset
@@ -20,9 +20,9 @@ def test_an_image_is_remembered_with_what_it_was_taken_for() -> None:
     seen = recent.get("one", 2)
     np.testing.assert_array_equal(seen.glyph, GLYPHS[2])
     assert (seen.model, seen.version, seen.label, seen.confidence) == ("mnist", 3, "1", 0.25)
-    with pytest.raises(InvalidInput, match="could not be read"):
+    with pytest.raises(UnprocessableContent, match="could not be read"):
         recent.get("one", 1)
-    with pytest.raises(InvalidInput, match="3 images"):
+    with pytest.raises(UnprocessableContent, match="3 images"):
         recent.get("one", 3)
 
 

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.errors import Conflict, CorruptModel, InvalidInput, NotFound, PreconditionFailed
+from service.errors import Conflict, CorruptModel, NotFound, PreconditionFailed, UnprocessableContent
 from service.registry.bundled import install_bundled_models
 from service.registry.registry import Registry
 from service.registry.store import Store
@@ -176,9 +176,9 @@ def test_weights_that_do_not_fit_their_manifest_are_not_published(registry: Regi
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "A", "a b", "x" * 64, "-a"])
 def test_names_that_could_be_paths_are_refused(name: str, registry: Registry) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(UnprocessableContent):
         registry.publish(name, *half_trained())
-    with pytest.raises(InvalidInput):
+    with pytest.raises(UnprocessableContent):
         registry.manifest(name, 1)
 
 

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
 
-from service.routes.revalidated import RevalidatedFiles
+from service.api.routes.page import RevalidatedFiles
 
 KEPT = ["/", "/page/prediction.js", "/page/style.css", "/docs", "/docs/start.js", "/docs/static/swagger-ui.css"]
 KEPT += ["/docs/static/swagger-ui-bundle.js", "/openapi.json"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.errors import BlankImage, InvalidInput, NoDiskSpace, NotFound, SamplesFull
+from service.errors import BlankImage, InsufficientStorage, NotFound, SampleQuotaExceeded, UnprocessableContent
 from service.registry.store import Store, open_store
 from service.samples.export import to_npz, write_folder, write_zip
 from service.samples.sample import Provenance, Sample
@@ -87,7 +87,7 @@ def test_models_have_samples_of_their_own(samples: SampleStore, digits: Dataset)
 def test_a_full_collection_takes_no_new_picture_but_still_puts_right_what_it_has(store: Store, digits: Dataset) -> None:
     samples = SampleStore(store, max_samples=3, max_bytes=10**6)
     fill(samples, digits, 3)
-    with pytest.raises(SamplesFull, match="3 samples"):
+    with pytest.raises(SampleQuotaExceeded, match="3 samples"):
         samples.add("mnist", digits.images[3], "1", BY_HAND)
     _, is_new = samples.add("mnist", digits.images[0], "x", BY_HAND)
     assert is_new
@@ -108,7 +108,7 @@ def test_room_that_another_replica_made_is_found(
 
 def test_bytes_are_bounded_too_and_nothing_is_lost_at_the_bound(store: Store, digits: Dataset) -> None:
     samples = SampleStore(store, max_samples=10**6, max_bytes=5000)
-    with pytest.raises(SamplesFull, match="5,000 bytes"):
+    with pytest.raises(SampleQuotaExceeded, match="5,000 bytes"):
         fill(samples, digits, 20)
     kept = list(samples.read_all("mnist"))
     assert 1 <= len(kept) < 20
@@ -168,7 +168,7 @@ def test_there_is_nothing_to_learn_from_a_blank_picture(samples: SampleStore, sh
 def test_a_label_must_fit_into_a_name(samples: SampleStore, digits: Dataset) -> None:
     samples.add("mnist", digits.images[0], "é" * 32, BY_HAND)
     assert [sample.label for sample in samples.read_all("mnist")] == ["é" * 32]
-    with pytest.raises(InvalidInput, match="64 bytes"):
+    with pytest.raises(UnprocessableContent, match="64 bytes"):
         samples.add("mnist", digits.images[0], "é" * 33, BY_HAND)
 
 
@@ -210,13 +210,13 @@ def test_a_folder_must_be_empty_and_labels_must_name_folders(
     samples: SampleStore, digits: Dataset, tmp_path: Path
 ) -> None:
     (tmp_path / "something").write_text("")
-    with pytest.raises(InvalidInput, match="empty"):
+    with pytest.raises(UnprocessableContent, match="empty"):
         write_folder([], tmp_path)
     for label in ("../x", "a/b", ".", ".hidden", "a\\b"):
         samples.add("mnist", digits.images[0], label, BY_HAND)
-        with pytest.raises(InvalidInput, match="folder"):
+        with pytest.raises(UnprocessableContent, match="folder"):
             write_folder(samples.read_all("mnist"), tmp_path / "folder")
-        with pytest.raises(InvalidInput, match="folder"):
+        with pytest.raises(UnprocessableContent, match="folder"):
             write_zip(samples.read_all("mnist"), io.BytesIO())
 
 
@@ -237,10 +237,10 @@ def test_on_a_full_disk_a_sample_is_refused_and_nothing_that_was_taken_is_lost(
 ) -> None:
     samples = SampleStore(open_store(str(full_disk)), max_samples=10**6, max_bytes=10**9)
     taken: list[Sample] = []
-    with pytest.raises(NoDiskSpace):
+    with pytest.raises(InsufficientStorage):
         taken.extend(samples.add("mnist", image, "7", BY_HAND)[0] for image in digits.images)
     assert len(taken) > 20
-    with pytest.raises(NoDiskSpace):
+    with pytest.raises(InsufficientStorage):
         samples.add("mnist", taken[0].glyph, "1", BY_HAND)
     assert {sample.id for sample in samples.read_all("mnist")} == {sample.id for sample in taken}
     assert {sample.label for sample in samples.read_all("mnist")} == {"7"}

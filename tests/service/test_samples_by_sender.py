@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from service.app import create_app
-from service.keys import Keys
+from service.api.app import create_app
+from service.api.keys import Keys
 from service.registry.store import Store, open_store
 from service.samples.sample import Provenance
 from service.samples.store import open_samples

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from service.errors import SamplesFull
+from service.errors import SampleQuotaExceeded
 from service.registry.store import open_store
 from service.samples.sample import Provenance, content_id
 from service.samples.store import SampleStore, count_by_label, sample_filter
@@ -36,7 +36,7 @@ class TwoReplicas(RuleBasedStateMachine):
         said = self.expected.get(IDS[picture], [])
         try:
             sample, is_new = self.samples[replica].add("mnist", PICTURES[picture], label, Provenance("law"))
-        except SamplesFull:
+        except SampleQuotaExceeded:
             assert not said
             assert len(self.expected) >= MOST
             return

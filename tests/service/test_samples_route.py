@@ -16,8 +16,8 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from service.app import create_app
-from service.parts import Parts
+from service.api.app import create_app
+from service.services import Services
 from service.settings import Settings
 from tests.service.conftest import half_trained, png, running_server
 from tests.service.test_predict import assert_problem
@@ -62,9 +62,9 @@ async def test_every_form_of_one_picture_is_the_same_sample(client: httpx.AsyncC
 async def test_a_correction_by_request_id_goes_to_the_model_that_answered(
     app: FastAPI, client: httpx.AsyncClient, digits: Dataset
 ) -> None:
-    parts: Parts = app.state.parts
+    services: Services = app.state.services
     weights, details = half_trained(labels=4)
-    parts.registry.publish("letters", weights, details | {"labels": ["a", "b", "c", "d"]})
+    services.registry.publish("letters", weights, details | {"labels": ["a", "b", "c", "d"]})
     read = await client.post("/predict?model=letters&version=1", json={"pixels": digits.images[0].tolist()})
     body = {"request_id": read.raise_for_status().json()["request_id"], "label": "b"}
     sample = (await client.post("/samples", json=body)).raise_for_status().json()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from service.keys import Keys
+from service.api.keys import Keys
 from service.registry.store import open_store
 from service.settings import Settings
 from tests.hostile.started import impatient_server

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import make_url
 
-from service.errors import InvalidInput
+from service.errors import UnprocessableContent
 from service.settings import Settings
 from tests.service.conftest import COMMAND
 
@@ -36,7 +36,7 @@ def test_a_variable_wins_over_a_file_and_what_is_given_over_both(
 
 def test_a_file_that_cannot_be_read_is_told_by_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLYPHSERVE_DATABASE_URL_FILE", str(tmp_path / "missing"))
-    with pytest.raises(InvalidInput, match="GLYPHSERVE_DATABASE_URL_FILE"):
+    with pytest.raises(UnprocessableContent, match="GLYPHSERVE_DATABASE_URL_FILE"):
         Settings()
 
 
@@ -139,7 +139,7 @@ def test_an_empty_variable_leaves_the_choice_to_a_file_and_an_empty_file_is_refu
     monkeypatch.setenv("GLYPHSERVE_DATABASE_URL_FILE", str(file))
     assert Settings().database_location == SECRET
     file.write_text("\n")
-    with pytest.raises(InvalidInput, match="GLYPHSERVE_DATABASE_URL_FILE names is empty"):
+    with pytest.raises(UnprocessableContent, match="GLYPHSERVE_DATABASE_URL_FILE names is empty"):
         Settings()
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service import supervisor
-from service.supervisor import Supervisor
+from service.server import supervisor
+from service.server.supervisor import Supervisor
 from tests.service.conftest import wait_until
 from tests.service.processes import children_of
 
@@ -21,7 +21,7 @@ def supervised(home: Path) -> Supervisor:
 
 
 def waits(written: str) -> list[float]:
-    return [float(seconds) for seconds in re.findall(r"starts again in ([0-9.]+) s", written)]
+    return [float(seconds) for seconds in re.findall(r"restarting in ([0-9.]+) s", written)]
 
 
 def test_a_process_that_is_never_ready_is_restarted_less_and_less_however_long_it_takes_to_fail(
@@ -31,8 +31,8 @@ def test_a_process_that_is_never_ready_is_restarted_less_and_less_however_long_i
     (tmp_path / "workers").write_text("in the way of the folder")
     process = supervised(tmp_path)
     wait_until(lambda: len(waits(caplog.text)) >= 4, "its deaths")
-    process.ask_to_end(signal.SIGKILL)
-    process.wait(60)
+    process.stop(signal.SIGKILL)
+    process.join(60)
     assert waits(caplog.text)[:4] == [0.0, 0.5, 1.0, 2.0]
 
 
@@ -52,6 +52,6 @@ def test_a_process_that_was_ready_for_a_while_is_restarted_at_once(
         (worker,) = [pid for pid, line in children_of(os.getpid()).items() if "service worker" in line]
         os.kill(worker, signal.SIGKILL)
     wait_until(lambda: is_ready(4), "the last worker")
-    process.ask_to_end()
-    process.wait(60)
+    process.stop()
+    process.join(60)
     assert waits(caplog.text) == [0.0, 0.0, 0.0]

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from service.errors import InvalidTensor, MalformedRequest, PayloadTooLarge
-from service.inference.tensorflow_rest import RestRequest, read_request
+from service.inference.tensorflow_rest import TFServingRequest, read_request
 from tests.service.test_open_inference import ANYTHING
 from tests.service.test_tensors import DEEP
 
 BOTH = ("instances", "inputs")
 
 
-def read(content: Any) -> RestRequest:
+def read(content: Any) -> TFServingRequest:
     return read_request(json.dumps(content).encode(), "image", 2048)
 
 

@@ -14,12 +14,12 @@ from service.errors import InvalidTensor
 from service.inference.tensors import (
     DATATYPES,
     Tensor,
-    checked_datatype,
-    checked_shape,
     from_binary,
     from_json,
     to_binary,
     to_json,
+    validate_datatype,
+    validate_shape,
 )
 
 SHAPES = arrays.array_shapes(max_dims=4, max_side=4)
@@ -129,13 +129,13 @@ def test_a_bool_is_0_or_1() -> None:
 )
 def test_shapes_are_lists_of_positive_whole_numbers(shape: Any) -> None:
     with pytest.raises(InvalidTensor):
-        checked_shape(shape)
+        validate_shape(shape)
 
 
 @pytest.mark.parametrize("datatype", [None, "", "uint8", "FP8", 8, [], {}])
 def test_unknown_datatypes_are_refused(datatype: Any) -> None:
     with pytest.raises(InvalidTensor):
-        checked_datatype(datatype)
+        validate_datatype(datatype)
 
 
 DEEP: list[Any] = [0]

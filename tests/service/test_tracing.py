@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.observability.tracing import belonging, trace_of, work
+from service.observability.tracing import bound_log_context, log_context, parse_traceparent
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 GIVEN = f"00-{TRACE}-{SPAN}-01"
@@ -18,7 +18,7 @@ GIVEN = f"00-{TRACE}-{SPAN}-01"
     [(GIVEN, "01"), (GIVEN[:-2] + "00", "00"), (GIVEN[:-2] + "ff", "01"), ("cc" + GIVEN[2:] + "-more", "01")],
 )
 def test_a_trace_is_taken_over_with_a_span_of_our_own(header: str, flags: str) -> None:
-    trace = trace_of(header.encode())
+    trace = parse_traceparent(header.encode())
     assert trace is not None
     assert (trace.trace_id, trace.parent_id, trace.flags) == (TRACE, SPAN, flags)
     assert re.fullmatch("[0-9a-f]{16}", trace.span_id)
@@ -40,21 +40,21 @@ def test_a_trace_is_taken_over_with_a_span_of_our_own(header: str, flags: str) -
     ],
 )
 def test_what_the_standard_does_not_allow_is_no_trace(header: str) -> None:
-    assert trace_of(header.encode()) is None
+    assert parse_traceparent(header.encode()) is None
 
 
 @given(st.binary(max_size=80))
 def test_whatever_bytes_come_they_are_read(header: bytes) -> None:
-    trace = trace_of(header)
-    assert trace is None or trace_of(str(trace).encode())
+    trace = parse_traceparent(header)
+    assert trace is None or parse_traceparent(str(trace).encode())
 
 
 def test_work_within_work_belongs_to_both() -> None:
-    with work(request_id="a"):
-        with work(job="j"):
-            assert belonging() == {"request_id": "a", "job": "j"}
-        assert belonging() == {"request_id": "a"}
-    assert belonging() == {}
+    with bound_log_context(request_id="a"):
+        with bound_log_context(job="j"):
+            assert log_context() == {"request_id": "a", "job": "j"}
+        assert log_context() == {"request_id": "a"}
+    assert log_context() == {}
 
 
 async def test_the_answer_names_the_span_and_only_who_traces_gets_one(client: httpx.AsyncClient) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.access import Access
+from service.api.auth import Authorizer
+from service.api.keys import Keys
+from service.api.problem_details import error_headers
 from service.errors import Unauthorized
-from service.keys import Keys
-from service.problems import error_headers
 from service.registry.store import open_store
 from service.settings import Settings
 from tests.service.conftest import COMMAND, wait_until
@@ -122,9 +122,9 @@ def test_the_librarys_pictures_without_matplotlib_are_told(arguments: list[str],
 def test_a_wrong_key_is_told_from_a_missing_one(settings: Settings) -> None:
     keys = Keys(open_store(settings.store_location))
     _, good = keys.create(("admin",))
-    access = Access(keys, settings)
-    access.follow()
-    access.check(f"Bearer {good}".encode(), "train")
+    authorizer = Authorizer(keys, settings)
+    authorizer.refresh()
+    authorizer.authorize(f"Bearer {good}".encode(), "train")
     told = {}
     for name, shown in {
         "none": None,
@@ -133,8 +133,8 @@ def test_a_wrong_key_is_told_from_a_missing_one(settings: Settings) -> None:
         "unknown": f"Bearer gs_aaaaaaaa_{'a' * 43}".encode(),
     }.items():
         with pytest.raises(Unauthorized) as caught:
-            access.check(shown, "train")
-        told[name] = (str(caught.value), error_headers(caught.value)["WWW-Authenticate"])
+            authorizer.authorize(shown, "train")
+        told[name] = (str(caught.value), error_headers(caught.value)["www-authenticate"])
     invalid = 'Bearer error="invalid_token"'
     assert [header for _, header in told.values()] == ["Bearer", "Bearer", invalid, invalid]
     assert len({detail for detail, _ in told.values()}) == 3

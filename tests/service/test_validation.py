@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.errors import InvalidInput
+from service.api.routes.job_validation import _request
+from service.errors import UnprocessableContent
 from service.jobs.gate import GatePolicy, decide_promotion
 from service.jobs.job import JobRequest
 from service.jobs.schemas import SearchBody, TrainBody
 from service.jobs.validation import validate_request
 from service.registry.registry import Registry
 from service.registry.store import open_store
-from service.routes.train_checks import _request
 from service.samples.sample import Provenance
 from service.samples.store import SampleStore, open_samples
 from service.settings import Settings
@@ -97,7 +97,7 @@ def asked(place: Place, **body: Any) -> JobRequest:
     ],
 )
 def test_what_cannot_succeed_is_refused_by_field(place: Place, body: dict[str, Any], field: str, says: str) -> None:
-    with pytest.raises(InvalidInput, match=says) as caught:
+    with pytest.raises(UnprocessableContent, match=says) as caught:
         asked(place, **body)
     assert caught.value.field == field
     assert str(place[2].datasets_dir) not in caught.value.detail
@@ -127,20 +127,20 @@ def test_what_can_succeed_is_not_refused(place: Place, body: dict[str, Any]) -> 
 def test_a_range_with_an_impossible_end_is_refused_whatever_is_drawn(place: Place, name: str) -> None:
     for seed in range(3):
         search = SearchBody(space={name: {"low": 0.1, "high": 1.01}}, trials=1, seed=seed)
-        with pytest.raises(InvalidInput) as caught:
+        with pytest.raises(UnprocessableContent) as caught:
             asked(place, search=search)
         assert caught.value.field == name
 
 
 def test_each_trial_is_held_against_the_data(place: Place) -> None:
     search = SearchBody(space={"layers": [[784, 8, 10], [784, 8, 9]]})
-    with pytest.raises(InvalidInput, match="the last of layers is 9"):
+    with pytest.raises(UnprocessableContent, match="the last of layers is 9"):
         asked(place, search=search)
 
 
 def test_samples_of_classes_that_the_data_set_has_not_are_told(place: Place, digits: Dataset) -> None:
     place[1].add("letters", digits.images[0], "Ä", Provenance("by-hand"))
-    with pytest.raises(InvalidInput, match="there are samples of Ä") as caught:
+    with pytest.raises(UnprocessableContent, match="there are samples of Ä") as caught:
         asked(place, dataset="letters.npz", model="letters", include_samples=True)
     assert caught.value.field == "include_samples"
 
@@ -199,7 +199,7 @@ def test_corrections_hold_out_what_the_version_held_out(place: Place) -> None:
     own = asked(place, recipe="corrections", model="third", settings={"validation_share": 0.1})
     assert own.settings["validation_share"] == 0.1
     serve(data="gone.npz")
-    with pytest.raises(InvalidInput, match="the data set of version 3 is not here; name another one"):
+    with pytest.raises(UnprocessableContent, match="the data set of version 3 is not here; name another one"):
         asked(place, recipe="corrections", model="third")
 
 

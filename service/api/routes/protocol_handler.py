@@ -1,0 +1,214 @@
+"""The way that every request of the inference protocols goes: body, tensors, network, answer; and what is counted.
+
+What is quick runs on the event loop; long bodies, large batches and encoded images run in a thread.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from fastapi import Request, Response
+
+from service.api.compression import compress, negotiate_encoding
+from service.api.routes.image_payload import decoded
+from service.errors import NotFound, ServiceError, UnprocessableContent, attempt
+from service.inference.model_input import Batch, BatchLimits, open_images, read_batch, single_input
+from service.inference.statistics import PhaseTimes
+from service.inference.tensors import Tensor
+from service.schemas import MAX_VERSION
+from service.services import Services
+from service.serving.model import ServingModel
+from training.types import Floats, Pixels
+
+_QUICK_BYTES = 64 * 1024
+_QUICK_ROWS = 64
+_VERSION = re.compile(r"[1-9][0-9]{0,9}")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class InferContext:
+    """Who is asked, by whom."""
+
+    request: Request
+    services: Services
+    request_id: str
+    model: str
+    version: str | None = None
+    alias: str | None = None
+
+
+@dataclass(frozen=True)
+class InferResult:
+    """What the network has read."""
+
+    snapshot: ServingModel
+    batch: Batch
+    probabilities: Floats
+    """(n, classes)"""
+
+    def labels(self) -> list[str]:
+        """Name the most probable class of each image."""
+        return [self.snapshot.labels[place] for place in self.probabilities.argmax(axis=1).tolist()]
+
+
+@dataclass(frozen=True)
+class EncodedResponse:
+    """An answer as it goes out, before it is compressed."""
+
+    content: bytes
+    media_type: str = "application/json"
+    json_length: int | None = None
+
+
+class ParsedRequest(Protocol):
+    """A request that was parsed."""
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """Its tensors."""
+
+
+_R = TypeVar("_R", bound=ParsedRequest)
+
+
+def parsed_version(version: str) -> int:
+    """Read a version as it stands in an address. Raises NotFound for what can be none."""
+    if not _VERSION.fullmatch(version) or int(version) > MAX_VERSION:
+        raise NotFound("there is no version of that number")
+    return int(version)
+
+
+def load_model(services: Services, model: str, version: str | None = None, alias: str | None = None) -> ServingModel:
+    """Find the snapshot that an address names; loads it when it is not at hand, so it may block.
+
+    Raises NotFound, CorruptModel or Unavailable.
+    """
+    try:
+        return services.predictor.get(model, None if version is None else parsed_version(version), alias)
+    except UnprocessableContent:  # no name of a model or of an alias
+        raise NotFound("there is no model of that name, or no such alias of it; GET /models lists both") from None
+
+
+async def select_model(context: InferContext) -> ServingModel:
+    """Choose the snapshot that answers. Raises NotFound, CorruptModel or Unavailable."""
+    predictor = context.services.predictor
+    if context.version is None and context.alias is None and context.model == context.services.settings.model:
+        return predictor.route(context.request_id)
+    return await asyncio.to_thread(load_model, context.services, context.model, context.version, context.alias)
+
+
+async def infer(
+    context: InferContext,
+    parse: Callable[[bytes], _R],
+    write: Callable[[_R, InferResult], EncodedResponse],
+    *,
+    force_thread: bool = False,
+) -> Response:
+    """Answer one request: `parse` reads the protocol's message, `write` writes the one that answers it.
+
+    With `force_thread` all of it runs in a thread, however small it is.
+    """
+    services = context.services
+    snapshot = await select_model(context)
+    started = time.perf_counter_ns()
+    try:
+        body = await context.request.body()
+        timer, force_thread = _PhaseTimer(), force_thread or len(body) > _QUICK_BYTES
+        message = await timer.in_thread(lambda: parse(body)) if force_thread else parse(body)
+        glyphs = await _glyphs(context, message, timer)
+        if force_thread or glyphs or message.inputs[0].shape[0] > _QUICK_ROWS:
+            done = await timer.in_thread(lambda: _answer(context, snapshot, message, glyphs, write))
+        else:
+            done = _answer(context, snapshot, message, glyphs, write)
+    except ServiceError:
+        services.statistics.record_failure(snapshot.model, snapshot.version, time.perf_counter_ns() - started)
+        raise
+    result, answer, times = done
+    _count(context, result, timer.times(*times))
+    return answer
+
+
+async def _glyphs(context: InferContext, message: ParsedRequest, timer: "_PhaseTimer") -> list[Pixels] | None:
+    """Decode the images of a message; None when it has none that are encoded. Raises what reading them raises."""
+    tensor = single_input(message.inputs)
+    if tensor.datatype != "BYTES":
+        return None
+    opened = await timer.in_thread(lambda: open_images(tensor, _limits(context.services)))
+    pictures = [(pixels, partial(attempt, decode)) for pixels, decode in opened]
+    glyphs = list[Pixels]()
+    for found in await decoded(context.request, context.services, pictures):
+        if isinstance(found, ServiceError):
+            raise found
+        glyphs.append(found)
+    return glyphs
+
+
+def _limits(services: Services) -> BatchLimits:
+    return BatchLimits(services.image_limits, services.settings.max_batch_images, services.settings.max_tensor_rows)
+
+
+class _PhaseTimer:
+    """Tells where the time of a request goes, and how much of it was waiting for a thread."""
+
+    def __init__(self) -> None:
+        self._began, self._waited = time.perf_counter_ns(), 0
+
+    async def in_thread(self, work: Callable[[], _T]) -> _T:
+        asked = time.perf_counter_ns()
+
+        def timed() -> _T:
+            self._waited += time.perf_counter_ns() - asked
+            return work()
+
+        return await asyncio.to_thread(timed)
+
+    def times(self, input_done: int, infer_done: int, output_done: int) -> PhaseTimes:
+        compute_input = max(input_done - self._began - self._waited, 0)
+        return PhaseTimes(self._waited, compute_input, infer_done - input_done, output_done - infer_done)
+
+
+def _answer(
+    context: InferContext,
+    snapshot: ServingModel,
+    message: _R,
+    glyphs: Sequence[Pixels] | None,
+    write: Callable[[_R, InferResult], EncodedResponse],
+) -> tuple[InferResult, Response, tuple[int, int, int]]:
+    form = snapshot.network.config.input
+    batch = read_batch(single_input(message.inputs), form, _limits(context.services), glyphs)
+    input_done = time.perf_counter_ns()
+    result = InferResult(snapshot, batch, snapshot.predict_features(batch.features))
+    infer_done = time.perf_counter_ns()
+    answer = make_response(context.request, write(message, result), {"X-Model-Version": str(snapshot.version)})
+    return result, answer, (input_done, infer_done, time.perf_counter_ns())
+
+
+def make_response(request: Request, written: EncodedResponse, headers: dict[str, str]) -> Response:
+    """Make the HTTP answer, compressed when the request asks for it."""
+    content = written.content
+    headers["Vary"] = "Accept-Encoding"
+    if written.json_length is not None:
+        headers["Inference-Header-Content-Length"] = str(written.json_length)
+    if encoding := negotiate_encoding(request.headers.get("accept-encoding", "")):
+        content = compress(content, encoding)
+        headers["Content-Encoding"] = encoding
+    return Response(content, media_type=written.media_type, headers=headers)
+
+
+def _count(context: InferContext, result: InferResult, times: PhaseTimes) -> None:
+    """Count what was read; a trial reads the first images along, and a correction may name them by the request's id."""
+    services, snapshot, batch = context.services, result.snapshot, result.batch
+    labels, confidences = result.labels(), result.probabilities.max(axis=1).tolist()
+    services.statistics.record_success(snapshot.model, snapshot.version, len(batch), times)
+    services.metrics.record_predictions(snapshot, batch.glyphs, labels, confidences, times.compute_infer / 1e9)
+    if services.telemetry:
+        services.telemetry.record_inference(snapshot.model, snapshot.version, len(batch), times.compute_infer / 1e9)
+    few = services.settings.max_batch_images
+    services.predictor.mirror(context.request_id, snapshot, batch.glyphs[:few], labels[:few])
+    seen: list[Any] = list(zip(labels[:few], confidences[:few], strict=True))
+    services.recent.add(context.request_id, snapshot.model, snapshot.version, list(batch.glyphs[:few]), seen)

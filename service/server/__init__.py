@@ -1,0 +1,1 @@
+"""The uvicorn server: connections, timeouts, the fast path, and the API processes."""

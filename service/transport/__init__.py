@@ -1,1 +1,0 @@
-"""Between the socket and the application: connections, limits, and the fast path."""
