@@ -23,8 +23,17 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 PARALLEL = ("-n", "3", "--dist", "worksteal")
 
-# The tests that run on every Python: the network, its training, its files, and the routes of the API.
-COMPATIBILITY = ("tests/training", "tests/service/test_predict.py")
+# The tests that run on every Python: training, weights and checkpoints; predictions; jobs with the worker.
+COMPATIBILITY = (
+    "tests/training/test_checkpoint.py",
+    "tests/training/test_dataset.py",
+    "tests/training/test_export.py",
+    "tests/training/test_fit.py",
+    "tests/training/test_recipes.py",
+    "tests/service/test_jobs.py",
+    "tests/service/test_predict.py",
+    "tests/service/test_settings.py",
+)
 
 
 def install_group(session: nox.Session, group: str) -> None:
@@ -84,7 +93,8 @@ def tests(session: nox.Session) -> None:
 @nox.session(default=False, python=PYTHONS)
 def compatibility(session: nox.Session) -> None:
     """Install the package and run a part of the quick tests on one version of Python."""
-    session.install(".[test]")
+    rebuild = ["--reinstall-package", "glyphserve"] if session.venv_backend == "uv" else []  # pip always does
+    session.install(*rebuild, ".[test]")
     session.run("python", "-m", "pytest", *PARALLEL, *(session.posargs or COMPATIBILITY))
 
 

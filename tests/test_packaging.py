@@ -53,6 +53,12 @@ def test_the_versions_of_python_are_those_that_are_tested() -> None:
     assert PROJECT["requires-python"] == f">={versions[0]}"
 
 
+def test_the_tests_that_run_on_every_python_exist() -> None:
+    files = re.findall(r'^    "(tests/.*\.py)",$', (ROOT / "noxfile.py").read_text(), re.M)
+    assert files
+    assert all((ROOT / file).is_file() for file in files)
+
+
 def test_the_changelog_has_the_sections_of_keep_a_changelog() -> None:
     text = (ROOT / "CHANGELOG.md").read_text()
     assert "\n## [Unreleased]\n" in text
