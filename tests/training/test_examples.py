@@ -1,6 +1,5 @@
 """The examples run and reach what they promise, and the plain network computes what the library computes."""
 
-import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -47,13 +46,3 @@ def test_the_plain_network_is_the_library_s_to_a_millionth() -> None:
 
 def test_the_plain_network_fits_on_a_screen_or_two() -> None:
     assert 60 <= len((EXAMPLES / "plain_mlp.py").read_text().splitlines()) <= 80
-
-
-def test_the_blocks_of_the_library_s_page_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (EXAMPLES.parent / "docs" / "how-to" / "library.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    for block in blocks:
-        exec(block, names)  # noqa: S102 -- the page's own lines
-    assert len(blocks) >= 8
