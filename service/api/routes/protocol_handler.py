@@ -1,6 +1,6 @@
-"""The way that every request of the inference protocols goes: body, tensors, network, answer; and what is counted.
+"""Handles requests of the inference protocols: body, tensors, inference, response, statistics.
 
-What is quick runs on the event loop; long bodies, large batches and encoded images run in a thread.
+Short requests run on the event loop; long bodies, large batches and encoded images run in a thread.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from fastapi import Request, Response
 
@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class InferContext:
-    """Who is asked, by whom."""
+    """A request and the model that it names."""
 
     request: Request
     services: Services
@@ -44,7 +44,7 @@ class InferContext:
 
 @dataclass(frozen=True)
 class InferResult:
-    """What the network has read."""
+    """The output of the network for a request."""
 
     snapshot: ServingModel
     batch: Batch
@@ -52,13 +52,13 @@ class InferResult:
     """(n, classes)"""
 
     def labels(self) -> list[str]:
-        """Name the most probable class of each image."""
-        return [self.snapshot.labels[place] for place in self.probabilities.argmax(axis=1).tolist()]
+        """Return the most probable label of each image."""
+        return [self.snapshot.labels[index] for index in self.probabilities.argmax(axis=1).tolist()]
 
 
 @dataclass(frozen=True)
 class EncodedResponse:
-    """An answer as it goes out, before it is compressed."""
+    """A response body before compression."""
 
     content: bytes
     media_type: str = "application/json"
@@ -66,36 +66,36 @@ class EncodedResponse:
 
 
 class ParsedRequest(Protocol):
-    """A request that was parsed."""
+    """A parsed request of any of the protocols."""
 
     @property
     def inputs(self) -> list[Tensor]:
-        """Its tensors."""
+        """The input tensors."""
 
 
 _R = TypeVar("_R", bound=ParsedRequest)
 
 
 def parsed_version(version: str) -> int:
-    """Read a version as it stands in an address. Raises NotFound for what can be none."""
+    """Parse the version in a path. Raises NotFound if it is not a version number."""
     if not _VERSION.fullmatch(version) or int(version) > MAX_VERSION:
         raise NotFound("there is no version of that number")
     return int(version)
 
 
 def load_model(services: Services, model: str, version: str | None = None, alias: str | None = None) -> ServingModel:
-    """Find the snapshot that an address names; loads it when it is not at hand, so it may block.
+    """Return the snapshot that a path names. Blocks if it must be loaded.
 
     Raises NotFound, CorruptModel or Unavailable.
     """
     try:
         return services.predictor.get(model, None if version is None else parsed_version(version), alias)
-    except UnprocessableContent:  # no name of a model or of an alias
+    except UnprocessableContent:  # not a valid name
         raise NotFound("there is no model of that name, or no such alias of it; GET /models lists both") from None
 
 
 async def select_model(context: InferContext) -> ServingModel:
-    """Choose the snapshot that answers. Raises NotFound, CorruptModel or Unavailable."""
+    """Return the snapshot for a request. Raises NotFound, CorruptModel or Unavailable."""
     predictor = context.services.predictor
     if context.version is None and context.alias is None and context.model == context.services.settings.model:
         return predictor.route(context.request_id)
@@ -109,9 +109,9 @@ async def infer(
     *,
     force_thread: bool = False,
 ) -> Response:
-    """Answer one request: `parse` reads the protocol's message, `write` writes the one that answers it.
+    """Respond to one request: `parse` parses the message of the protocol, `write` serialises the response.
 
-    With `force_thread` all of it runs in a thread, however small it is.
+    With `force_thread` everything runs in a thread, whatever its size.
     """
     services = context.services
     snapshot = await select_model(context)
@@ -129,12 +129,12 @@ async def infer(
         services.statistics.record_failure(snapshot.model, snapshot.version, time.perf_counter_ns() - started)
         raise
     result, answer, times = done
-    _count(context, result, timer.times(*times))
+    _record(context, result, timer.times(*times))
     return answer
 
 
 async def _glyphs(context: InferContext, message: ParsedRequest, timer: "_PhaseTimer") -> list[Pixels] | None:
-    """Decode the images of a message; None when it has none that are encoded. Raises what reading them raises."""
+    """Decode the images of a message; None if it has no encoded images. Raises the errors of decoding."""
     tensor = single_input(message.inputs)
     if tensor.datatype != "BYTES":
         return None
@@ -153,7 +153,7 @@ def _limits(services: Services) -> BatchLimits:
 
 
 class _PhaseTimer:
-    """Tells where the time of a request goes, and how much of it was waiting for a thread."""
+    """Measures the phases of a request, and how long it waited for a thread."""
 
     def __init__(self) -> None:
         self._began, self._waited = time.perf_counter_ns(), 0
@@ -189,7 +189,7 @@ def _answer(
 
 
 def make_response(request: Request, written: EncodedResponse, headers: dict[str, str]) -> Response:
-    """Make the HTTP answer, compressed when the request asks for it."""
+    """Return the HTTP response, compressed if the request accepts it."""
     content = written.content
     headers["Vary"] = "Accept-Encoding"
     if written.json_length is not None:
@@ -200,15 +200,9 @@ def make_response(request: Request, written: EncodedResponse, headers: dict[str,
     return Response(content, media_type=written.media_type, headers=headers)
 
 
-def _count(context: InferContext, result: InferResult, times: PhaseTimes) -> None:
-    """Count what was read; a trial reads the first images along, and a correction may name them by the request's id."""
+def _record(context: InferContext, result: InferResult, times: PhaseTimes) -> None:
     services, snapshot, batch = context.services, result.snapshot, result.batch
     labels, confidences = result.labels(), result.probabilities.max(axis=1).tolist()
+    seconds = times.compute_infer / 1e9
     services.statistics.record_success(snapshot.model, snapshot.version, len(batch), times)
-    services.metrics.record_predictions(snapshot, batch.glyphs, labels, confidences, times.compute_infer / 1e9)
-    if services.telemetry:
-        services.telemetry.record_inference(snapshot.model, snapshot.version, len(batch), times.compute_infer / 1e9)
-    few = services.settings.max_batch_images
-    services.predictor.mirror(context.request_id, snapshot, batch.glyphs[:few], labels[:few])
-    seen: list[Any] = list(zip(labels[:few], confidences[:few], strict=True))
-    services.recent.add(context.request_id, snapshot.model, snapshot.version, list(batch.glyphs[:few]), seen)
+    services.recorder.record_request(context.request_id, snapshot, batch.glyphs, labels, confidences, seconds)
