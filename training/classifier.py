@@ -12,7 +12,7 @@ from training.errors import DataError
 from training.evaluation.evaluate import two_column_probabilities
 from training.fit.config import FitConfig
 from training.fit.history import History
-from training.inputs import as_array
+from training.inputs.array_likes import as_array
 from training.nn.config import MLPConfig
 from training.nn.mlp import MLP
 from training.settings import unknown_setting

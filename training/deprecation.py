@@ -33,3 +33,9 @@ def former(module: str, name: str, names: dict[str, Any]) -> Any:
     new = names[name]
     warnings.warn(f"{module}.{name} is deprecated; use {module}.{new.__name__}", DeprecationWarning, stacklevel=3)
     return new
+
+
+def renamed_argument(old: str, new: str, value: Any) -> Any:
+    """Return the value of an argument that was given by its former name, with a warning."""
+    warnings.warn(f"{old} is deprecated; use {new}", DeprecationWarning, stacklevel=3)
+    return value

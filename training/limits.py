@@ -3,9 +3,10 @@
 NumPy numbers are accepted and converted to Python numbers, so that configs can be written as JSON.
 """
 
+import inspect
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -98,18 +99,45 @@ OPTION_LIMITS: dict[str, Limit] = {
 """Limits of the numeric options of optimizers and schedules."""
 
 
-def validate_options(field: str, options: Any, known: Mapping[str, Any], of: str) -> dict[str, Any]:
-    """Validate options against `known`, a mapping of names to defaults; return a copy. Raises ConfigError."""
+def validate_options(field: str, options: Any, builder: Callable[..., Any] | None, owner: str) -> dict[str, Any]:
+    """Validate options against the keyword-only parameters of a builder; return a copy.
+
+    Raises ConfigError, which names the `owner` of the options.
+    """
+    parameters = inspect.signature(builder).parameters.values() if builder else ()
+    known = {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
     if not isinstance(options, Mapping):
         raise ConfigError(f"{field} must map names of options to values, not {shown(options)}", field=field)
     checked = {}
     for option, value in options.items():
         if option not in known:
             allowed = f"it takes {', '.join(known)}" if known else "it takes none"
-            raise ConfigError(f"{of} has no option {shown(option)}; {allowed}", field=field)
+            raise ConfigError(f"{owner} has no option {shown(option)}; {allowed}", field=field)
         if isinstance(known[option], bool):
             checked[option] = validate_bool(f"option {option}", value, field)
         else:
             limit = OPTION_LIMITS.get(option, _DEFORMATION)
             checked[option] = validate_number(f"option {option}", value, limit, field)
     return checked
+
+
+def validate_class_weights(weights: Any) -> dict[int, float] | str:
+    """Check class weights; JSON's keys are text."""
+    if isinstance(weights, str) and weights == "balanced":
+        return weights
+    wanted = "class_weights must be 'balanced' or map class numbers to weights from 0 to 1000000"
+    if not isinstance(weights, Mapping):
+        raise ConfigError(f"{wanted}, not {shown(weights)}", field="class_weights")
+    read = {}
+    for label, weight in weights.items():
+        number = int(label) if isinstance(label, str) and label.isdecimal() and len(label) < 10 else label
+        if not is_number(number, whole=True) or number < 0 or not is_number(weight) or not 0 <= weight <= 1e6:
+            raise ConfigError(f"{wanted}, not {shown(label)} to {shown(weight)}", field="class_weights")
+        read[int(number)] = float(weight)
+    return read
+
+
+def hash_of(config: Any) -> int:
+    """Hash a frozen dataclass by value, mappings as the set of their items."""
+    values = (getattr(config, f.name) for f in fields(config))
+    return hash(tuple(frozenset(value.items()) if isinstance(value, Mapping) else value for value in values))

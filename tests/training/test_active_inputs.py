@@ -7,10 +7,10 @@ import pytest
 
 from training import Experiment, recipes
 from training.export.checkpoint import load_checkpoint, save_checkpoint
-from training.fit.active_inputs import SortedExamples, active_network, input_order, sort_inputs
-from training.fit.batches import check_and_encode
 from training.fit.config import FitConfig
 from training.fit.loop import TrainingState, fit, train
+from training.inputs.active_inputs import SortedExamples, active_network, input_order, sort_inputs
+from training.inputs.examples import check_and_encode
 from training.nn.config import MLPConfig
 from training.nn.losses import LOSSES
 from training.nn.mlp import MLP

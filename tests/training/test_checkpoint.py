@@ -8,9 +8,9 @@ import pytest
 from training.errors import ConfigError, WeightsError
 from training.export.checkpoint import load_checkpoint, save_checkpoint
 from training.export.npz import load
-from training.fit.active_inputs import input_order
 from training.fit.config import FitConfig
 from training.fit.loop import TrainingState, train
+from training.inputs.active_inputs import input_order
 from training.nn.config import MLPConfig
 from training.nn.mlp import MLP
 from training.types import Floats, Labels

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.test_mnist import encoded
+from tests.training.test_published_sets import encoded
 from training.data import emnist, load_dataset
 from training.errors import DataError
 

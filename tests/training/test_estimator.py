@@ -129,7 +129,7 @@ def test_labels_of_a_file_are_checked(classes: Any) -> None:
     network = small()
     network.classes_ = np.array(["a", "b", "c"])
     assert load(to_bytes(network)).classes_.tolist() == ["a", "b", "c"]
-    from training.class_labels import restored_classes
+    from training.inputs.class_labels import restored_classes
 
     with pytest.raises(DataError, match="must be 3 different labels"):
         restored_classes(classes, network)

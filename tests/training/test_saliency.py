@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.training.test_network import BODIES
+from tests.training.test_mlp import BODIES
 from training.data import load_dataset
 from training.evaluation.saliency import gradient_times_input, input_gradient
 from training.nn.activations import ACTIVATIONS

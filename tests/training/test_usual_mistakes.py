@@ -83,7 +83,7 @@ def test_4_float64_and_lists_are_converted(x: np.ndarray) -> None:
 
 
 def test_4_a_float32_array_is_not_copied(x: np.ndarray) -> None:
-    from training.inputs import rows
+    from training.inputs.array_likes import rows
 
     assert np.shares_memory(rows(small().config, np.dtype(np.float32), x), x)
 

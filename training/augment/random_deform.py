@@ -7,7 +7,6 @@ options. All are sums of displacement fields; see `geometry`.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -113,13 +112,11 @@ def make_augment(
 ) -> Augment | None:
     """Build an augmentation from settings, None for `none`. Raises ConfigError for an unknown name or option."""
     if name == "none":
-        validate_options("augment_options", options, {}, "the augment none")
+        validate_options("augment_options", options, None, "the augment none")
         return None
     if name not in AUGMENTATIONS:
         raise ConfigError(
             f"unknown augment {shown(name)}; choose one of none, {', '.join(AUGMENTATIONS)}", field="augment"
         )
     builder = AUGMENTATIONS[name]
-    parameters = inspect.signature(builder).parameters.values()
-    known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return builder(side, background, **validate_options("augment_options", options, known, name))
+    return builder(side, background, **validate_options("augment_options", options, builder, name))

@@ -8,7 +8,7 @@ import numpy as np
 
 from training.deprecation import renamed
 from training.errors import DataError
-from training.inputs import as_array, class_numbers
+from training.inputs.array_likes import as_array, class_numbers
 from training.types import Labels, Pixels
 from training.vision.input_spec import IMAGE_SIZE
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from training.class_labels import check_range, encode
 from training.data.dataset import Dataset
 from training.deprecation import renamed
 from training.errors import ConfigError, DataError
 from training.evaluation import metrics
+from training.inputs.class_labels import check_range, encode
 from training.nn.mlp import MLP, PREDICT_BATCH
 from training.types import Floats, Labels, Targets
 

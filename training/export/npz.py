@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from training.atomic import write_atomically
-from training.class_labels import are_default, restored_classes
 from training.errors import TrainingError, WeightsError
+from training.inputs.class_labels import are_default, restored_classes
 from training.nn.config import MLPConfig, parameter_count
 from training.nn.mlp import MLP
 from training.stored import refuse_unknown, restored

@@ -1,14 +1,13 @@
 """The settings of a training run, as a frozen dataclass that validates itself."""
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from training.errors import ConfigError
 from training.fit.optim import OPTIMIZERS, L2Penalty, UpdateRule, WeightDecay, chain
 from training.fit.schedules import SCHEDULES, Schedule
-from training.limits import Limit, is_number, shown, validate_fields, validate_options
+from training.limits import Limit, hash_of, validate_class_weights, validate_fields, validate_options
 from training.nn.losses import LOSSES
 from training.settings import settings, validate_choice
 from training.types import Floats
@@ -76,7 +75,7 @@ class FitConfig:
             object.__setattr__(self, name, validate_choice(name, getattr(self, name), table))
         validate_fields(self, _LIMITS)
         if self.class_weights is not None:
-            object.__setattr__(self, "class_weights", _class_weights(self.class_weights))
+            object.__setattr__(self, "class_weights", validate_class_weights(self.class_weights))
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ConfigError("label_smoothing goes with the loss cross_entropy", field="label_smoothing")
         if self.replacement and (self.steps_per_epoch or 0) * self.batch_size > _MAX_DRAWN:
@@ -84,10 +83,11 @@ class FitConfig:
                 f"with replacement, steps_per_epoch times batch_size must be at most {_MAX_DRAWN:,}",
                 field="steps_per_epoch",
             )
-        self._check_options("optimizer", OPTIMIZERS[self.optimizer])
-        self._check_options("schedule", SCHEDULES[self.schedule])
-        options = self.optimizer_options
-        if options.get("nesterov") and not options.get("momentum"):
+        for name, builder in (("optimizer", OPTIMIZERS[self.optimizer]), ("schedule", SCHEDULES[self.schedule])):
+            field = f"{name}_options"
+            options = validate_options(field, getattr(self, field), builder, getattr(self, name))
+            object.__setattr__(self, field, options)
+        if self.optimizer_options.get("nesterov") and not self.optimizer_options.get("momentum"):
             raise ConfigError("nesterov goes with a momentum above 0", field="optimizer_options")
         try:
             self.make_schedule(1)(0)
@@ -95,13 +95,6 @@ class FitConfig:
             raise ConfigError(
                 f"{self.schedule} cannot be made with these options: {error}", field="schedule_options"
             ) from None
-
-    def _check_options(self, name: str, builder: Callable[..., Any]) -> None:
-        parameters = inspect.signature(builder).parameters.values()
-        known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-        field, of = f"{name}_options", getattr(self, name)
-        # A copy: the caller may change theirs.
-        object.__setattr__(self, field, validate_options(field, getattr(self, field), known, of))
 
     def __hash__(self) -> int:
         """Hash by value; options are mappings, which have no hash of their own."""
@@ -120,28 +113,6 @@ class FitConfig:
     def make_schedule(self, steps: int) -> Schedule:
         """Build the schedule for a run of this many steps."""
         return SCHEDULES[self.schedule](self.learning_rate, steps, **self.schedule_options)
-
-
-def hash_of(config: Any) -> int:
-    """Hash a frozen dataclass by value, mappings as the set of their items."""
-    values = (getattr(config, f.name) for f in fields(config))
-    return hash(tuple(frozenset(value.items()) if isinstance(value, Mapping) else value for value in values))
-
-
-def _class_weights(weights: Any) -> dict[int, float] | str:
-    """Check class weights; JSON's keys are text."""
-    if isinstance(weights, str) and weights == "balanced":
-        return weights
-    wanted = "class_weights must be 'balanced' or map class numbers to weights from 0 to 1000000"
-    if not isinstance(weights, Mapping):
-        raise ConfigError(f"{wanted}, not {shown(weights)}", field="class_weights")
-    read = {}
-    for label, weight in weights.items():
-        number = int(label) if isinstance(label, str) and label.isdecimal() and len(label) < 10 else label
-        if not is_number(number, whole=True) or number < 0 or not is_number(weight) or not 0 <= weight <= 1e6:
-            raise ConfigError(f"{wanted}, not {shown(label)} to {shown(weight)}", field="class_weights")
-        read[int(number)] = float(weight)
-    return read
 
 
 _LIMITS = {

@@ -7,7 +7,6 @@ Everything that changes during training is in one `TrainingState`, from which tr
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,16 +14,17 @@ from typing import Any
 import numpy as np
 
 from training.augment.geometry import Augment
-from training.class_labels import encode, learn_classes
+from training.deprecation import renamed_argument
 from training.errors import ConfigError
-from training.fit.active_inputs import active_network, sort_inputs
-from training.fit.batches import XY, Examples, check_and_encode, pair, split_validation
 from training.fit.config import FitConfig
 from training.fit.history import Callback, Epoch, History, as_callbacks, best_epoch
 from training.fit.optim import UpdateRule
 from training.fit.schedules import Schedule
 from training.fit.steps import LossTransform, OnStep, evaluate_loss, run_steps, steps_per_epoch
 from training.fit.stopping import stop_reason
+from training.inputs.active_inputs import active_network, sort_inputs
+from training.inputs.class_labels import encode, learn_classes
+from training.inputs.examples import XY, Examples, check_and_encode, pair, split_validation
 from training.nn.mlp import MLP
 from training.random_streams import hold_out_rng, training_rng
 from training.types import Floats
@@ -74,9 +74,9 @@ def fit(
     before continues from its weights. See `train` for the other arguments and for errors.
     """
     if "sample_weights" in settings:
-        sample_weight = _renamed("sample_weights", "sample_weight", settings.pop("sample_weights"))
+        sample_weight = renamed_argument("sample_weights", "sample_weight", settings.pop("sample_weights"))
     if "teach" in settings:
-        loss_transform = _renamed("teach", "loss_transform", settings.pop("teach"))
+        loss_transform = renamed_argument("teach", "loss_transform", settings.pop("teach"))
     config = (config or FitConfig()).replace(**settings)
     functions = as_callbacks(callbacks)
     state = TrainingState.start(network, config)
@@ -95,11 +95,6 @@ def fit(
         except StopIteration:
             state.stop_training = True
     return History(state.history)
-
-
-def _renamed(old: str, new: str, value: Any) -> Any:
-    warnings.warn(f"{old} is deprecated; use {new}", DeprecationWarning, stacklevel=3)
-    return value
 
 
 def train(
@@ -124,7 +119,7 @@ def train(
     that are not finite, unknown labels), DivergedError when the loss is not finite or rises a millionfold.
     """
     if sample_weights is not None:
-        sample_weight = _renamed("sample_weights", "sample_weight", sample_weights)
+        sample_weight = renamed_argument("sample_weights", "sample_weight", sample_weights)
     network, outputs = state.network, state.network.config.layers[-1]
     are_classes = outputs > 1 or config.loss == "binary_cross_entropy"
     x, y = pair(examples)

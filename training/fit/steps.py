@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from training.errors import ConfigError, DivergedError
-from training.fit.batches import Examples
 from training.fit.config import FitConfig
 from training.fit.history import LossAndAccuracy
 from training.fit.optim import apply_update
 from training.fit.schedules import Schedule
+from training.inputs.examples import Examples
 from training.nn.config import MLPConfig
 from training.nn.losses import Loss
 from training.nn.mlp import MLP, PREDICT_BATCH

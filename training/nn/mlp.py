@@ -15,7 +15,7 @@ import numpy as np
 from training import estimator
 from training.deprecation import renamed
 from training.errors import ConfigError
-from training.inputs import rows
+from training.inputs.array_likes import rows
 from training.limits import shown
 from training.nn.activations import ACTIVATIONS, Backward
 from training.nn.config import MLPConfig, build_layers

@@ -12,8 +12,8 @@ from training.augment.geometry import Augment
 from training.augment.random_deform import make_augment
 from training.deprecation import renamed
 from training.errors import ConfigError
-from training.fit.config import FitConfig, hash_of
-from training.limits import Limit, shown, validate_fields, validate_whole_numbers
+from training.fit.config import FitConfig
+from training.limits import Limit, hash_of, shown, validate_fields, validate_whole_numbers
 from training.nn.config import MLPConfig
 from training.settings import unknown_setting
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from training.atomic import write_atomically
-from training.class_labels import check_same_labels
 from training.data import Dataset, load_dataset, stratified_split
 from training.data.dataset import Progress, TrainTest
 from training.data.extra_data import ExtraData, oversample, split_extra
@@ -27,6 +26,7 @@ from training.export.npz import load, to_bytes
 from training.fit.history import Epoch, best_epoch
 from training.fit.loop import TrainingState, train
 from training.fit.steps import OnStep
+from training.inputs.class_labels import check_same_labels
 from training.nn.mlp import MLP
 from training.recipes.config import Recipe
 from training.recipes.distillation import load_teacher, make_distillation

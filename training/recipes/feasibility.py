@@ -7,9 +7,9 @@ import numpy as np
 from training.data.dataset import TrainTest
 from training.errors import ConfigError
 from training.evaluation.gradcheck import relative_errors
-from training.fit.batches import check_and_encode
 from training.fit.config import FitConfig
 from training.fit.steps import steps_per_epoch
+from training.inputs.examples import check_and_encode
 from training.nn.losses import LOSSES
 from training.nn.mlp import MLP
 from training.recipes.config import Recipe

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training.errors import ConfigError, DataError
-from training.inputs import as_array, class_numbers
+from training.inputs.array_likes import as_array, class_numbers
 from training.limits import shown
 from training.types import Labels, Targets
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from training.class_labels import check_range
 from training.data.split import stratified_split
 from training.errors import ConfigError, DataError
 from training.fit.config import FitConfig
-from training.inputs import as_array, class_numbers, rows
+from training.inputs.array_likes import as_array, class_numbers, rows
+from training.inputs.class_labels import check_range
 from training.nn.losses import LOSSES, Loss
 from training.nn.mlp import MLP
 from training.types import Floats, Labels, Targets

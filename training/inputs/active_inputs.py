@@ -5,7 +5,7 @@ So each epoch trains a copy of the network whose inputs are sorted by how often 
 truncated after its last nonzero input. All parameters stay, and the optimizer updates all of them. The result is that
 of plain training up to the order of summation, about 1e-7 of each sum in float32.
 
-`fit.loop` calls `sort_inputs` once and `active_network` in each epoch; nothing else depends on this module.
+The training loop calls `sort_inputs` once and `active_network` in each epoch; nothing else depends on this module.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.fit.batches import Examples
 from training.fit.optim import UpdateRule
+from training.inputs.examples import Examples
 from training.nn.activations import Backward
 from training.nn.layers import Dense
 from training.nn.mlp import MLP

@@ -1,0 +1,1 @@
+"""Inputs and labels given by the caller: checked, converted and encoded before training and prediction."""
