@@ -32,11 +32,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 for any free one.")] = None,
     home: Annotated[Path | None, typer.Option(help="Folder for models and jobs.")] = None,
     processes: Annotated[int | None, typer.Option(help="API processes that share the port.")] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Allow an address that others can reach, without keys.")
-    ] = False,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Allow a public address without API keys.")] = False,
     no_worker: Annotated[
-        bool, typer.Option("--no-worker", help="Take training jobs, but leave them to workers elsewhere.")
+        bool, typer.Option("--no-worker", help="Queue training jobs, but run no worker here.")
     ] = False,
 ) -> None:
     """Serve predictions and training jobs until Ctrl-C."""
@@ -44,24 +42,24 @@ def serve(
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     _log(settings)
     with frozen_imports():
-        from training.cli.blas import reexec_with_faster_core_type  # imports NumPy, which `--help` does without
+        from training.cli.blas import reexec_with_faster_core_type  # imports NumPy, which `--help` does not need
 
     reexec_with_faster_core_type()
     ensure_home(settings)
-    sockets, board = _bind_sockets(settings), SharedPages.create(settings.processes)
-    # The first API process is a copy of this one. What starts threads (the store) is used in the copy alone.
+    sockets, pages = _bind_sockets(settings), SharedPages.create(settings.processes)
+    # The first API process is forked from this one. Only the fork uses the store, which starts threads.
     first = fork()
     if isinstance(first, int):
         _ensure_keys(settings, insecure=insecure)
         _check_store(settings)
         report(first, CHECKED)
-        _serve(settings, sockets[0], first, board, 0)
+        _serve(settings, sockets[0], first, pages, 0)
         return
     if not first.wait_until_checked():
         raise typer.Exit(first.wait())
     supervisor = None if no_worker else _keep_worker(settings)
     try:
-        code = ProcessGroup(settings, sockets, board, first).wait(_FINISH_SECONDS)
+        code = ProcessGroup(settings, sockets, pages, first).wait(_FINISH_SECONDS)
     finally:
         if supervisor:
             supervisor.stop()
@@ -75,7 +73,7 @@ def _bind_sockets(settings: Settings) -> list[socket.socket]:
     except OSError as error:
         sys.stderr.write(
             f"error: cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
-            "choose another by --host or --port (0 for any free one)\n"
+            "choose another one with --host or --port (0 for any free port)\n"
         )
         raise typer.Exit(1) from None
 
@@ -83,17 +81,17 @@ def _bind_sockets(settings: Settings) -> list[socket.socket]:
 def _ensure_keys(settings: Settings, *, insecure: bool) -> None:
     if not insecure and not settings.is_local and not _asks_for_keys(settings):
         sys.stderr.write(
-            f"error: {settings.host} can be reached by others, who could then train and promote models.\n"
-            "Create a key first (glyphserve keys create --scope admin), listen on 127.0.0.1, or say --insecure.\n"
+            f"error: anyone who can reach {settings.host} could train and promote models.\n"
+            "Create a key first (glyphserve keys create --scope admin), listen on 127.0.0.1, or pass --insecure.\n"
         )
         raise typer.Exit(2)
 
 
-def _serve(settings: Settings, listener: socket.socket, report_fd: int, board: SharedPages, place: int) -> None:
+def _serve(settings: Settings, listener: socket.socket, report_fd: int, pages: SharedPages, process_index: int) -> None:
     with frozen_imports():
         from service.server.uvicorn_server import run_server
 
-    peers = PeerProcesses(board, place) if settings.processes > 1 else None
+    peers = PeerProcesses(pages, process_index) if settings.processes > 1 else None
     run_server(settings, listener, report_fd, finish_seconds=_FINISH_SECONDS, peers=peers)
 
 
@@ -102,27 +100,27 @@ def _keep_worker(settings: Settings) -> Supervisor:
     return Supervisor("the worker", arguments, {"HOME": str(settings.home.absolute())})
 
 
-def api(place: int, listener: int, board: int, report_fd: Annotated[int, typer.Option("--report-fd")]) -> None:
-    """Be one of the API processes; `serve` starts them with what they inherit."""
+def api(process_index: int, listener: int, pages: int, report_fd: Annotated[int, typer.Option("--report-fd")]) -> None:
+    """Run one of the API processes; `serve` starts them."""
     settings = Settings()
     _log(settings)
     with frozen_imports():
         from training.cli.blas import reexec_with_faster_core_type
 
         reexec_with_faster_core_type()
-    _serve(settings, socket.socket(fileno=listener), report_fd, SharedPages(board, settings.processes), place)
+    _serve(settings, socket.socket(fileno=listener), report_fd, SharedPages(pages, settings.processes), process_index)
 
 
 def worker(
     home: Annotated[Path | None, typer.Option(help="Folder for models and jobs.")] = None,
     stop_when_stdin_closes: Annotated[
-        bool, typer.Option("--stop-when-stdin-closes", help="End when whoever started this is gone.")
+        bool, typer.Option("--stop-when-stdin-closes", help="Stop when the parent process exits.")
     ] = False,
     report_fd: Annotated[
-        int | None, typer.Option("--report-fd", hidden=True, help="Where to report that it is ready.")
+        int | None, typer.Option("--report-fd", hidden=True, help="File descriptor for the readiness report.")
     ] = None,
 ) -> None:
-    """Run training jobs, next to `serve` or on a host of its own that shares the database and the store."""
+    """Run training jobs, next to `serve` or on another host that shares the database and the store."""
     from service.jobs.worker import run_worker
 
     settings = Settings(home=home) if home else Settings()
@@ -140,9 +138,9 @@ def _log(settings: Settings) -> None:
 
 
 def _check_store(settings: Settings) -> None:
-    """Start on no store of a later release; one that is out of reach is looked at again by who serves from it.
+    """Reject a store of a later release; a remote store that is unavailable is checked again later.
 
-    A folder is never out of reach: one that cannot be used is a wrong one.
+    An unusable folder is a wrong setting, not an outage.
     """
     from service.errors import Unavailable, UnprocessableContent
     from service.registry.store import open_store
@@ -154,7 +152,7 @@ def _check_store(settings: Settings) -> None:
     except (Unavailable, OSError):
         if "://" not in location:
             raise UnprocessableContent(
-                f"the store {location} must be a folder that can be read and written; choose another by "
+                f"the store {location} must be a folder that can be read and written; choose another one with "
                 "GLYPHSERVE_STORE_URL"
             ) from None
 
