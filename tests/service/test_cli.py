@@ -47,7 +47,7 @@ def test_predict_names_the_images_that_it_cannot_read_and_reads_the_others(tmp_p
     failed = run("predict", *files, home=tmp_path / "home")
     assert failed.returncode == 1
     assert "good.png" in failed.stdout
-    assert "bad.png: this is no image" in failed.stderr
+    assert "bad.png: unsupported image format" in failed.stderr
     assert "missing.png: No such file" in failed.stderr
     assert "Traceback" not in failed.stderr
 
@@ -204,7 +204,7 @@ def test_samples_are_added_listed_exported_and_deleted(tmp_path: Path, digits: D
     (tmp_path / "bad.png").write_bytes(b"text")
     mixed = run("samples", "add", "7", *files, str(tmp_path / "bad.png"), home=home)
     assert (mixed.returncode, mixed.stdout) == (1, "1 new, 2 known already, 1 failed\n")
-    assert "bad.png: this is no image" in mixed.stderr
+    assert "bad.png: unsupported image format" in mixed.stderr
     assert "it knows 0, 1, 2" in run("samples", "add", "x", files[0], home=home).stderr
     assert run("samples", "list", home=home).stdout.startswith("3 samples (7: 3)")
     exported = run("samples", "export", str(tmp_path / "folder"), home=home)
