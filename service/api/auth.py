@@ -54,7 +54,7 @@ _DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
 
 
 def required_scope(method: str, path: str) -> str:
-    """Return the scope that a request needs. Unknown paths are public; they are answered with 404."""
+    """Return the scope that a request needs. Unknown paths are public; they get 404."""
     for verb, prefix, scope in ROUTE_SCOPES:
         if verb in ("*", method) and (path == prefix or path.startswith((f"{prefix}/", f"{prefix}:"))):
             return scope
