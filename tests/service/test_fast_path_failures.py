@@ -145,11 +145,11 @@ def test_the_list_of_functions_has_all_readers() -> None:
     names = {name for _, name in functions()}
     assert {
         "decode_fast_png",
-        "read_plain_jpeg",
-        "read_plain_request",
+        "decode_fast_jpeg",
+        "parse_fast_request",
         "normalize_glyph",
         "open_image",
-        "predictions",
+        "format_predictions",
     } <= names
 
 

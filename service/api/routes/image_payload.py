@@ -1,9 +1,7 @@
-"""The pictures of a request decoded before its deadline, as long as its client is there.
+"""The images in a request: a multipart form, the body itself, or JSON.
 
-The forms in which images come to `POST /predict`: a multipart form, the body itself, or JSON.
-
-Bodies are read by hand: FastAPI's own form and JSON handling cost more than reading the digit does. What the forms
-are is told to OpenAPI in `form_docs`.
+Bodies are parsed here, because FastAPI's own form and JSON handling takes longer than a prediction. `predict_openapi`
+describes the formats. Images are decoded before the deadline of the request, as long as its client is connected.
 """
 
 import asyncio
@@ -37,53 +35,53 @@ from training.vision.input_spec import IMAGE_SIZE
 _T = TypeVar("_T")
 
 QUICK_PIXELS = 65_536
-"""Images of so many pixels, and of few bytes, are decoded on the event loop: a thread would cost more than it saves."""
+"""Short bodies with at most this many pixels are decoded on the event loop; a thread would take longer."""
 
 
 async def decoded(request: Request, services: Services, pictures: Sequence[tuple[int, Callable[[], _T]]]) -> list[_T]:
-    """Decode the pictures of a request, each given by its pixels and a function, which must not raise.
+    """Decode the images of a request, given as (pixels, function). The functions must not raise.
 
-    Raises Unavailable when they will not be done in time, DisconnectedError when the client has left.
+    Raises Unavailable if they would miss the deadline, DisconnectedError if the client has disconnected.
     """
     if not pictures or (sum(pixels for pixels, _ in pictures) <= QUICK_PIXELS and await _is_short(request)):
         return [work() for _, work in pictures]
     decoding = asyncio.ensure_future(services.decoder.decode(pictures, request.state.deadline))
-    leaving = asyncio.ensure_future(_left(request))
+    disconnecting = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
-        await asyncio.wait((decoding, leaving), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((decoding, disconnecting), return_when=asyncio.FIRST_COMPLETED)
         if not decoding.done():
             raise DisconnectedError
         return decoding.result()
     finally:
         decoding.cancel()
-        leaving.cancel()
+        disconnecting.cancel()
 
 
 async def opened(request: Request, work: Callable[[], _T]) -> _T:
-    """Do what reads the headers of a request's images: in a thread unless its body is short."""
+    """Call `work`, which opens the images of a request, in a thread unless the body is short."""
     return work() if await _is_short(request) else await asyncio.to_thread(work)
 
 
 async def _is_short(request: Request) -> bool:
-    """Tell whether so little was sent that nothing in it can take long."""
+    """Return whether the body is so short that nothing in it can take long."""
     return len(await request.body()) <= QUICK_BYTES
 
 
-async def _left(request: Request) -> None:
-    """Return when the client has left; its body has been read."""
+async def _wait_for_disconnect(request: Request) -> None:
+    """Wait until the client disconnects. The body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 ImageSource = Callable[[], Pixels | LazyImage]
-"""Reads one image of a request as far as is quick; raises a ServiceError that concerns this image alone."""
+"""Opens one image of a request; raises a ServiceError that concerns only this image."""
 
 _MAX_FIELDS, _MAX_FILES = 8, 1000
 _MALFORMED = "the form is not as RFC 7578 says: parts between lines of the boundary, each with its headers"
 
 
 async def parse_images(request: Request, services: Services) -> tuple[list[ImageSource], bool]:
-    """Find the images of a request, each still to be read, and whether they came as a batch."""
+    """Return the images of a request, not opened yet, and whether they are a batch."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         contents = await _files(request)
@@ -98,7 +96,7 @@ async def parse_images(request: Request, services: Services) -> tuple[list[Image
 
 
 def _check_count(images: int, services: Services) -> None:
-    """Raise PayloadTooLarge for more images than one request may have."""
+    """Raise PayloadTooLarge for more images than a request may have."""
     most = services.settings.max_batch_images
     if images > most:
         raise PayloadTooLarge(f"{images} images; at most {most} are taken at once")
@@ -126,7 +124,7 @@ async def _files(request: Request) -> list[bytes]:
 
 
 def _refused(reason: str) -> ServiceError:
-    """Say in our words why Starlette's parser refuses a form."""
+    """Convert an error message of Starlette's form parser."""
     if reason.startswith("Too many fields"):
         return PayloadTooLarge(f"the form has more than {_MAX_FIELDS} fields besides its files")
     if reason.startswith("Too many files"):
@@ -190,7 +188,7 @@ def _pixels(value: Any, services: Services) -> ImageSource:  # noqa: ARG001 -- o
 
 
 def _flat(value: Any) -> list[Any]:
-    """Line up 28 rows of 28; looks no deeper, so that a deep or long list costs nothing."""
+    """Flatten 28 rows of 28. Other lists are returned unchanged, so that long or deep lists cost nothing."""
     if not isinstance(value, list):
         return []
     if len(value) == IMAGE_SIZE and all(isinstance(row, list) and len(row) == IMAGE_SIZE for row in value):

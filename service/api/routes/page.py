@@ -1,8 +1,6 @@
-"""Content that browsers keep, and ask about each time before they use it.
+"""The web page, and static content that browsers revalidate before each use.
 
-The validator is a hash of the content: builds give all files one date, so that date and size say nothing of a change.
-
-The page: draw a digit, correct the answer, train, promote. Static files of the package, under a strict policy.
+The ETag is a hash of the content: builds set one date for all files, so date and size do not show changes.
 """
 
 from hashlib import sha256

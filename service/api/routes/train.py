@@ -1,9 +1,4 @@
-"""Training jobs over HTTP.
-
-A training job as server-sent events: its epochs, how the one at work goes, its log, its states, and then the end.
-
-The format is that of the HTML standard, section 9.2 (server-sent events).
-"""
+"""Training jobs over HTTP, and their progress as server-sent events (HTML standard, section 9.2)."""
 
 from collections.abc import Iterable
 from dataclasses import asdict

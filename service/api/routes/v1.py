@@ -1,8 +1,6 @@
-"""Inference protocol V1: predict, classify and explain as KServe and TensorFlow Serving's REST interface do.
+"""Inference protocol V1: predict, classify, explain and metadata, as in KServe and TensorFlow Serving's REST API.
 
 A model is named alone, with a version (`/versions/{number}`) or with an alias of this service (`/labels/{alias}`).
-
-What inference protocol V1 tells of the models; and `GET /`, by which KServe's client asks for a sign of life.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,8 +1,4 @@
-"""`POST /v2/models/{name}/infer`: tensors in, tensors out, as the Open Inference Protocol V2 says.
-
-What the Open Inference Protocol V2 tells of the server and its models, and Triton's extensions: configuration and
-statistics.
-"""
+"""Open Inference Protocol V2: infer, metadata and health, and Triton's extensions for configuration and statistics."""
 
 from functools import partial
 from itertools import islice
