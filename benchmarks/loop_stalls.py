@@ -34,7 +34,7 @@ from benchmarks.hot_swaps import ALIAS, MODEL, Server, pictures
 from benchmarks.load import Load, probabilities
 from service.registry.registry import Registry
 from service.registry.store import open_store
-from service.server.uvicorn_server import _SWITCH_SECONDS, limit_malloc_growth, make_server
+from service.server.uvicorn_server import _SWITCH_INTERVAL_SECONDS, limit_malloc_growth, make_server
 from service.settings import Settings
 from training.recipes.model_zoo import models_dir
 
@@ -90,7 +90,7 @@ def serve(home: str) -> None:
         print(f"ready at http://{host}:{port}", flush=True)
 
     limit_malloc_growth()
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
     settings = Settings(home=Path(home), port=0, worker=False)
     make_server(settings, on_ready=announce).run()
 

@@ -39,6 +39,8 @@ def test_arrays_of_networks_and_results_of_evaluations_have_their_former_names()
         assert network.arrays()["0.weight"] is network.layers[0].weight  # type: ignore[attr-defined]
     with pytest.warns(DeprecationWarning, match="misclassified"):
         assert evaluation.wrong is evaluation.misclassified  # type: ignore[attr-defined]
+    with pytest.warns(DeprecationWarning, match="standard_error"):
+        assert evaluation.margin() == evaluation.standard_error
 
 
 def test_an_unknown_name_is_none() -> None:

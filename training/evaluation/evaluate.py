@@ -1,6 +1,7 @@
 """How good a network is on a set of examples."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,13 @@ class Evaluation:
     def standard_error(self) -> float:
         """Standard error of the accuracy, as of a binomial proportion."""
         return math.sqrt(self.accuracy * (1 - self.accuracy) / max(self.examples, 1))
+
+    def margin(self) -> float:
+        """Former name of `standard_error`."""
+        warnings.warn(
+            "Evaluation.margin() is deprecated; use Evaluation.standard_error", DeprecationWarning, stacklevel=2
+        )
+        return self.standard_error
 
 
 def two_column_probabilities(network: MLP, features: Floats) -> Floats:
