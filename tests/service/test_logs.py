@@ -148,7 +148,7 @@ def test_a_server_whose_log_is_not_read_ends_in_good_order(tmp_path: Path, monke
             assert server.http.get("/health/live").status_code == 200
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0
-    assert "ended with code" not in server.output
+    assert "exited with code" not in server.output
 
 
 @pytest.mark.slow

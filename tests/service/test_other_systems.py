@@ -40,5 +40,5 @@ def test_processes_share_images_and_a_job_trains_without_the_calls_that_linux_al
         server.wait_for(server.submit(settings=QUICK, promote="never")["id"], "succeeded")
         for client in clients:
             client.close()
-    assert "starts again" not in server.output
+    assert "restarting in" not in server.output
     assert "AttributeError" not in server.output

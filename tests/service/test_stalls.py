@@ -88,7 +88,7 @@ def test_a_single_process_that_is_killed_comes_back_on_the_same_port(tmp_path: P
         os.kill(after, signal.SIGTERM)
         server.process.wait(PATIENCE_SECONDS)
     assert server.process.returncode == 0
-    assert server.output.count("starts again") == 1, "a process that ends in good order ends the service"
+    assert server.output.count("restarting in") == 1, "a process that ends in good order ends the service"
 
 
 def test_a_single_process_does_not_outlive_its_parent(tmp_path: Path) -> None:
