@@ -28,7 +28,18 @@ from tests.service.processes import children_of, trainers_of
 JOB: dict[str, Any] = {"epochs": 40, "layers": [784, 32, 10], "dropout": 0.1}
 """All jobs are the same, so that the weights of all their versions must be."""
 
+_DETACH_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
+
+
+def detach(tracer: "subprocess.Popen[str]") -> None:
+    """Make strace let its processes go on, and wait for its end."""
+    tracer.send_signal(signal.SIGINT)
+    try:
+        tracer.wait(_DETACH_SECONDS)
+    except subprocess.TimeoutExpired:  # it waits for a thread in vfork, which waits for a child that strace holds
+        tracer.kill()
+        tracer.wait()
 
 
 def wait_until(check: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:

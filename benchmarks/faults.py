@@ -11,7 +11,6 @@ while jobs run, and emptied again; back is the time from then until a new job is
 import argparse
 import contextlib
 import os
-import signal
 import sqlite3
 import subprocess
 import tempfile
@@ -21,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.database_restarts import Clients
-from benchmarks.disturbed import JOB, Service, Watcher, account, spread, wait_until
+from benchmarks.disturbed import JOB, Service, Watcher, account, detach, spread, wait_until
 
 CALLS = ("pwrite64", "fdatasync", "ftruncate", "fsync", "link,linkat", "rename,renameat,renameat2", "mkdir,mkdirat")
 POINTS = (1, 2, 3, 4, 6, 8, 12, 16, 24)
@@ -54,7 +53,7 @@ def fault_points(service: Service, calls: str, error: str, points: Sequence[int]
                 with contextlib.suppress(TimeoutError):
                     wait_until(lambda: "INJECTED" in log.read() or jobs.get(job_id).is_final, "a fault", 30)  # noqa: B023
                 time.sleep(0.5)
-                tracer.send_signal(signal.SIGINT)
+                detach(tracer)
             log.seek(0)
             found.injected += log.read().count("(INJECTED)")
         started = time.monotonic()

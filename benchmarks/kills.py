@@ -24,7 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.disturbed import JOB, Service, Watcher, account, spread, wait_until
+from benchmarks.disturbed import JOB, Service, Watcher, account, detach, spread, wait_until
 from service.jobs.job import Job
 from service.jobs.queue import JobQueue
 
@@ -96,8 +96,7 @@ def crash_points(service: Service, calls: str, *, most: int = 200) -> tuple[int,
             job_id = service.submit(f"{calls} {point}", settings=JOB | {"epochs": 3}, promote="never")
             wait_until(lambda: tracer.poll() is not None or jobs.get(job_id).is_final, "the kill or the end")  # noqa: B023
             if tracer.poll() is None:
-                tracer.send_signal(signal.SIGINT)
-                tracer.wait()
+                detach(tracer)
                 jobs.close()
                 return point - 1, recovery
         died = time.monotonic()
@@ -124,8 +123,7 @@ def crash_points_of_submitting(service: Service, calls: str, *, most: int = 50) 
             except Exception:  # it was killed: the client cannot know whether the job was taken
                 tracer.wait()
             if tracer.poll() is None:
-                tracer.send_signal(signal.SIGINT)
-                tracer.wait()
+                detach(tracer)
                 return point - 1, recovery
         died = time.monotonic()
         service.submit(f"api {calls} {point}", settings=JOB | {"epochs": 3}, promote="never")
