@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from pathlib import Path
 
 from service.errors import CorruptModel, NotFound, PreconditionFailed
@@ -11,6 +12,9 @@ from service.registry.versions import FILE
 from training.recipes.model_zoo import models_dir
 
 log = logging.getLogger(__name__)
+
+_INSTALLING = threading.Lock()
+"""The service and its application both install at the start: two at once would leave a gap in the version numbers."""
 
 
 def install_bundled_models(registry: Registry, alias: str, only: str | None = None) -> None:
@@ -24,7 +28,8 @@ def install_bundled_models(registry: Registry, alias: str, only: str | None = No
     installed: dict[str, int] = {}
     for name, folder in releases.items():
         try:
-            installed[name] = _install(registry, folder)
+            with _INSTALLING:
+                installed[name] = _install(registry, folder)
         except (CorruptModel, NotFound) as error:  # a damaged object in the store must not prevent the other releases
             log.error("cannot install the bundled model %s: %s", name, error.detail)
     for name, version in installed.items():

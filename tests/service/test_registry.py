@@ -208,3 +208,9 @@ def test_endless_rivals_end_in_a_conflict(registry: Registry, store: Store, monk
     monkeypatch.setattr(store, "list", lambda _: [])  # as if each look came before a rival's write
     with pytest.raises(Conflict):
         registry.promote("odd", "production", 1)
+
+
+def test_bundled_models_that_several_threads_install_leave_no_gap_in_the_numbers(registry: Registry) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: install_bundled_models(registry, "production", "fast"), range(4)))
+    assert [manifest.version for manifest in registry.manifests("fast")] == [1]
